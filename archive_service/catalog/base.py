@@ -1,0 +1,148 @@
+"""What the follower writes to, and the API reads from, the catalog. A projection, never an authority."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from archive_service.model.mail import Finding, Recipient, Source
+
+
+@dataclass(frozen=True)
+class CaptureRow:
+    """One capture as projected: where its entry and object stand, and its finding.
+
+    ``order_seq`` is the order log's sequence number of the finding: it versions the row.
+    """
+
+    id: str
+    log: str
+    seq: int
+    order_seq: int
+    object_key: str
+    lock_until: str
+    finding: Finding
+
+
+@dataclass(frozen=True)
+class MessageRow:
+    """A message: what its captures say together (recipients united, the best-known role wins).
+
+    ``rank`` orders messages, newest first: (seconds since 1970 of ``sent_at`` or else of receipt) * 2**30 +
+    (order_seq of the first capture mod 2**30); unique, and equal after a rebuild. ``month`` is
+    "YYYY-MM" of the earliest capture's receipt. ``version`` is the highest order_seq among its captures.
+    """
+
+    id: str
+    rank: int
+    version: int
+    month: str
+    sender: str | None
+    subject: str
+    sent_at: str | None
+    recipients: tuple[Recipient, ...]
+    envelope_complete: bool
+    captures: tuple[CaptureRow, ...]  # ordered by order_seq
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the projections are. ``rows`` and ``indexed`` count order-log entries (the next to do);
+    ``acts`` counts acts-log entries that the order log has passed."""
+
+    rows: int
+    indexed: int
+    acts: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A stretch of the order log as rows. ``rows``/``acts``: the positions after it. ``took``: per capture log id,
+    how far the order log has taken it (the next seq), for the logs that this stretch touches."""
+
+    captures: Sequence[CaptureRow]
+    sources: Sequence[Source]
+    rows: int
+    acts: int
+    took: Mapping[str, int] = field(default_factory=dict)
+
+
+class Catalog(Protocol):
+    """Thread-safe. One process writes (the active follower); many read."""
+
+    def position(self) -> Position:
+        """Zeroes on an empty catalog."""
+        ...
+
+    def took(self) -> dict[str, int]:
+        """Per capture log id, the next seq that the order log will take, as of ``position().rows``."""
+        ...
+
+    def apply(self, changes: Changes) -> None:
+        """Write a stretch in one transaction with its position; durable on return. Idempotent: a stretch
+        at or below the position changes nothing. Recomputes the message of every capture."""
+        ...
+
+    def indexed(self, rows: int) -> None:
+        """Note that the index now covers all rows below this order-log position."""
+        ...
+
+    def messages(self, ids: Sequence[str]) -> list[MessageRow]:
+        """The messages that exist among ``ids``, in that order."""
+        ...
+
+    def changed(self, since: int, below: int) -> Iterator[MessageRow]:
+        """Messages with a capture whose order_seq lies in [since, below), each once."""
+        ...
+
+    def capture(self, capture_id: str) -> CaptureRow | None:
+        """One capture, or None."""
+        ...
+
+
+class Dump(Protocol):
+    """What verify and rebuild compare: every row as plain values in a fixed order."""
+
+    def dump(self) -> Iterator[dict[str, Any]]:
+        """Captures by (log, seq), then messages by id, then sources by id; each with ``"table"``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """Long work; disposable. ``state``: queued, running, done, failed, cancelled."""
+
+    id: str
+    kind: str
+    actor: str
+    request: dict[str, Any]
+    state: str = "queued"
+    done: int = 0
+    total: int = 0
+    error: str | None = None
+    result: dict[str, Any] | None = None
+    created_at: str = ""
+
+
+class Jobs(Protocol):
+    """A small table of jobs, beside the catalog. Thread- and process-safe."""
+
+    def add(self, job: Job) -> None:
+        """Queue it."""
+        ...
+
+    def claim(self, kinds: Sequence[str]) -> Job | None:
+        """Take the oldest queued job (now running), or one left running by a worker that died
+        (``lease`` older than 60 s), or None."""
+        ...
+
+    def update(self, job: Job) -> None:
+        """Write state, progress, error, result; renews the lease."""
+        ...
+
+    def get(self, job_id: str) -> Job | None:
+        """One job, or None."""
+        ...
+
+    def list(self, limit: int) -> list[Job]:
+        """Newest first."""
+        ...

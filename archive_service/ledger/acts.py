@@ -1,0 +1,84 @@
+"""The acts log as a state: who the owner is, which sources it has. All append; all validate at the head."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from archive_service.ledger.appender import LedgerPolicy, SharedAppender
+from archive_service.ledger.entry import Entry
+from archive_service.ledger.payloads import PayloadVault
+from archive_service.ledger.reader import LogReader, Place
+from archive_service.model.errors import Invalid, Tampered
+from archive_service.model.mail import Source
+from archive_service.vault.key_layout import LogId
+
+
+class Acts:
+    """One owner's acts, replayed to as far as ``refresh`` has read. Thread-safe."""
+
+    def __init__(self, vault: PayloadVault, owner: str, policy: LedgerPolicy | None = None) -> None:
+        self.log = LogId(owner, "acts")
+        self._vault = vault
+        self._lock = threading.RLock()
+        self._reader = LogReader(vault.store, self.log)
+        self._appender = SharedAppender(vault.store, self.log, vault.clock, policy)
+        self.name = ""
+        self.kind = ""
+        self._sources: dict[str, Source] = {}
+        self._by_address: dict[str, Source] = {}
+
+    @property
+    def seen(self) -> int:
+        """How many acts have been read."""
+        return self._reader.place.seq
+
+    def refresh(self) -> int:
+        """Read to the head; returns ``seen``. Raises ArchiveError: then nothing may be refused by it."""
+        with self._lock:
+            while (batch := self._reader.next_batch()) is not None:
+                self._take(batch)
+            return self.seen
+
+    def sources(self) -> list[Source]:
+        """All sources, in the order of their acts."""
+        with self._lock:
+            return list(self._sources.values())
+
+    def source_at(self, address: str) -> Source | None:
+        """The source with this secret address, among the acts read so far."""
+        with self._lock:
+            return self._by_address.get(address.lower())
+
+    def append(self, act: Callable[[Place], dict[str, Any]]) -> int:
+        """Append the act that ``act`` makes of the state at the head (it raises to refuse); its seq, durable."""
+        with self._lock:
+            made = self._appender.append(self._reader, self._take, lambda place: [self._draft(act, place)])
+            return made[0].seq
+
+    def _draft(self, act: Callable[[Place], dict[str, Any]], place: Place) -> tuple[str, dict[str, Any]]:
+        (payload,) = self._vault.seal_many(self.log, [act(place)])
+        return "act", {"payload": payload, "acts_seen": place.seq}
+
+    def _take(self, batch: list[Entry]) -> None:
+        for entry in batch:
+            if entry.type == "act":
+                self._apply(self.open(entry))
+            elif entry.type != "claim":
+                raise Tampered(f"the acts log holds an entry of type {entry.type}")
+
+    def open(self, entry: Entry) -> dict[str, Any]:
+        """An act's payload. Raises Tampered."""
+        return self._vault.open(self.log, entry.fields.get("payload"))
+
+    def _apply(self, act: dict[str, Any]) -> None:
+        try:
+            if act["act"] == "owner.create":
+                self.kind, self.name = str(act["kind"]), str(act["name"])
+            elif act["act"] == "source.add":
+                source = Source.model_validate(act["source"])
+                self._sources[source.id] = source
+                self._by_address[source.address] = source
+            else:
+                raise Invalid("an act of a kind that this version does not know")
+        except (KeyError, ValueError) as error:
+            raise Tampered("an act that does not follow its format") from error

@@ -1,0 +1,167 @@
+"""One process turns grown logs into tiles, signed checkpoints and anchors. It follows the writers; it never holds up a
+250. Everything that it writes can be made again from the batches."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from archive_service.ledger import anchors
+from archive_service.ledger.appender import Appender, LedgerPolicy
+from archive_service.ledger.note import Checkpoint, Signer
+from archive_service.ledger.payloads import PayloadVault
+from archive_service.ledger.reader import (
+    LogReader,
+    Place,
+    checkpoint_note,
+    checkpoint_size,
+    logs,
+    newest_checkpoint,
+    read_entry,
+    read_from,
+)
+from archive_service.ledger.tiles import WIDTH, TileWriter
+from archive_service.model.clock import Clock
+from archive_service.model.errors import AlreadyExists, SlotLost, Tampered
+from archive_service.vault import key_layout
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.keyring import Keyring
+from archive_service.vault.stores.base import Lock, NewObject, ObjectStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LedgerWriter:
+    """Writes immutable ledger objects; the same bytes under the same name are no error."""
+
+    store: ObjectStore
+    clock: Clock
+    policy: LedgerPolicy
+
+    def put(self, key: str, data: bytes) -> None:
+        """Durable on return. Raises SlotLost when other bytes stand there."""
+        lock = Lock(self.policy.mode, self.clock() + timedelta(days=self.policy.days))
+        try:
+            self.store.create([NewObject(key, data, lock)])
+        except AlreadyExists as error:
+            if self.store.read(key) != data:
+                raise SlotLost("a ledger name holds other bytes: another checkpointer is at work") from error
+
+
+class LogCheckpointer:
+    """Follows one log and signs its checkpoints."""
+
+    def __init__(self, writer: LedgerWriter, log: LogId, signer: Signer) -> None:
+        self._writer = writer
+        self._signer = signer
+        self.log = log
+        store = writer.store
+        self._ordinal = newest_checkpoint(store, log) + 1
+        self._size = 0
+        if self._ordinal:
+            note = checkpoint_note(store, log, self._ordinal - 1)
+            self._size = checkpoint_size(note or "")
+        self._tiles = TileWriter(log)
+        self._tiles.resume(store, self._size)
+        self._reader = self._catch_up(store)
+
+    def _catch_up(self, store: ObjectStore) -> LogReader:
+        """Re-add the entries right of the last full tile, and stand at the checkpoint."""
+        if self._size == 0:
+            return LogReader(store, self.log)
+        last = read_entry(store, self.log, self._size - 1)
+        for entry in read_from(store, self.log, self._size - self._size % WIDTH):
+            if entry.seq >= self._size:
+                break
+            self._tiles.add(entry)
+        return LogReader(store, self.log, Place(self._size, last.digest()))
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that stands in the store."""
+        if not self._ordinal:
+            return None
+        note = checkpoint_note(self._writer.store, self.log, self._ordinal - 1)
+        if note is None:
+            raise Tampered("the newest checkpoint has gone")
+        return Checkpoint(str(self.log), self._size, self._tiles.frontier.root(), note)
+
+    def advance(self) -> Checkpoint | None:
+        """Take the new entries; write the tiles they complete, then a checkpoint. None when nothing grew."""
+        while (batch := self._reader.next_batch()) is not None:
+            for entry in batch:
+                for key, data in self._tiles.add(entry):
+                    self._writer.put(key, data)
+        frontier = self._tiles.frontier
+        if frontier.size == self._size:
+            return None
+        checkpoint = self._signer.sign(str(self.log), frontier.size, frontier.root())
+        self._writer.put(key_layout.checkpoint_key(self.log, self._ordinal), checkpoint.note.encode())
+        self._ordinal, self._size = self._ordinal + 1, frontier.size
+        return checkpoint
+
+
+class Checkpointer:
+    """Every log of every owner, and the root log that joins them."""
+
+    def __init__(
+        self,
+        writer: LedgerWriter,
+        archive: Keyring,
+        keyrings: Callable[[], list[Keyring]],
+    ) -> None:
+        self._writer = writer
+        self._archive = archive
+        self._keyrings = keyrings
+        self._root = LogId(archive.owner, "root")
+        self._vault = PayloadVault(writer.store, archive, writer.clock)
+        self._appender = Appender(writer.store, self._root, writer.clock, writer.policy)
+        self._logs: dict[LogId, LogCheckpointer] = {}
+        self._salts: dict[str, bytes] = {}
+        self._root_log: LogCheckpointer | None = None
+
+    def run_once(self) -> int:
+        """Checkpoint every log that grew, and anchor the checkpoints; how many grew. Raises ArchiveError; then the
+        next call goes on where this one stopped."""
+        fresh: list[Checkpoint] = []
+        for keyring in self._keyrings():
+            signer = Signer(keyring.owner, keyring.secret("signing"))
+            self._salts[keyring.owner] = keyring.secret("root-salt")
+            for log in logs(self._writer.store, keyring.owner):
+                if log != self._root:
+                    fresh.extend(self._advance(log, signer))
+        if fresh:
+            self._anchor(fresh)
+        return len(fresh)
+
+    def _advance(self, log: LogId, signer: Signer) -> list[Checkpoint]:
+        known = self._logs.get(log)
+        found: list[Checkpoint] = []
+        if known is None:
+            known = self._logs[log] = LogCheckpointer(self._writer, log, signer)
+            standing = known.newest()  # a crash may have left it without an anchor
+            found = [standing] if standing is not None else []
+        try:
+            grown = known.advance()
+        except SlotLost:
+            del self._logs[log]
+            raise
+        return [grown] if grown is not None else found
+
+    def _anchor(self, fresh: list[Checkpoint]) -> None:
+        if self._appender.head is None:
+            self._appender.claim()
+        points = sorted(fresh, key=lambda point: point.origin)
+        hashes = [
+            anchors.anchor_of(
+                anchors.salt_of(self._salts[point.origin.partition("/")[0]], point.note), point.note
+            )
+            for point in points
+        ]
+        (payload,) = self._vault.seal_many(self._root, [anchors.listing(points)], pad=anchors.PAD)
+        self._appender.append([("anchors", {"anchors": anchors.padded(hashes), "payload": payload})])
+        if self._root_log is None:
+            signer = Signer(self._archive.owner, self._archive.secret("signing"))
+            self._root_log = LogCheckpointer(self._writer, self._root, signer)
+        self._root_log.advance()
+        _log.debug("anchored %d checkpoints", len(points))

@@ -1,0 +1,157 @@
+"""Reading a log from its batches: tail it, find its head, start anywhere.
+
+Batches lie without gap, each named by its first seq, so the next one's name is always known: a reader asks for it and
+either gets it or is at the head. Nothing is listed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from archive_service.ledger import entry as entries
+from archive_service.ledger.entry import GENESIS, Entry
+from archive_service.model.errors import NotFound, Tampered
+from archive_service.vault import key_layout
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.stores.base import ObjectStore
+
+
+@dataclass(frozen=True)
+class Place:
+    """Between two entries: the next seq, and the digest of the entry before it."""
+
+    seq: int = 0
+    prev: str = GENESIS
+
+
+class LogReader:
+    """Follows one log. Not thread-safe; make one a thread. Raises Tampered at the first entry that does not chain."""
+
+    def __init__(self, store: ObjectStore, log: LogId, place: Place | None = None) -> None:
+        self._store = store
+        self.log = log
+        self.place = place or Place()
+
+    def next_batch(self) -> list[Entry] | None:
+        """The next batch's entries, or None at the head."""
+        try:
+            data = self._store.read(key_layout.batch_key(self.log, self.place.seq))
+        except NotFound:
+            return None
+        batch = list(entries.split(data, self.log, self.place.seq, self.place.prev))
+        self.place = Place(batch[-1].seq + 1, batch[-1].digest())
+        return batch
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry from here to the head."""
+        while (batch := self.next_batch()) is not None:
+            yield from batch
+
+
+def checkpoint_note(store: ObjectStore, log: LogId, ordinal: int) -> str | None:
+    """The ordinal-th checkpoint's note, not yet checked, or None."""
+    try:
+        return store.read(key_layout.checkpoint_key(log, ordinal)).decode("utf-8", "replace")
+    except NotFound:
+        return None
+
+
+def checkpoint_size(note: str) -> int:
+    """The size that a note claims. Raises Tampered."""
+    lines = note.split("\n")
+    if len(lines) < 3 or not lines[1].isdecimal():
+        raise Tampered("a checkpoint without a size")
+    return int(lines[1])
+
+
+def newest_checkpoint(store: ObjectStore, log: LogId) -> int:
+    """The ordinal of the newest checkpoint, or -1. O(log n) reads: gallop, then halve."""
+    if checkpoint_note(store, log, 0) is None:
+        return -1
+    low, step = 0, 1
+    while checkpoint_note(store, log, low + step) is not None:
+        low, step = low + step, step * 2
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        if checkpoint_note(store, log, middle) is None:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _before(store: ObjectStore, log: LogId, seq: int, newest: int) -> int:
+    """The greatest checkpointed size at or below ``seq``: a place where a batch begins. 0 if none."""
+    low, high, found = 0, newest, 0
+    while low <= high:
+        middle = (low + high) // 2
+        note = checkpoint_note(store, log, middle)
+        size = checkpoint_size(note) if note is not None else seq + 1
+        if size <= seq:
+            low, found = middle + 1, size
+        else:
+            high = middle - 1
+    return found
+
+
+def batch_from(store: ObjectStore, log: LogId, seq: int) -> list[Entry] | None:
+    """The batch that begins at ``seq`` with its own chain checked, trusting the first entry's ``prev``
+    (its place is proven by the tree, not by the walk)."""
+    try:
+        data = store.read(key_layout.batch_key(log, seq))
+    except NotFound:
+        return None
+    first = entries.first_prev(data)
+    return list(entries.split(data, log, seq, first))
+
+
+def read_from(store: ObjectStore, log: LogId, seq: int) -> Iterator[Entry]:
+    """Entries from ``seq`` to the head, starting the walk at the nearest checkpoint below it."""
+    start = _before(store, log, seq, newest_checkpoint(store, log))
+    while (batch := batch_from(store, log, start)) is not None:
+        for entry in batch:
+            if entry.seq >= seq:
+                yield entry
+        start = batch[-1].seq + 1
+
+
+def read_entry(store: ObjectStore, log: LogId, seq: int) -> Entry:
+    """One entry. Raises NotFound past the head."""
+    for entry in read_from(store, log, seq):
+        return entry
+    raise NotFound(f"the log has no entry {seq}")
+
+
+def find_head(store: ObjectStore, log: LogId) -> Place:
+    """The log's head. Raises Tampered when the walk to it does not chain."""
+    start = _before(store, log, 2**62, newest_checkpoint(store, log))
+    place = Place(start, "")
+    if start == 0:
+        place = Place()
+    while (batch := batch_from(store, log, place.seq)) is not None:
+        place = Place(batch[-1].seq + 1, batch[-1].digest())
+    if place.prev == "":  # a checkpoint stands at the very head: its last entry gives the digest
+        last = read_entry(store, log, start - 1)
+        place = Place(start, last.digest())
+    return place
+
+
+def discover(store: ObjectStore, prefix: str) -> list[str]:
+    """The folder names right below ``prefix`` (ends with "/"), by skipping from one to the next."""
+    found: list[str] = []
+    after = ""
+    while (first := next(store.list(prefix, after), None)) is not None:
+        name = first.key.removeprefix(prefix).partition("/")[0]
+        found.append(name)
+        after = f"{prefix}{name}/~"
+    return found
+
+
+def owners(store: ObjectStore) -> list[str]:
+    """Every owner with a log."""
+    return [name for name in discover(store, "ledger/") if key_layout.is_owner(name)]
+
+
+def logs(store: ObjectStore, owner: str) -> list[LogId]:
+    """Every log of an owner, by name."""
+    return [LogId.parse(f"{owner}/{name}") for name in discover(store, f"ledger/{owner}/")]

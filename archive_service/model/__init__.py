@@ -1,0 +1,1 @@
+"""The words of the archive: errors, mail, envelopes, findings. Imports nothing else of the project."""

@@ -1,0 +1,46 @@
+"""Canonical JSON (RFC 8785) for what the archive itself writes: no floats, integers within 2**53.
+
+Within these bounds the standard encoder gives the bytes of RFC 8785, except for keys outside the
+ASCII range, which are refused. ``tests/unit/test_canonical.py`` holds it against a reference library.
+"""
+
+import json
+from typing import Any
+
+_LARGEST = 2**53
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not (isinstance(key, str) and key.isascii()):
+                raise TypeError("canonical JSON keys are ASCII strings")
+            _check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item)
+    elif isinstance(value, bool) or value is None or isinstance(value, str):
+        return
+    elif not (isinstance(value, int) and -_LARGEST < value < _LARGEST):
+        raise TypeError("canonical JSON holds strings, integers within 2**53, booleans, null")
+
+
+def canonical(value: Any) -> bytes:
+    """UTF-8 bytes of ``value`` under RFC 8785. Raises TypeError on floats and the like, ValueError on
+    lone surrogates (they have no UTF-8 form)."""
+    _check(value)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8")
+
+
+def parse_canonical(data: bytes) -> Any:
+    """The value of canonical bytes. Raises ValueError if they are not exactly canonical, so that one
+    value has one encoding and a hash says everything."""
+    value = json.loads(data)
+    try:
+        same = canonical(value) == data
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    if not same:
+        raise ValueError("not canonical JSON (RFC 8785)")
+    return value

@@ -1,0 +1,254 @@
+"""An owner's keys: day keys in numbered generations, the key record of every batch, secrets (FORMAT.md section 9)."""
+
+import base64
+import binascii
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from archive_service.model.canonical import canonical, parse_canonical
+from archive_service.model.errors import KeyUnavailable, Tampered
+from archive_service.vault import key_layout
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.key_places import KeyStore
+from archive_service.vault.kms import Kms
+
+_CACHED_RECORDS = 4096
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _unb64(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise Tampered("a key record is not base64 where it must be") from error
+
+
+def _parse(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        value = parse_canonical(data)
+    except (ValueError, RecursionError) as error:
+        raise Tampered(f"{what} is not canonical JSON") from error
+    if not isinstance(value, dict) or value.get("version") != 1:
+        raise Tampered(f"{what} is not of version 1")
+    return value
+
+
+def _wrap(key: bytes, plaintext: bytes, context: bytes) -> bytes:
+    nonce = secrets.token_bytes(12)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, context)
+
+
+def _unwrap(key: bytes, wrapped: bytes, context: bytes, what: str) -> bytes:
+    try:
+        return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], context)
+    except (InvalidTag, ValueError) as error:
+        raise Tampered(f"{what} fails authentication") from error
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A day key, ready for use: read back from both places."""
+
+    number: int
+    begins: date
+    key: bytes
+
+
+class Keyring:
+    """One owner's keys. Thread-safe. Every method may raise StoreError, KeyUnavailable, Tampered."""
+
+    def __init__(self, owner: str, store: KeyStore, kms: Kms) -> None:
+        self.owner = owner
+        self.store = store
+        self._kms = kms
+        self._lock = threading.Lock()
+        self._tables: dict[int, bytes] = {}
+        self._generations: dict[int, Generation] = {}
+        self._secrets: dict[str, bytes] = {}
+        self._records: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    # --- secrets -----------------------------------------------------------------------------------
+
+    def make_secret(self, name: str, value: bytes) -> bytes:
+        """Store a secret unless it exists; returns the one that stands."""
+        version, wrapped = self._kms.wrap(self._context("secret", name), value)
+        kms = {"key": version, "provider": self._kms.provider}
+        record = canonical({"version": 1, "name": name, "kms": kms, "sealed": _b64(wrapped)})
+        self.store.claim(key_layout.secret_name(self.owner, name), record)
+        return self.secret(name)
+
+    def secret(self, name: str) -> bytes:
+        """``identity``, ``signing``, ``root-salt``, ``token``."""
+        if name not in self._secrets:
+            record = _parse(self.store.get(key_layout.secret_name(self.owner, name)), f"secret {name}")
+            self._secrets[name] = self._from_kms(record, "secret", name)
+        return self._secrets[name]
+
+    def _context(self, kind: str, name: str | int) -> bytes:
+        return f"archive-service/{kind}/v1\0{self.owner}/{name}".encode("ascii")
+
+    def _from_kms(self, record: dict[str, Any], kind: str, name: str | int) -> bytes:
+        try:
+            version = str(record["kms"]["key"])
+        except (KeyError, TypeError) as error:
+            raise Tampered(f"{kind} {name} does not name its key version") from error
+        return self._kms.unwrap(version, self._context(kind, name), _unb64(record.get("sealed")))
+
+    # --- table keys and generations ----------------------------------------------------------------
+
+    def _table(self, number: int) -> bytes:
+        if number not in self._tables:
+            record = _parse(self.store.get(key_layout.table_name(self.owner, number)), f"table key {number}")
+            self._tables[number] = self._from_kms(record, "table", number)
+        return self._tables[number]
+
+    def _newest_table(self) -> int:
+        names = list(self.store.list(f"{self.owner}/table/"))
+        if names:
+            return int(names[-1].rpartition("/")[2])
+        version, wrapped = self._kms.wrap(self._context("table", 1), secrets.token_bytes(32))
+        kms = {"key": version, "provider": self._kms.provider}
+        record = canonical({"version": 1, "table": 1, "kms": kms, "sealed": _b64(wrapped)})
+        self.store.claim(key_layout.table_name(self.owner, 1), record)
+        return 1
+
+    def generation(self, number: int) -> Generation:
+        """A generation by number. Raises KeyUnavailable when it was destroyed."""
+        known = self._generations.get(number)
+        if known is not None:
+            return known
+        name = key_layout.generation_name(self.owner, number)
+        record = _parse(self.store.get(name), f"generation {number}")
+        try:
+            begins, table = date.fromisoformat(record["from"]), int(record["table"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise Tampered(f"generation {number} lacks its date or table key") from error
+        key = _unwrap(
+            self._table(table),
+            _unb64(record.get("sealed")),
+            self._context("generation", number),
+            f"generation {number}",
+        )
+        self._generations[number] = Generation(number, begins, key)
+        return self._generations[number]
+
+    def numbers(self) -> list[int]:
+        """Generations that exist, in order."""
+        return [int(name.rpartition("/")[2]) for name in self.store.list(f"{self.owner}/generations/")]
+
+    def _add_generation(self, number: int, begins: date) -> None:
+        table = self._newest_table()
+        context = self._context("generation", number)
+        sealed = _b64(_wrap(self._table(table), secrets.token_bytes(32), context))
+        record = {
+            "version": 1,
+            "generation": number,
+            "from": begins.isoformat(),
+            "table": table,
+            "sealed": sealed,
+        }
+        self.store.claim(key_layout.generation_name(self.owner, number), canonical(record))
+
+    def prepare(self, today: date) -> None:
+        """Make the generations of ``today`` and tomorrow unless they exist: ahead of need, read back from both
+        places. Safe beside other processes doing the same."""
+        with self._lock:
+            for begins in (today, today + timedelta(days=1)):
+                numbers = self.numbers()
+                if not numbers or self.generation(numbers[-1]).begins < begins:
+                    self._add_generation(numbers[-1] + 1 if numbers else 1, begins)
+
+    def current(self, today: date) -> Generation:
+        """The generation that a writer uses on a day. Call ``prepare`` first."""
+        fitting = [g for g in self._generations.values() if g.begins <= today]
+        newest = max(fitting, key=lambda g: g.number, default=None)
+        if newest is not None and newest.begins == today:
+            return newest
+        self.prepare(today)
+        begun = [g for g in map(self.generation, self.numbers()) if g.begins <= today]
+        if not begun:
+            raise KeyUnavailable("no key generation has begun; is the clock right?")
+        return max(begun, key=lambda g: g.number)
+
+    # --- key records -------------------------------------------------------------------------------
+
+    @staticmethod
+    def _wrap_context(log: LogId, name: str, generation: int) -> bytes:
+        return f"archive-service/wrap/v1\0{log}/{name}/{generation}".encode("ascii")
+
+    def put_record(self, log: LogId, batch: str, generation: Generation, keys: list[bytes]) -> None:
+        """Record the keys of a batch; durable in both places on return."""
+        cipher = AESGCM(generation.key)
+        wrapped = []
+        for index, key in enumerate(keys):
+            nonce = secrets.token_bytes(12)
+            context = self._wrap_context(log, key_layout.sealed_name(batch, index), generation.number)
+            wrapped.append(_b64(nonce + cipher.encrypt(nonce, key, context)))
+        record = {
+            "version": 1,
+            "log": str(log),
+            "batch": batch,
+            "generation": generation.number,
+            "keys": wrapped,
+        }
+        self.store.put(key_layout.record_name(log, batch), canonical(record))
+
+    def _record(self, log: LogId, batch: str) -> dict[str, Any]:
+        name = key_layout.record_name(log, batch)
+        with self._lock:
+            if name in self._records:
+                self._records.move_to_end(name)
+                return self._records[name]
+        record = parse_record(self.store.get(name), log, batch)
+        with self._lock:
+            self._records[name] = record
+            while len(self._records) > _CACHED_RECORDS:
+                self._records.popitem(last=False)
+        return record
+
+    def object_key(self, log: LogId, name: str) -> bytes:
+        """The key of a sealed thing. Raises KeyUnavailable when it is destroyed or never was, Tampered."""
+        batch, index = key_layout.split_sealed_name(name)
+        return self.key_from(self._record(log, batch), log, batch, index)
+
+    def key_from(self, record: dict[str, Any], log: LogId, batch: str, index: int) -> bytes:
+        """The key at ``index`` of a parsed key record."""
+        keys = record["keys"]
+        if index >= len(keys) or keys[index] is None:
+            raise KeyUnavailable("the key of this object is destroyed or was never recorded")
+        number = record["generation"]
+        name = key_layout.sealed_name(batch, index)
+        context = self._wrap_context(log, name, number)
+        return _unwrap(self.generation(number).key, _unb64(keys[index]), context, "a wrapped object key")
+
+    def forget_cache(self) -> None:
+        """Drop cached records, so that the next read sees the key store as it is."""
+        with self._lock:
+            self._records.clear()
+
+
+def parse_record(data: bytes, log: LogId, batch: str) -> dict[str, Any]:
+    """A key record, checked for form and place. Raises Tampered."""
+    record = _parse(data, "a key record")
+    keys, number = record.get("keys"), record.get("generation")
+    if record.get("log") != str(log) or record.get("batch") != batch:
+        raise Tampered("a key record stands under another name than its own")
+    if not isinstance(keys, list) or not isinstance(number, int):
+        raise Tampered("a key record lacks its keys or generation")
+    return record
+
+
+def owners(store: KeyStore) -> list[str]:
+    """Every owner that has secrets in the key store."""
+    found = {name.partition("/")[0] for name in store.list("")}
+    return sorted(name for name in found if key_layout.is_owner(name))

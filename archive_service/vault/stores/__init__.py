@@ -1,0 +1,1 @@
+"""Object store and key place: ``base`` has the protocols, then a file a back end."""

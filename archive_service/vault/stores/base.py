@@ -1,0 +1,112 @@
+"""What the archive asks of storage, shaped by its callers. One conformance suite runs over every back end
+(``tests/contracts``). Only ``bootstrap`` builds back ends."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class LockMode(StrEnum):
+    """As in S3 Object Lock. COMPLIANCE can never be shortened; GOVERNANCE only outside this program."""
+
+    GOVERNANCE = "GOVERNANCE"
+    COMPLIANCE = "COMPLIANCE"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The retention state of one object version: until when, in which mode, and any legal hold."""
+
+    mode: LockMode = LockMode.COMPLIANCE
+    until: datetime | None = None
+    hold: bool = False
+
+
+@dataclass(frozen=True)
+class NewObject:
+    """One object to create. ``body`` is bytes, or an iterable of chunks that is consumed once, so that
+    a large mail never stands in memory whole."""
+
+    key: str
+    body: bytes | Iterable[bytes]
+    lock: Lock = field(default_factory=Lock)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored object version."""
+
+    key: str
+    version: str
+    size: int
+    modified: datetime
+
+
+class ObjectStore(Protocol):
+    """Immutable objects under names like ``a/b/c`` (ASCII letters, digits, ``-_.``, at most 512 bytes).
+
+    Thread-safe. Every method may raise StoreError (outcome unknown), StoreDenied, StoreFull.
+    A name may have several versions (a versioned bucket after an attack); the oldest is the truth.
+    """
+
+    def create(self, objects: Sequence[NewObject]) -> list[Stored]:
+        """Create each object unless its name exists, with its lock, and return when all are durable.
+
+        Raises AlreadyExists if any name is taken (the others may have been created: names are
+        opaque and never reused, so the caller abandons them). After any other StoreError each
+        object may or may not exist; the caller settles it by ``stat``.
+        """
+        ...
+
+    def read(self, key: str, version: str | None = None, offset: int = 0, length: int | None = None) -> bytes:
+        """The bytes of a version (None: the oldest). Raises NotFound."""
+        ...
+
+    def stat(self, key: str) -> list[tuple[Stored, Lock]]:
+        """All versions, oldest first, with their retention state. Raises NotFound if there is none,
+        Tampered if the retention state was edited from outside."""
+        ...
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
+        """Every version of every object whose key starts with ``prefix`` and is greater than ``after``,
+        in key order, oldest version first. ``prefix`` ends with "/" or is empty."""
+        ...
+
+    def protect(self, key: str, version: str, lock: Lock) -> None:
+        """Set a version's retention state; durable on return. Raises Locked when that would shorten the
+        term or downgrade COMPLIANCE; setting or clearing ``hold`` is always allowed."""
+        ...
+
+    def delete(self, key: str, version: str) -> None:
+        """Remove a version. Raises Locked while held or before its term, NotFound when it is not there."""
+        ...
+
+
+class KeyPlace(Protocol):
+    """One of the two places of the key store: small mutable records, apart from the archive.
+
+    Thread-safe. A put is atomic and durable on return. Names as in ObjectStore. Raises StoreError
+    (outcome unknown), StoreDenied, StoreFull.
+    """
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write a record unless it exists. Raises AlreadyExists."""
+        ...
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write or replace a record."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Raises NotFound."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Names that start with ``prefix`` (ends with "/" or is empty), in order."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a record; the data is overwritten or unlinked. Absent is not an error."""
+        ...

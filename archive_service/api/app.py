@@ -1,0 +1,61 @@
+"""The HTTP API as one ASGI app."""
+
+from fastapi import FastAPI
+
+from archive_service.api import problems
+from archive_service.api.metrics import RequestCounter
+from archive_service.api.middleware import BodyLimit, Envelope
+from archive_service.api.openapi import describe
+from archive_service.api.routes import (
+    access_log,
+    captures,
+    description,
+    exports,
+    health,
+    integrity,
+    jobs,
+    messages,
+    search,
+    sources,
+)
+from archive_service.api.services import ApiServices
+
+
+def create_app(services: ApiServices) -> FastAPI:
+    """The whole API over ``services``; holds no state but its counters, so any number of processes may
+    run it side by side."""
+    app = FastAPI(
+        title="archive-service",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # The framework's telemetry would carry exception texts and inputs to wherever its environment says.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
+    )
+    app.state.services = services
+    app.state.counter = RequestCounter()
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Envelope, counter=app.state.counter)  # added last: outermost
+
+    app.include_router(search.router)
+    app.include_router(messages.router)
+    app.include_router(captures.router)
+    app.include_router(exports.router)
+    app.include_router(access_log.router)
+    app.include_router(integrity.router)
+    app.include_router(sources.router)
+    app.include_router(jobs.router)
+    app.include_router(health.router)
+    app.include_router(description.router)
+
+    app.state.description = describe(app)
+    return app

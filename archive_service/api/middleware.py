@@ -1,0 +1,117 @@
+"""What wraps every request: its id, the security headers, the last resort, the bound on bodies."""
+
+import logging
+import traceback
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from archive_service.api.metrics import RequestCounter
+from archive_service.api.problems import problem, unexpected
+
+_log = logging.getLogger(__name__)
+
+LARGEST_BODY = 1024 * 1024  # bytes
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class AnswerBrokenOff(Exception):
+    """The server must cut the connection: an answer that had begun cannot be finished."""
+
+
+class Envelope:
+    """Outermost: gives a request its id, an answer its headers, a fault nobody foresaw its problem
+    document, and counts it. The fault's own text may hold content and is not logged; its place is."""
+
+    def __init__(self, app: ASGIApp, counter: RequestCounter) -> None:
+        self._app = app
+        self._counter = counter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers.update(SECURITY_HEADERS)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001  the last resort: logged, answered, never passed on
+            _report(request_id, error)
+            if status:
+                raise AnswerBrokenOff(request_id) from None
+            await unexpected(request_id)(scope, receive, sending)
+        finally:
+            route = getattr(scope.get("route"), "path_format", "unmatched")
+            self._counter.add(scope["method"], route, status)
+
+
+class BodyLimit:
+    """Takes a request's body whole, up to 1 MiB, before anything else sees it; beyond that, 413."""
+
+    def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY) -> None:
+        self._app = app
+        self._largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        body = bytearray()
+        more = True
+        while more and len(body) <= self._largest and not _exceeds(declared, self._largest):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if more or len(body) > self._largest:
+            detail = "a request body holds at most 1 MiB"
+            answer = problem(413, "request.too_large", detail, scope["state"]["request_id"])
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, _replaying(bytes(body), receive), send)
+
+
+def _exceeds(declared: str, largest: int) -> bool:
+    """A length with more digits than any we take is not even converted."""
+    return declared.isdecimal() and (len(declared) > 12 or int(declared) > largest)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """The body in one message, then whatever the server says next (the disconnect)."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def _report(request_id: str, error: Exception) -> None:
+    frames = traceback.extract_tb(error.__traceback__)[-12:]
+    places = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    _log.error("request %s failed: %s at %s", request_id, type(error).__qualname__, places)

@@ -1,0 +1,30 @@
+"""The OpenAPI description: FastAPI's own, with bearer tokens and problem documents as they really are."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from archive_service.api.views import Problem
+
+_PROBLEM = {
+    "description": "A problem document (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of every route of ``app``."""
+    description = app.openapi()
+    components = description.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):  # our 422 is a problem document
+        schemas.pop(unused, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    }
+    for path in description["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = _PROBLEM
+    return description

@@ -1,0 +1,83 @@
+"""``GET /v1/access-log``: who searched, read and exported what. Reading it is recorded in it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from archive_service.access.events import AccessEvent, AccessLog, AccessRecord
+from archive_service.access.policy import Right
+from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api.views import AccessLogAnswer, PageSize, access_entry_view
+
+router = APIRouter(route_class=GuardedRoute, tags=["access log"])
+
+_STEP = 1000  # entries read at once while filtering
+_MOST_READ = 20_000  # entries read for one answer
+
+Filter = Annotated[str | None, Query(min_length=1, max_length=256)]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries to show; None filters nothing."""
+
+    message: str | None
+    actor: str | None
+    action: str | None
+
+    def __contains__(self, event: AccessEvent) -> bool:
+        return (
+            self.message in (None, *event.ids)
+            and self.actor in (None, event.actor)
+            and self.action in (None, event.action)
+        )
+
+    @property
+    def everything(self) -> bool:
+        """No filter is set."""
+        return self == Wanted(None, None, None)
+
+
+@router.get("/v1/access-log", openapi_extra=needs(Right.ACCESS_LOG, "access_log.read"))
+def read(
+    caller: CallerDep,
+    message: Filter = None,
+    actor: Filter = None,
+    action: Filter = None,
+    limit: Annotated[PageSize, Query()] = 50,
+    cursor: Annotated[str | None, Query(max_length=32_000)] = None,
+) -> AccessLogAnswer:
+    """Everything durable before the request, newest first; this reading itself stands in the next."""
+    wanted = Wanted(message, actor, action)
+    records, following = _page(caller.tenant.access_log, wanted, limit, cursor)
+    caller.record(
+        entries=len(records),
+        filtered_message=message,
+        filtered_actor=actor,
+        filtered_action=action,
+        page="first" if cursor is None else "later",
+    )
+    return AccessLogAnswer(entries=[access_entry_view(record) for record in records], next=following)
+
+
+def _page(
+    log: AccessLog, wanted: Wanted, limit: int, cursor: str | None
+) -> tuple[list[AccessRecord], str | None]:
+    """Up to ``limit`` wanted entries, and the cursor after the last one looked at. The first step is never
+    larger than the page, so it cannot overshoot; a later one may, and its part is then read again (at a
+    cursor, a log that only grows reads the same)."""
+    shown: list[AccessRecord] = []
+    read, step = 0, limit
+    while True:
+        records, following = log.newest(step, cursor)
+        matching = [place for place, record in enumerate(records) if record.event in wanted]
+        missing = limit - len(shown)
+        if len(matching) > missing:
+            records, following = log.newest(matching[missing - 1] + 1, cursor)
+            matching = matching[:missing]
+        shown += [records[place] for place in matching]
+        read += step
+        if wanted.everything or following is None or len(shown) == limit or read >= _MOST_READ:
+            return shown, following
+        cursor, step = following, _STEP

@@ -1,0 +1,106 @@
+"""``/v1/exports``: long work; another process does it, this one takes the request and hands over."""
+
+import secrets
+from pathlib import Path
+
+from fastapi import APIRouter, Response
+
+from archive_service.access.policy import Right
+from archive_service.api import lookups
+from archive_service.api.errors import BadRequest, Conflict, Gone, NoSuchThing
+from archive_service.api.file_response import resumable_zip
+from archive_service.api.guard import Caller, CallerDep, GuardedRoute, ServicesDep, needs, well_formed
+from archive_service.api.views import ExportAsked, ExportView, export_view
+from archive_service.api.waiting import CaughtUp
+from archive_service.catalog.base import Job
+from archive_service.model.clock import rfc3339
+from search.query_language import parse
+
+router = APIRouter(route_class=GuardedRoute, tags=["exports"])
+
+KIND = "export"
+FORMATS = frozenset({"bundle"})
+
+_LOOKUP = 1000  # ids looked up at once
+
+
+@router.post(
+    "/v1/exports",
+    status_code=202,
+    openapi_extra=needs(Right.EXPORT, "export.request"),
+    dependencies=[CaughtUp],
+)
+def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportView:
+    """Queue an export of what a query finds, or of the messages named."""
+    ids = _checked(asked, caller)
+    job = Job(
+        id=secrets.token_hex(16),
+        kind=KIND,
+        actor=caller.actor.subject,
+        request=asked.model_dump(exclude_none=True) | ({"ids": ids} if ids else {}),
+        total=len(ids),
+        created_at=rfc3339(services.clock()),
+    )
+    # The entry goes first: an export that nobody recorded must not be under way.
+    caller.record(
+        ids,
+        purpose=asked.purpose,
+        matter=asked.matter,
+        job=job.id,
+        query=asked.query,
+        formats=list(asked.formats),
+    )
+    caller.tenant.jobs.add(job)
+    return export_view(job)
+
+
+@router.get("/v1/exports/{id}", openapi_extra=needs(Right.EXPORT, "export.status", traced=False))
+def status(id: str, caller: CallerDep) -> ExportView:
+    """How far an export is."""
+    return export_view(lookups.job(caller, id, KIND))
+
+
+@router.get(
+    "/v1/exports/{id}/download",
+    openapi_extra=needs(Right.EXPORT, "export.download"),
+    response_class=Response,
+)
+def download(id: str, caller: CallerDep) -> Response:
+    """The finished export, a ZIP."""
+    job = lookups.job(caller, id, KIND)
+    if job.state in ("failed", "cancelled"):
+        raise Conflict("the export did not finish", code="export.failed")
+    if job.state != "done":
+        raise Conflict("the export is not finished yet", code="export.not_ready")
+    result = job.result or {}
+    if "path" not in result or "messages" not in result:
+        raise Gone("the export's file is gone; ask for it again", code="export.gone")
+    response = resumable_zip(Path(result["path"]), job.id)
+    caller.record(
+        result["messages"],
+        purpose=job.request.get("purpose"),
+        matter=job.request.get("matter"),
+        job=job.id,
+        formats=job.request.get("formats"),
+    )
+    return response
+
+
+def _checked(asked: ExportAsked, caller: Caller) -> list[str]:
+    """The ids asked for, each once; none for a query. Raises BadRequest, QueryError, NoSuchThing."""
+    if not FORMATS.issuperset(asked.formats):
+        raise BadRequest("this format cannot be exported", code="export.format_unsupported")
+    if (asked.query is None) == (asked.ids is None):
+        raise BadRequest("an export takes either a query or ids")
+    if asked.query is not None:
+        parse(asked.query)
+        return []
+    ids = list(dict.fromkeys(asked.ids or ()))
+    if not all(well_formed(each) for each in ids):
+        raise NoSuchThing
+    catalog = caller.tenant.catalog
+    for start in range(0, len(ids), _LOOKUP):
+        some = ids[start : start + _LOOKUP]
+        if len(catalog.messages(some)) < len(some):
+            raise NoSuchThing
+    return ids

@@ -1,0 +1,52 @@
+"""``POST /v1/search``."""
+
+from fastapi import APIRouter
+
+from archive_service.access.policy import Right
+from archive_service.api import cursors
+from archive_service.api.errors import BadRequest
+from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api.views import HitView, SearchAnswer, SearchAsked, hit_view
+from archive_service.api.waiting import CaughtUp
+from archive_service.catalog.base import Catalog
+from search.indexes.base import Hit
+from search.query_language import parse
+
+router = APIRouter(route_class=GuardedRoute, tags=["search"])
+
+
+@router.post("/v1/search", openapi_extra=needs(Right.SEARCH, "search"), dependencies=[CaughtUp])
+def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
+    """Messages that match a query, newest first."""
+    _refuse_unsupported(asked)
+    query = parse(asked.query)
+    below = cursors.rank_below(asked.query, asked.cursor) if asked.cursor is not None else None
+    # One hit more than asked for tells whether there is a next page.
+    found = caller.tenant.index.search(query, limit=asked.limit + 1, below=below)
+    page = found.hits[: asked.limit]
+    following = cursors.cursor(asked.query, page[-1].rank) if len(found.hits) > len(page) else None
+    hits = _hits(caller.tenant.catalog, page)
+    caller.record(
+        [hit.id for hit in hits],
+        purpose=asked.purpose,
+        matter=asked.matter,
+        query=asked.query,
+        total=found.total,
+        page="first" if asked.cursor is None else "later",
+    )
+    return SearchAnswer(
+        total=found.total, hits=hits, facets={}, next=following, not_fully_indexed=found.not_fully_indexed
+    )
+
+
+def _refuse_unsupported(asked: SearchAsked) -> None:
+    if asked.sort not in (None, "newest"):
+        raise BadRequest("the only order is newest", code="query.sort_unsupported")
+    if asked.facets:
+        raise BadRequest("no facet of this name", code="query.facet_unsupported")
+
+
+def _hits(catalog: Catalog, page: tuple[Hit, ...]) -> list[HitView]:
+    """The index proposes, the catalog decides: a hit that it does not show (any more) is dropped."""
+    rows = {row.id: row for row in catalog.messages([hit.id for hit in page]) if row.captures}
+    return [hit_view(hit, rows[hit.id]) for hit in page if hit.id in rows]

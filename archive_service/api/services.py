@@ -1,0 +1,91 @@
+"""What the HTTP API asks of the archive, by tenant. ``bootstrap`` builds it; tests build fakes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from archive_service.access.events import AccessLog
+from archive_service.access.tokens import TokenVerifier
+from archive_service.catalog.base import CaptureRow, Catalog, Jobs, MessageRow
+from archive_service.model.clock import Clock, utc_now
+from archive_service.model.mail import SourceKind
+from search.indexes.base import SearchIndex
+
+
+class Contents(Protocol):
+    """Captures as they were received. Thread-safe."""
+
+    def raw(self, capture: CaptureRow) -> bytes:
+        """The whole capture, ciphertext and plaintext re-hashed against its entry by this very read.
+        Raises Tampered (never content), KeyUnavailable, NotFound, or StoreError."""
+        ...
+
+
+class Proofs(Protocol):
+    """Proofs that a message's captures stand in the logs. Thread-safe."""
+
+    def proof(self, message: MessageRow) -> dict[str, Any]:
+        """Entries, inclusion proofs, checkpoints, timestamps: JSON-ready. May wait some seconds for a
+        checkpoint that covers the captures; raises Overloaded (``proof.pending``) when none came."""
+        ...
+
+
+class SourcesAdmin(Protocol):
+    """The tenant's sources. Thread-safe."""
+
+    def list(self) -> Sequence[dict[str, Any]]:
+        """Every source: id, name, kind, address, ...; JSON-ready."""
+        ...
+
+    def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
+        """A new source, durable in the acts log on return: id, address, and seq, the acts-log position
+        that has passed it (what a later read gives as ``min_seq``). Raises Invalid."""
+        ...
+
+
+class Integrity(Protocol):
+    """The tenant's logs as anyone may audit them. ``log`` is a log's name within the tenant: ``acts``,
+    ``capture-1``, ... Thread-safe."""
+
+    def status(self) -> dict[str, Any]:
+        """Every log with size, root and newest checkpoint, and the keys that sign; JSON-ready."""
+        ...
+
+    def checkpoint(self, log: str) -> str:
+        """The newest signed note (C2SP tlog-checkpoint). Raises NotFound."""
+        ...
+
+    def tile(self, log: str, path: str) -> bytes:
+        """A tile by its C2SP tlog-tiles path after ``tile/``. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True)
+class TenantServices:
+    """One tenant's archive as the routes see it. ``id`` is opaque; ``acts_position`` counts the entries
+    of the acts log as known here."""
+
+    id: str
+    name: str
+    catalog: Catalog
+    index: SearchIndex
+    jobs: Jobs
+    access_log: AccessLog
+    contents: Contents
+    proofs: Proofs
+    sources: SourcesAdmin
+    integrity: Integrity
+    acts_position: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class ApiServices:
+    """``tenants``: by opaque id, None for a tenant that is not. ``ready``: stable codes of what keeps the
+    service from answering, none when it is ready.
+    ``projection_wait``: seconds a read waits for ``min_seq``."""
+
+    tenants: Callable[[str], TenantServices | None]
+    verifier: TokenVerifier
+    ready: Callable[[], list[str]]
+    clock: Clock = utc_now
+    projection_wait: float = 10.0

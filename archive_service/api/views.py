@@ -1,0 +1,274 @@
+"""What the routes take and give, as JSON. A view shows; it decides nothing."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from archive_service.access.events import AccessRecord
+from archive_service.catalog.base import Job, MessageRow
+from archive_service.model.mail import Part, Role, SourceKind
+from search.indexes.base import Hit
+
+LARGEST_PAGE = 1000
+
+QueryText = Annotated[str, StringConstraints(max_length=10_000)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE)]
+
+
+class Asked(BaseModel):
+    """Base of request bodies: JSON types as they are, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SearchAsked(Asked):
+    """``matter`` and ``purpose`` go to the access log as given."""
+
+    query: QueryText
+    matter: Words | None = None
+    purpose: Words | None = None
+    sort: Words | None = None
+    cursor: Annotated[str, StringConstraints(max_length=200)] | None = None
+    limit: PageSize = 50
+    facets: list[Words] | None = None
+
+
+class ExportAsked(Asked):
+    """Either ``query`` or ``ids``."""
+
+    query: QueryText | None = None
+    ids: Annotated[list[str], Field(min_length=1, max_length=20_000)] | None = None
+    formats: Annotated[list[Words], Field(min_length=1, max_length=20)]
+    matter: Words | None = None
+    purpose: Words | None = None
+
+
+class SourceAsked(Asked):
+    """A source to be made."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    kind: Annotated[SourceKind, Field(strict=False)]
+
+
+class AttachmentView(BaseModel):
+    """``size`` in bytes and ``sha256`` of the decoded attachment; ``path`` as in IMAP."""
+
+    filename: str | None
+    content_type: str
+    size: int
+    sha256: str
+    path: str
+
+
+class HitView(BaseModel):
+    """One found message. ``to``: the recipients whose role is known to be To."""
+
+    id: str
+    sent_at: str | None
+    sender: str | None = Field(serialization_alias="from")
+    to: list[str]
+    subject: str
+    snippets: list[str]
+    attachments: list[AttachmentView]
+
+
+class SearchAnswer(BaseModel):
+    """``total`` and ``not_fully_indexed`` count all matches; ``next`` is null on the last page."""
+
+    total: int
+    hits: list[HitView]
+    facets: dict[str, Any]
+    next: str | None
+    not_fully_indexed: int
+
+
+class RecipientView(BaseModel):
+    """``expanded_from`` and ``forwarded_from`` stand only where a report says so."""
+
+    address: str
+    role: Role
+    on_report: bool
+    expanded_from: str = ""
+    forwarded_from: str = ""
+
+
+class CaptureView(BaseModel):
+    """One arrival of the message."""
+
+    id: str
+    source: str
+    received_at: str
+
+
+class RetentionView(BaseModel):
+    """``lock_until``: the latest lock among the message's captures."""
+
+    lock_until: str
+
+
+class MessageView(BaseModel):
+    """A message: what its captures say together, and, of its text, what the first capture says."""
+
+    id: str
+    sender: str | None
+    on_behalf_of: str | None
+    subject: str
+    sent_at: str | None
+    message_id: str | None
+    label: str | None
+    flags: list[str]
+    recipients: list[RecipientView]
+    envelope_complete: bool
+    captures: list[CaptureView]
+    attachments: list[AttachmentView]
+    holds: list[dict[str, Any]]
+    retention: RetentionView
+
+
+class Progress(BaseModel):
+    """``total`` is 0 until it is known."""
+
+    done: int
+    total: int
+
+
+class ExportView(BaseModel):
+    """``state``: queued, running, done, failed or cancelled. ``error``: the stable code of a failure."""
+
+    id: str
+    state: str
+    progress: Progress
+    error: str | None
+
+
+class JobView(ExportView):
+    """A job without what it was asked or what it made: those may speak of content."""
+
+    kind: str
+    created_at: str
+
+
+class JobList(BaseModel):
+    """Newest first."""
+
+    jobs: list[JobView]
+    next: str | None
+
+
+class SourceList(BaseModel):
+    """Every source of the tenant."""
+
+    sources: list[dict[str, Any]]
+    next: str | None
+
+
+class AccessEntryView(BaseModel):
+    """One access entry: where it stands (``log``, ``seq``) and what it says."""
+
+    log: str
+    seq: int
+    time: str
+    actor: str
+    role: str
+    action: str
+    outcome: str
+    ids: list[str]
+    purpose: str | None
+    matter: str | None
+    origin: str | None
+    request: str | None
+    detail: dict[str, Any]
+
+
+class AccessLogAnswer(BaseModel):
+    """Newest first. A page may be short, or empty, while ``next`` is not null: more lies further back."""
+
+    entries: list[AccessEntryView]
+    next: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457, with a stable ``code``. ``position``: the 0-based character where a query does not parse."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    position: int | None = None
+    errors: list[dict[str, str]] | None = None
+    problems: list[str] | None = None
+
+
+def attachment_views(parts: Sequence[Part]) -> list[AttachmentView]:
+    """The parts that are attachments, in the order of the message."""
+    return [
+        AttachmentView(
+            filename=part.filename,
+            content_type=part.content_type,
+            size=part.size,
+            sha256=part.sha256,
+            path=part.path,
+        )
+        for part in parts
+        if part.attachment
+    ]
+
+
+def hit_view(hit: Hit, row: MessageRow) -> HitView:
+    """A hit of the index with what the catalog knows of its message."""
+    return HitView(
+        id=row.id,
+        sent_at=row.sent_at,
+        sender=row.sender,
+        to=[recipient.address for recipient in row.recipients if recipient.role is Role.TO],
+        subject=row.subject,
+        snippets=list(hit.snippets),
+        attachments=attachment_views(row.captures[0].finding.parsed.parts),
+    )
+
+
+def message_view(row: MessageRow) -> MessageView:
+    """``row`` has at least one capture."""
+    parsed = row.captures[0].finding.parsed
+    flags = {flag for capture in row.captures for flag in capture.finding.parsed.flags}
+    return MessageView(
+        id=row.id,
+        sender=row.sender,
+        on_behalf_of=parsed.on_behalf_of,
+        subject=row.subject,
+        sent_at=row.sent_at,
+        message_id=parsed.message_id,
+        label=parsed.label,
+        flags=sorted(flags),
+        recipients=[RecipientView(**recipient.plain()) for recipient in row.recipients],
+        envelope_complete=row.envelope_complete,
+        captures=[
+            CaptureView(id=capture.id, source=capture.finding.source, received_at=capture.finding.received_at)
+            for capture in row.captures
+        ],
+        attachments=attachment_views(parsed.parts),
+        holds=[],
+        retention=RetentionView(lock_until=max(capture.lock_until for capture in row.captures)),
+    )
+
+
+def export_view(job: Job) -> ExportView:
+    """An export as its job stands."""
+    return ExportView(
+        id=job.id, state=job.state, progress=Progress(done=job.done, total=job.total), error=job.error
+    )
+
+
+def job_view(job: Job) -> JobView:
+    """Any job."""
+    return JobView(**export_view(job).model_dump(), kind=job.kind, created_at=job.created_at)
+
+
+def access_entry_view(record: AccessRecord) -> AccessEntryView:
+    """An access record, flat."""
+    event = record.event.model_dump(exclude={"version"})
+    return AccessEntryView(log=record.log, seq=record.seq, time=record.time, **event)

@@ -1,0 +1,424 @@
+"""An archive in memory for the HTTP API, and a client that calls it without a socket."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from archive_service.access.events import AccessEvent, AccessRecord, RoleName
+from archive_service.access.tokens import TokenIssuer, TokenVerifier
+from archive_service.api.app import create_app
+from archive_service.api.services import ApiServices, TenantServices
+from archive_service.catalog.base import CaptureRow, Changes, Job, MessageRow, Position
+from archive_service.model.errors import Invalid, NotFound, StoreError
+from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
+from search.indexes.base import Found, Hit
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+WRAPPER, INNER = (
+    b"From: journal\r\n\r\nreport\r\n",
+    b"From: anne@ex.fr\r\nSubject: Contrat\r\n\r\nbonjour\x00\xff",
+)
+RAW = WRAPPER + INNER + b"\r\n--end"
+
+
+@dataclass
+class FakeCatalog:
+    rows: dict[str, MessageRow] = field(default_factory=dict)
+    positions: list[Position] = field(default_factory=lambda: [Position(7, 7, 3)])
+    asked: list[str] = field(default_factory=list)
+
+    def position(self) -> Position:
+        """The last one stays; those before it are passed one a call."""
+        return self.positions.pop(0) if len(self.positions) > 1 else self.positions[0]
+
+    def messages(self, ids: Sequence[str]) -> list[MessageRow]:
+        self.asked += ids
+        return [self.rows[each] for each in ids if each in self.rows]
+
+    def capture(self, capture_id: str) -> CaptureRow | None:
+        captures = (capture for row in self.rows.values() for capture in row.captures)
+        return next((capture for capture in captures if capture.id == capture_id), None)
+
+    def took(self) -> dict[str, int]:
+        raise AssertionError("the API does not follow the log")
+
+    def apply(self, changes: Changes) -> None:
+        raise AssertionError("the API never writes the catalog")
+
+    def indexed(self, rows: int) -> None:
+        raise AssertionError("the API never writes the catalog")
+
+    def changed(self, since: int, below: int) -> Any:
+        raise AssertionError("the API does not follow the log")
+
+
+@dataclass
+class FakeIndex:
+    """Finds every document, whatever the query."""
+
+    hits: list[Hit] = field(default_factory=list)
+    queries: list[Any] = field(default_factory=list)
+
+    def search(self, query: Any, *, limit: int, below: int | None = None, snippets: bool = True) -> Found:
+        self.queries.append(query)
+        hits = sorted(self.hits, key=lambda hit: -hit.rank)
+        page = [hit for hit in hits if below is None or hit.rank < below][:limit]
+        return Found(total=len(hits), not_fully_indexed=1, hits=tuple(page))
+
+    def write(self, documents: Any) -> None:
+        raise AssertionError("the API never writes the index")
+
+    def ids(self) -> dict[str, int]:
+        raise AssertionError("the API does not compare")
+
+    def clear(self) -> None:
+        raise AssertionError("the API never writes the index")
+
+
+@dataclass
+class FakeJobs:
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def add(self, job: Job) -> None:
+        self.jobs[job.id] = job
+
+    def claim(self, kinds: Sequence[str]) -> Job | None:
+        raise AssertionError("the API runs no jobs")
+
+    def update(self, job: Job) -> None:
+        self.jobs[job.id] = job
+
+    def get(self, job_id: str) -> Job | None:
+        return self.jobs.get(job_id)
+
+    def list(self, limit: int) -> list[Job]:
+        return list(reversed(self.jobs.values()))[:limit]
+
+
+@dataclass
+class FakeAccessLog:
+    """Notes with every event whether an answer was under way when it was written."""
+
+    answering: Callable[[], bool] = lambda: False
+    events: list[AccessEvent] = field(default_factory=list)
+    too_late: list[bool] = field(default_factory=list)
+    broken: Exception | None = None
+    reads: list[int] = field(default_factory=list)
+
+    def record(self, event: AccessEvent) -> AccessRecord:
+        if self.broken is not None:
+            raise self.broken
+        self.too_late.append(self.answering())
+        self.events.append(event)
+        return self._at(len(self.events) - 1)
+
+    def newest(self, limit: int, cursor: str | None = None) -> tuple[list[AccessRecord], str | None]:
+        if cursor is not None and not cursor.isdecimal():
+            raise Invalid("not a cursor of ours", code="cursor.invalid")
+        top = len(self.events) if cursor is None else int(cursor)
+        bottom = max(0, top - limit)
+        self.reads.append(limit)
+        records = [self._at(seq) for seq in reversed(range(bottom, top))]
+        return records, str(bottom) if bottom else None
+
+    def _at(self, seq: int) -> AccessRecord:
+        return AccessRecord("access-1", seq, "2026-03-01T12:00:00.000000Z", self.events[seq])
+
+
+@dataclass
+class FakeContents:
+    bytes_of: dict[str, bytes] = field(default_factory=dict)
+    broken: Exception | None = None
+
+    def raw(self, capture: CaptureRow) -> bytes:
+        if self.broken is not None:
+            raise self.broken
+        return self.bytes_of[capture.id]
+
+
+@dataclass
+class FakeProofs:
+    broken: Exception | None = None
+
+    def proof(self, message: MessageRow) -> dict[str, Any]:
+        if self.broken is not None:
+            raise self.broken
+        return {"message": message.id, "entries": []}
+
+
+@dataclass
+class FakeSources:
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+    def list(self) -> list[dict[str, Any]]:
+        return self.sources
+
+    def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
+        source = {"id": f"s{len(self.sources)}", "name": name, "kind": kind.value, "address": "x@in.example"}
+        self.sources.append(source)
+        return {"id": source["id"], "address": source["address"], "seq": len(self.sources)}
+
+
+class FakeIntegrity:
+    def status(self) -> dict[str, Any]:
+        return {"logs": [{"log": "acts", "size": 3}], "keys": []}
+
+    def checkpoint(self, log: str) -> str:
+        if log != "acts":
+            raise NotFound("no such log")
+        return "origin\n3\nroot=\n\n— origin sig\n"
+
+    def tile(self, log: str, path: str) -> bytes:
+        if (log, path) != ("acts", "0/000.p/3"):
+            raise NotFound("no such tile")
+        return b"\x00" * 96
+
+
+def capture_row(message: str, number: int, seq: int) -> CaptureRow:
+    part = Part(
+        path="2",
+        content_type="application/pdf",
+        filename="devis.pdf",
+        start=1,
+        end=2,
+        size=1234,
+        sha256="ab" * 32,
+        attachment=True,
+    )
+    parsed = Parsed(
+        parser="1",
+        dialect="exchange",
+        flags=("journal_report",) if number else ("no_message_id",),
+        inner_start=len(WRAPPER),
+        inner_end=len(WRAPPER) + len(INNER),
+        inner_digest="cd" * 32,
+        label="confidentiel",
+        parts=(replace_part(part, path="1", attachment=False), part),
+    )
+    return CaptureRow(
+        id=f"{message}c{number}",
+        log="capture-1",
+        seq=seq,
+        order_seq=seq,
+        object_key="o",
+        lock_until=f"2026-04-0{number + 1}T00:00:00.000000Z",
+        finding=Finding(
+            capture=f"{message}c{number}",
+            message=message,
+            source="src1",
+            received_at=f"2026-02-0{number + 1}T00:00:00.000000Z",
+            parsed=parsed,
+        ),
+    )
+
+
+def replace_part(part: Part, **changes: Any) -> Part:
+    return part.model_copy(update=changes)
+
+
+def message_row(name: str, rank: int) -> MessageRow:
+    return MessageRow(
+        id=name,
+        rank=rank,
+        version=rank,
+        month="2026-02",
+        sender="anne@ex.fr",
+        subject=f"Contrat {name}",
+        sent_at="2026-02-01T00:00:00.000000Z",
+        recipients=(
+            Recipient(address="bob@ex.fr", role=Role.TO, on_report=True),
+            Recipient(address="carl@ex.fr", role=Role.BCC, on_report=True, expanded_from="all@ex.fr"),
+        ),
+        envelope_complete=True,
+        captures=(capture_row(name, 0, rank), capture_row(name, 1, rank + 1)),
+    )
+
+
+class FakeTenant:
+    """One tenant with ``count`` messages, its key, and its services as the API wants them."""
+
+    def __init__(self, tenant: str, prefix: str, count: int) -> None:
+        self.id, self.prefix = tenant, prefix
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        rows = [message_row(f"{prefix}{number}", 10 * number) for number in range(1, count + 1)]
+        self.catalog = FakeCatalog({row.id: row for row in rows})
+        self.index = FakeIndex([Hit(row.id, row.rank, ("un <b>contrat</b>",)) for row in rows])
+        self.contents = FakeContents({capture.id: RAW for row in rows for capture in row.captures})
+        self.jobs, self.access_log, self.proofs = FakeJobs(), FakeAccessLog(), FakeProofs()
+        self.sources, self.integrity = FakeSources(), FakeIntegrity()
+
+    @property
+    def public_pem(self) -> bytes:
+        return self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def services(self) -> TenantServices:
+        return TenantServices(
+            id=self.id,
+            name=self.prefix,
+            catalog=self.catalog,
+            index=self.index,
+            jobs=self.jobs,
+            access_log=self.access_log,
+            contents=self.contents,
+            proofs=self.proofs,
+            sources=self.sources,
+            integrity=self.integrity,
+            acts_position=lambda: 4,
+        )
+
+    def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
+        pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return TokenIssuer(self.id, pem).issue(subject, RoleName(role), ttl, lambda: NOW)
+
+
+class Archive:
+    """Two tenants behind one app. ``started``: whether the answer to the running call has begun."""
+
+    def __init__(self) -> None:
+        self.one, self.two = FakeTenant("a" * 20, "m", 3), FakeTenant("b" * 20, "z", 2)
+        self.tenants = {tenant.id: tenant for tenant in (self.one, self.two)}
+        self.problems: list[str] = []
+        self.started = False
+        self.app = create_app(self.services())
+        for tenant in self.tenants.values():
+            tenant.access_log.answering = lambda: self.started
+
+    def services(self, **changes: Any) -> ApiServices:
+        services = ApiServices(
+            tenants=lambda tenant: self.tenants[tenant].services() if tenant in self.tenants else None,
+            verifier=TokenVerifier(lambda tenant: self._keys().get(tenant), clock=lambda: NOW),
+            ready=lambda: self.problems,
+            clock=lambda: NOW,
+            projection_wait=0.0,
+        )
+        return replace(services, **changes)
+
+    def _keys(self) -> dict[str, bytes]:
+        return {name: tenant.public_pem for name, tenant in self.tenants.items()}
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        role: str | None = None,
+        *,
+        tenant: FakeTenant | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        """One request, as a user of that role of the first tenant unless another is given."""
+        given = options.pop("headers", {})
+        headers = list(given.items() if isinstance(given, dict) else given)
+        if role is not None:
+            headers.append(("Authorization", f"Bearer {(tenant or self.one).token(role)}"))
+        return asyncio.run(self._call(method, path, headers, options))
+
+    async def _call(
+        self, method: str, path: str, headers: list[tuple[str, str]], options: dict[str, Any]
+    ) -> httpx.Response:
+        transport = httpx.ASGITransport(app=self._watched, client=("192.0.2.7", 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://archive") as client:
+            return await client.request(method, path, headers=headers, **options)
+
+    async def _watched(self, scope: Any, receive: Any, send: Any) -> None:
+        self.started = False
+
+        async def sending(message: Any) -> None:
+            self.started = True
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+WRITE_FAILED = StoreError("the log cannot be written")
+
+
+def archive_with_export(folder: Path) -> Archive:
+    """The archive whose first tenant has one finished export, ``done``."""
+    archive = Archive()
+    path = folder / "export.zip"
+    path.write_bytes(b"PK-zip-bytes")
+    job = Job(
+        id="done",
+        kind="export",
+        actor="lea",
+        request={"query": "secret*", "formats": ["bundle"], "purpose": "enquête"},
+        state="done",
+        done=2,
+        total=2,
+        result={"path": str(path), "messages": ["m1", "m2"]},
+        created_at="2026-03-01T12:00:00.000000Z",
+    )
+    archive.one.jobs.add(job)
+    return archive
+
+
+def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem document, after a look at its form."""
+    document: dict[str, Any] = response.json()
+    assert (response.status_code, document["code"]) == (status, code), document
+    assert response.headers["content-type"] == "application/problem+json"
+    assert document["status"] == status
+    assert document["type"] == f"urn:archive-service:problem:{code}"
+    assert document["request_id"] == response.headers["x-request-id"]
+    assert document["title"]
+    return document
+
+
+def search(archive: Archive, role: str = "legal", **body: Any) -> httpx.Response:
+    """A search for everything unless the body says otherwise."""
+    return archive.call("POST", "/v1/search", role, json={"query": "*"} | body)
+
+
+CASE = {"compliance_officer", "legal"}
+PUBLIC = {"compliance_officer", "legal", "auditor", "admin", "nobody"}
+
+# Every route, who may call it, and a call that works for those who may.
+TABLE = {
+    ("POST", "/v1/search"): (CASE, "/v1/search", {"query": "*"}),
+    ("GET", "/v1/messages/{id}"): (CASE, "/v1/messages/m1", None),
+    ("GET", "/v1/messages/{id}/raw"): (CASE, "/v1/messages/m1/raw", None),
+    ("GET", "/v1/messages/{id}/proof"): (CASE, "/v1/messages/m1/proof", None),
+    ("GET", "/v1/captures/{id}/raw"): (CASE, "/v1/captures/m1c0/raw", None),
+    ("POST", "/v1/exports"): (CASE, "/v1/exports", {"query": "*", "formats": ["bundle"]}),
+    ("GET", "/v1/exports/{id}"): (CASE, "/v1/exports/done", None),
+    ("GET", "/v1/exports/{id}/download"): (CASE, "/v1/exports/done/download", None),
+    ("GET", "/v1/access-log"): ({"auditor"}, "/v1/access-log", None),
+    ("GET", "/v1/integrity"): ({"auditor", "admin"}, "/v1/integrity", None),
+    ("GET", "/v1/integrity/logs/{log}/checkpoint"): (
+        {"auditor", "admin"},
+        "/v1/integrity/logs/acts/checkpoint",
+        None,
+    ),
+    ("GET", "/v1/integrity/logs/{log}/tile/{path:path}"): (
+        {"auditor", "admin"},
+        "/v1/integrity/logs/acts/tile/0/000.p/3",
+        None,
+    ),
+    ("GET", "/v1/sources"): ({"admin"}, "/v1/sources", None),
+    ("POST", "/v1/sources"): ({"admin"}, "/v1/sources", {"name": "Siège", "kind": "exchange"}),
+    ("GET", "/v1/jobs"): (CASE | {"admin"}, "/v1/jobs", None),
+    ("GET", "/v1/jobs/{id}"): (CASE | {"admin"}, "/v1/jobs/done", None),
+    ("GET", "/health/live"): (PUBLIC, "/health/live", None),
+    ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
+    ("GET", "/metrics"): (PUBLIC, "/metrics", None),
+    ("GET", "/openapi.json"): (PUBLIC, "/openapi.json", None),
+}
+
+# The only routes with a token whose answers may leave without an access entry: they show no mail.
+UNTRACED = {
+    "/v1/exports/{id}",
+    "/v1/integrity",
+    "/v1/integrity/logs/{log}/checkpoint",
+    "/v1/integrity/logs/{log}/tile/{path:path}",
+    "/v1/jobs",
+    "/v1/jobs/{id}",
+}
+
+TRACED = [key for key, (roles, _, _) in TABLE.items() if roles is not PUBLIC and key[1] not in UNTRACED]

@@ -1,0 +1,45 @@
+"""The policy's one table, written down a second time by hand."""
+
+import pytest
+
+from archive_service.access import policy
+from archive_service.access.events import Actor, RoleName
+from archive_service.access.policy import RULES, Right, permit
+from archive_service.model.errors import Denied
+
+ALLOWED = {
+    "compliance_officer": {"search", "read", "export", "jobs"},
+    "legal": {"search", "read", "export", "jobs"},
+    "auditor": {"access_log", "integrity"},
+    "admin": {"sources", "integrity", "jobs"},
+}
+
+
+def allowed(role, right):
+    try:
+        permit(Actor("someone", role, "t"), right)
+    except Denied as error:
+        assert error.code == "auth.forbidden"
+        return False
+    return True
+
+
+@pytest.mark.parametrize("role", RoleName)
+@pytest.mark.parametrize("right", Right)
+def test_each_role_has_its_rights_and_no_other(role, right):
+    assert allowed(role, right) is (right.value in ALLOWED[role.value])
+
+
+def test_every_right_has_a_rule_of_its_own_name():
+    assert set(RULES) == set(Right)
+    assert all(rule.name is right for right, rule in RULES.items())
+
+
+def test_a_right_without_a_rule_is_nobodys(monkeypatch):
+    monkeypatch.setattr(policy, "RULES", {})
+    assert not any(allowed(role, right) for role in RoleName for right in Right)
+
+
+def test_the_table_cannot_be_changed_by_accident():
+    with pytest.raises(TypeError):
+        RULES[Right.READ] = RULES[Right.PUBLIC]

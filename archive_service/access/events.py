@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from pydantic import Field
+
 from archive_service.model.mail import Frozen
 
 
@@ -39,7 +41,7 @@ class AccessEvent(Frozen):
     matter: str | None = None
     origin: str | None = None  # the peer's address
     request: str | None = None  # request id
-    detail: dict[str, Any] = {}
+    detail: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Acts:
         self.kind = ""
         self._sources: dict[str, Source] = {}
         self._by_address: dict[str, Source] = {}
+        self._bates: dict[str, int] = {}
 
     @property
     def seen(self) -> int:
@@ -48,6 +49,19 @@ class Acts:
         """The source with this secret address, among the acts read so far."""
         with self._lock:
             return self._by_address.get(address.lower())
+
+    def reserve_bates(self, prefix: str, count: int, export: str) -> int:
+        """The first of ``count`` Bates numbers under a prefix that nobody had before, nor will again. Durable on
+        return, before a page is printed with them."""
+        taken: list[int] = []
+
+        def act(_: Place) -> dict[str, Any]:
+            taken[:] = [self._bates.get(prefix, 0) + 1]
+            fields = {"prefix": prefix, "first": taken[0], "count": count, "export": export}
+            return {"version": 1, "act": "bates.reserve", **fields}
+
+        self.append(act)
+        return taken[0]
 
     def append(self, act: Callable[[Place], dict[str, Any]]) -> int:
         """Append the act that ``act`` makes of the state at the head (it raises to refuse); its seq, durable."""
@@ -78,6 +92,8 @@ class Acts:
                 source = Source.model_validate(act["source"])
                 self._sources[source.id] = source
                 self._by_address[source.address] = source
+            elif act["act"] == "bates.reserve":
+                self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
             else:
                 raise Invalid("an act of a kind that this version does not know")
         except (KeyError, ValueError) as error:

@@ -51,9 +51,14 @@ class Signer:
     def sign(self, origin: str, size: int, root: bytes) -> Checkpoint:
         """A signed checkpoint."""
         text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n"
+        return Checkpoint(origin, size, root, self.sign_text(text))
+
+    def sign_text(self, text: str) -> str:
+        """A signed note over a text. Raises ValueError unless it ends in a newline and has no empty line."""
+        if not text.endswith("\n") or "\n\n" in text:
+            raise ValueError("a note's text ends in a newline and has no empty line")
         signature = key_hash(self.name, self.public) + self._key.sign(text.encode())
-        note = f"{text}\n{_DASH} {self.name} {base64.b64encode(signature).decode()}\n"
-        return Checkpoint(origin, size, root, note)
+        return f"{text}\n{_DASH} {self.name} {base64.b64encode(signature).decode()}\n"
 
 
 class Verifier:

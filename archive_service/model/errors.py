@@ -77,6 +77,12 @@ class Invalid(ArchiveError):
     code = "input.invalid"
 
 
+class Refused(ArchiveError):
+    """Well-formed, but the archive's state says no: a name that is taken, a second of what there is one of."""
+
+    code = "refused"
+
+
 class Overloaded(ArchiveError):
     """A bound (memory in flight, queue) is reached; the caller may retry."""
 

@@ -1,0 +1,231 @@
+"""The catalog over SQL. SQLite today; nothing here is of one engine (see ``engines``)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from archive_service.catalog import engines, tables
+from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position
+from archive_service.catalog.merge import merge
+from archive_service.model.errors import StoreError
+from archive_service.model.mail import Finding, Recipient
+
+_AT_ONCE = 500  # values in one IN list, rows in one page
+_Item = TypeVar("_Item")
+
+
+class SqlCatalog:
+    """Implements ``Catalog`` and ``Dump``. Thread-safe; readers never wait for the writer."""
+
+    def __init__(self, url: str) -> None:
+        """Open, and make what is missing. Raises StoreError; ``catalog.outdated``: delete and rebuild."""
+        self._engine = engines.open_engine(url, tables.metadata)
+        try:
+            with engines.translated(), engines.writing(self._engine) as connection:
+                _check_format(connection)
+        except StoreError:
+            self._engine.dispose()
+            raise
+
+    @classmethod
+    def sqlite(cls, path: Path) -> Self:
+        """An SQLite file: write-ahead log, synced at every commit. Its folder is made."""
+        return cls(engines.sqlite_url(path))
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._engine.dispose()
+
+    def position(self) -> Position:
+        with engines.translated(), engines.reading(self._engine) as connection:
+            return _position(connection)
+
+    def apply(self, changes: Changes) -> None:
+        with engines.translated(), engines.writing(self._engine) as connection:
+            before = _position(connection, lock=True)
+            if changes.rows <= before.rows:
+                return
+            ordered = sorted(changes.captures, key=lambda row: row.order_seq)
+            fresh = {row.id: row for row in ordered if row.order_seq >= before.rows}
+            touched = {row.finding.message for row in fresh.values()}
+            touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
+            _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
+            _merge_again(connection, sorted(touched))
+            sources = {source.id: source for source in changes.sources}
+            values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
+            _replace(connection, tables.sources, values)
+            taken = [{"id": log, "next": following} for log, following in sorted(changes.took.items())]
+            _replace(connection, tables.took, taken)
+            connection.execute(update(tables.position).values(rows=changes.rows, acts=changes.acts))
+
+    def took(self) -> dict[str, int]:
+        with engines.translated(), engines.reading(self._engine) as connection:
+            return {row.id: row.next for row in connection.execute(select(tables.took))}
+
+    def indexed(self, rows: int) -> None:
+        with engines.translated(), engines.writing(self._engine) as connection:
+            connection.execute(update(tables.position).values(indexed=rows))
+
+    def messages(self, ids: Sequence[str]) -> list[MessageRow]:
+        with engines.translated(), engines.reading(self._engine) as connection:
+            found = {row.id: row for row in _read_messages(connection, list(dict.fromkeys(ids)))}
+        return [found[message] for message in ids if message in found]
+
+    def changed(self, since: int, below: int) -> Iterator[MessageRow]:
+        """In order of their first capture in the stretch. No transaction is open between pages."""
+        after = since - 1
+        while True:
+            with engines.translated(), engines.reading(self._engine) as connection:
+                page = connection.execute(
+                    select(tables.captures.c.order_seq, tables.captures.c.message)
+                    .where(tables.captures.c.order_seq > after, tables.captures.c.order_seq < below)
+                    .order_by(tables.captures.c.order_seq)
+                    .limit(_AT_ONCE)
+                ).all()
+                ids = list(dict.fromkeys(row.message for row in page))
+                found = {row.id: row for row in _read_messages(connection, ids)}
+            if not page:
+                return
+            for row in page:
+                message = found[row.message]
+                first = min(c.order_seq for c in message.captures if c.order_seq >= since)
+                if row.order_seq == first:
+                    yield message
+            after = page[-1].order_seq
+
+    def capture(self, capture_id: str) -> CaptureRow | None:
+        with engines.translated(), engines.reading(self._engine) as connection:
+            query = select(tables.captures).where(tables.captures.c.id == capture_id)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _capture(row)
+
+    def dump(self) -> Iterator[dict[str, Any]]:
+        """One state of the catalog throughout, read as it is consumed."""
+        c, m, s = tables.captures, tables.messages, tables.sources
+        with engines.translated(), engines.reading(self._engine) as connection:
+            streamed = connection.execution_options(yield_per=_AT_ONCE)
+            for row in streamed.execute(select(c).order_by(c.c.log, c.c.seq)):
+                yield {"table": "captures", **row._mapping}
+            for row in streamed.execute(select(m).order_by(m.c.id)):
+                plain = {name: value for name, value in row._mapping.items() if name != "content"}
+                yield {"table": "messages", **plain, **row.content}
+            for row in streamed.execute(select(s).order_by(s.c.id)):
+                yield {"table": "sources", **row.content}
+
+
+def _check_format(connection: Connection) -> None:
+    found = connection.execute(select(tables.position.c.format).with_for_update()).scalar()
+    if found is None:
+        empty = {"id": 1, "format": tables.FORMAT, "rows": 0, "indexed": 0, "acts": 0}
+        connection.execute(insert(tables.position).values(empty))
+    elif found != tables.FORMAT:
+        raise StoreError("the catalog has another format; delete and rebuild it", code="catalog.outdated")
+
+
+def _position(connection: Connection, *, lock: bool = False) -> Position:
+    query = select(tables.position)
+    row = connection.execute(query.with_for_update() if lock else query).one()
+    return Position(rows=row.rows, indexed=row.indexed, acts=row.acts)
+
+
+def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -> None:
+    """Delete and insert by id: the same statement on every engine."""
+    for some in _chunks(values):
+        connection.execute(delete(table).where(table.c.id.in_([value["id"] for value in some])))
+        connection.execute(insert(table), some)
+
+
+def _messages_of(connection: Connection, captures: list[str]) -> set[str]:
+    found: set[str] = set()
+    for some in _chunks(captures):
+        query = select(tables.captures.c.message).where(tables.captures.c.id.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _merge_again(connection: Connection, ids: list[str]) -> None:
+    """Write each of these messages as its captures now say; without captures it goes."""
+    for some in _chunks(ids):
+        merged = [merge(captures) for captures in _captures_of(connection, some).values()]
+        connection.execute(delete(tables.messages).where(tables.messages.c.id.in_(some)))
+        if merged:
+            connection.execute(insert(tables.messages), [_message_values(row) for row in merged])
+
+
+def _captures_of(connection: Connection, ids: list[str]) -> dict[str, list[CaptureRow]]:
+    """Captures by message, in order."""
+    captures: dict[str, list[CaptureRow]] = {}
+    table = tables.captures
+    query = select(table).where(table.c.message.in_(ids)).order_by(table.c.order_seq)
+    for row in connection.execute(query):
+        captures.setdefault(row.message, []).append(_capture(row))
+    return captures
+
+
+def _read_messages(connection: Connection, ids: list[str]) -> Iterator[MessageRow]:
+    for some in _chunks(ids):
+        captures = _captures_of(connection, some)
+        query = select(tables.messages).where(tables.messages.c.id.in_(some))
+        for row in connection.execute(query):
+            yield _message(row, captures[row.id])
+
+
+def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while some := list(islice(rest, _AT_ONCE)):
+        yield some
+
+
+def _capture_values(row: CaptureRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "log": row.log,
+        "seq": row.seq,
+        "order_seq": row.order_seq,
+        "object_key": row.object_key,
+        "lock_until": row.lock_until,
+        "message": row.finding.message,
+        "finding": row.finding.plain(),
+    }
+
+
+def _capture(row: Row[Any]) -> CaptureRow:
+    return CaptureRow(
+        id=row.id,
+        log=row.log,
+        seq=row.seq,
+        order_seq=row.order_seq,
+        object_key=row.object_key,
+        lock_until=row.lock_until,
+        finding=Finding.model_validate(row.finding),
+    )
+
+
+def _message_values(row: MessageRow) -> dict[str, Any]:
+    content = {
+        "sender": row.sender,
+        "subject": row.subject,
+        "sent_at": row.sent_at,
+        "recipients": [recipient.plain() for recipient in row.recipients],
+        "envelope_complete": row.envelope_complete,
+    }
+    return {"id": row.id, "rank": row.rank, "version": row.version, "month": row.month, "content": content}
+
+
+def _message(row: Row[Any], captures: list[CaptureRow]) -> MessageRow:
+    content = row.content
+    return MessageRow(
+        id=row.id,
+        rank=row.rank,
+        version=row.version,
+        month=row.month,
+        sender=content["sender"],
+        subject=content["subject"],
+        sent_at=content["sent_at"],
+        recipients=tuple(Recipient.model_validate(recipient) for recipient in content["recipients"]),
+        envelope_complete=content["envelope_complete"],
+        captures=tuple(captures),
+    )

@@ -1,0 +1,75 @@
+"""The command line: a table of commands, and what their errors mean to a shell.
+
+Exit codes: 0 done, 1 the answer is no (tampered, not found, refused), 2 wrong use.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from archive_service.commands import archive, exporting, keys, mail, serve, tokens, verifying
+from archive_service.commands.output import Output
+from archive_service.model.errors import ArchiveError, Invalid
+from archive_service.settings import load
+
+_MODULES = (archive, tokens, serve, mail, exporting, verifying, keys)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its arguments."""
+    top = argparse.ArgumentParser(
+        prog="archive-service", description="A compliance mail archive that can prove itself."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in _MODULES:
+        module.register(commands)
+    _common(commands)
+    return top
+
+
+def _common(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Options that every command takes after its name."""
+    for command in _leaves(commands):
+        command.add_argument("--data", type=Path, metavar="DIR", help="an embedded archive in this folder")
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+        command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _leaves(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> list[argparse.ArgumentParser]:
+    found: list[argparse.ArgumentParser] = []
+    for command in commands.choices.values():
+        nested = [act for act in command._actions if isinstance(act, argparse._SubParsersAction)]
+        found.extend(leaf for sub in nested for leaf in _leaves(sub))
+        if not nested:
+            found.append(command)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    given = parser().parse_args(arguments)
+    output = Output(as_json=given.json)
+    try:
+        settings = load(
+            given.config, data=given.data, **given.settings(given) if hasattr(given, "settings") else {}
+        )
+        return int(given.run(given, settings, output))
+    except Invalid as error:
+        output.error(error)
+        return 2
+    except ArchiveError as error:
+        output.error(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

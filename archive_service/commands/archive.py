@@ -1,0 +1,71 @@
+"""``init`` and ``source``."""
+
+import argparse
+from typing import Any
+
+from archive_service.bootstrap import add_source, make_tenant, open_core
+from archive_service.commands.output import Output
+from archive_service.model.mail import SourceKind
+from archive_service.settings import Settings
+
+Commands = Any
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    init = commands.add_parser("init", help="make an archive and a tenant in it, keys included")
+    init.add_argument("--tenant", required=True, metavar="NAME")
+    init.set_defaults(run=_init)
+    source = commands.add_parser("source", help="feeds: each has its own secret recipient address")
+    actions = source.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="a new source; prints its secret recipient address")
+    add.add_argument("--tenant", required=True, metavar="T")
+    add.add_argument("--kind", required=True, choices=[str(kind) for kind in SourceKind])
+    add.add_argument("--name", required=True, metavar="N")
+    add.set_defaults(run=_add)
+    listing = actions.add_parser("list", help="a tenant's sources")
+    listing.add_argument("--tenant", required=True, metavar="T")
+    listing.set_defaults(run=_list)
+
+
+def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings, create=True)
+    try:
+        tenant = make_tenant(core, given.tenant)
+        vkey, root = tenant.signer.vkey, core.archive.owner
+    finally:
+        core.close()
+    output.answer(
+        {"tenant": given.tenant, "id": tenant.id, "archive": root, "verifier_key": vkey},
+        f"archive {root}: tenant {given.tenant!r} made.\n"
+        f"Verifier key, to be kept on paper: {vkey}\n"
+        "Back up the key store and the key service apart from the archive: without them nothing can be read.",
+    )
+    return 0
+
+
+def _add(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        source, seq = add_source(
+            core.tenant(given.tenant), given.name, SourceKind(given.kind), settings.smtp_domain
+        )
+    finally:
+        core.close()
+    output.answer({"id": source.id, "address": source.address, "seq": seq}, source.address)
+    return 0
+
+
+def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        tenant = core.tenant(given.tenant)
+        tenant.acts.refresh()
+        sources = [source.plain() for source in tenant.acts.sources()]
+    finally:
+        core.close()
+    rows = [
+        f"{source['id']}  {source['kind']:8}  {source['name']}  {source['address']}" for source in sources
+    ]
+    output.answer({"sources": sources}, "\n".join(rows) or "no sources")
+    return 0

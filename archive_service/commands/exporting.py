@@ -1,0 +1,85 @@
+"""``export`` and ``verify-bundle``."""
+
+import argparse
+import secrets
+from pathlib import Path
+from typing import Any
+
+from archive_service.bootstrap import open_core
+from archive_service.catching_up import catch_up
+from archive_service.commands.mail import operator, the_tenant
+from archive_service.commands.output import Output
+from archive_service.export.verify_bundle import verify_bundle
+from archive_service.exporting import ExportAsked, run_export, summary
+from archive_service.following import parser_pool
+from archive_service.model.clock import rfc3339
+from archive_service.model.errors import Invalid
+from archive_service.settings import Settings
+from archive_service.tenant_services import open_tenant
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    export = commands.add_parser("export", help="write an evidence bundle; recorded in the access log")
+    export.add_argument("query", nargs="?", metavar="QUERY")
+    export.add_argument(
+        "--id", action="append", dest="ids", metavar="ID", help="a message, instead of a query"
+    )
+    export.add_argument("--tenant", metavar="T")
+    export.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.zip")
+    export.add_argument("--matter", metavar="TEXT")
+    export.add_argument("--purpose", metavar="TEXT")
+    export.add_argument("--lang", choices=["en", "fr"], default="en", help="the report's language")
+    export.set_defaults(run=_export)
+    verify = commands.add_parser(
+        "verify-bundle", help="check an evidence bundle, a ZIP or its unpacked folder"
+    )
+    verify.add_argument("path", type=Path, metavar="PATH")
+    verify.add_argument(
+        "--key", action="append", default=[], metavar="VKEY", help="a verifier key that must have signed"
+    )
+    verify.set_defaults(run=_verify)
+
+
+def _export(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    if (given.query is None) == (given.ids is None):
+        raise Invalid("an export takes either a query or --id", code="export.selection")
+    if given.output.exists():
+        raise Invalid("the output file exists", code="export.output")
+    core = open_core(settings)
+    move, end = output.progress(None, "message")
+    try:
+        tenant = the_tenant(core, given.tenant)
+        with parser_pool(settings) as pool:
+            catch_up(core, tenant, pool)
+            opened = open_tenant(core, tenant)
+            try:
+                asked = ExportAsked(
+                    id=secrets.token_hex(16),
+                    actor=operator(),
+                    role="cli",
+                    requested_at=rfc3339(core.clock()),
+                    query=given.query,
+                    ids=tuple(given.ids) if given.ids else None,
+                    matter=given.matter,
+                    purpose=given.purpose,
+                    lang=given.lang,
+                )
+                result, ids = run_export(opened, asked, pool, given.output, lambda done, total: move(done))
+            finally:
+                opened.close()
+    finally:
+        end()
+        core.close()
+    text = f"{len(ids)} messages on {result.pages} pages: {given.output}\nmanifest SHA-256 {result.manifest_sha256}"
+    output.answer({**summary(result), "messages": ids}, text)
+    return 0
+
+
+def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    del settings
+    if not given.path.exists():
+        raise Invalid("no such file or folder", code="bundle.path")
+    problems = [str(problem) for problem in verify_bundle(given.path, given.key)]
+    output.answer({"ok": not problems, "problems": problems}, "\n".join(problems) or "OK")
+    return 1 if problems else 0

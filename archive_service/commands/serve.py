@@ -1,0 +1,35 @@
+"""``serve``: run the service."""
+
+import argparse
+import logging
+from typing import Any
+
+from archive_service.bootstrap import open_core
+from archive_service.commands.output import Output
+from archive_service.serving.supervisor import ROLES, Supervisor
+from archive_service.settings import Settings
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    serve = commands.add_parser("serve", help="run the service until SIGTERM")
+    serve.add_argument("--role", default="all", choices=["all", *ROLES])
+    serve.add_argument("--smtp", metavar="HOST:PORT")
+    serve.add_argument("--http", metavar="HOST:PORT")
+    serve.add_argument("--smtp-workers", type=int, metavar="N")
+    serve.set_defaults(run=_serve, settings=_settings)
+
+
+def _settings(given: argparse.Namespace) -> dict[str, Any]:
+    return {"smtp": given.smtp, "http": given.http, "smtp_workers": given.smtp_workers}
+
+
+def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s serve %(levelname)s: %(message)s"
+    )
+    core = open_core(settings)  # say what is wrong here, once, rather than in every child
+    core.tenants()
+    core.close()
+    roles = ROLES if given.role == "all" else (given.role,)
+    return Supervisor(settings, roles, as_json=output.as_json).run()

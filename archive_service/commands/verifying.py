@@ -1,0 +1,248 @@
+"""``verify``, ``rebuild``, ``doctor``."""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.catalog.compare import compare_catalogs
+from archive_service.catalog.sql import SqlCatalog
+from archive_service.commands.output import Output
+from archive_service.following import parser_pool
+from archive_service.ledger.reader import logs
+from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
+from archive_service.ledger.verify.report import Problem, Report, Severity, Tally, What
+from archive_service.model.errors import ArchiveError, Invalid
+from archive_service.settings import Settings
+from archive_service.vault.key_layout import LogId
+from search.indexes.tantivy_index import TantivyIndex
+from search.projector import Projector, RowsOnly
+
+_SAVE_EVERY = 5.0
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    verify = commands.add_parser("verify", help="read everything again and name what does not fit")
+    verify.add_argument(
+        "--sample", type=float, default=1.0, metavar="SHARE", help="share of objects read, 0 to 1"
+    )
+    verify.add_argument("--seed", type=int, default=0, help="which sample")
+    verify.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    verify.set_defaults(run=_verify)
+    rebuild = commands.add_parser("rebuild", help="make catalog and index again from the logs")
+    rebuild.add_argument("--tenant", metavar="T", help="all tenants when not given")
+    rebuild.set_defaults(run=_rebuild)
+    doctor = commands.add_parser("doctor", help="is the archive usable from here?")
+    doctor.set_defaults(run=_doctor)
+
+
+class _State:
+    """Where an interrupted verify stopped, and what it had found."""
+
+    def __init__(self, path: Path, *, resume: bool, sample: float, seed: int) -> None:
+        self._path = path
+        self._how = {"sample": sample, "seed": seed}
+        self._saved = time.monotonic()
+        self.marks: dict[str, int] = {}
+        self.problems: list[Problem] = []
+        if resume:
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            kept = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise Invalid("the interrupted run's state cannot be read; run without --resume") from error
+        if kept.get("how") != self._how:
+            raise Invalid("the interrupted run had another --sample or --seed", code="verify.resume")
+        self.marks = {str(log): int(seq) for log, seq in kept["marks"].items()}
+        for plain in kept["problems"]:
+            where = {key: plain[key] for key in ("log", "seq", "name") if key in plain}
+            self.problems.append(
+                Problem(Severity(plain["severity"]), What(plain["what"]), plain["detail"], **where)
+            )
+
+    def done(self, report: Report, log: LogId, seq: int) -> None:
+        """Note progress; written now and then. Orphans are looked for anew, so they are not kept."""
+        self.marks[str(log)] = seq + 1
+        if time.monotonic() - self._saved > _SAVE_EVERY:
+            self.save(report)
+
+    def save(self, report: Report) -> None:
+        """Write the state."""
+        self._saved = time.monotonic()
+        about_contents = {What.OBJECT, What.PAYLOAD, What.KEY, What.LOCK, What.STORE}
+        kept = [
+            problem.plain() for problem in report.problems if problem.what in about_contents and problem.log
+        ]
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps({"how": self._how, "marks": self.marks, "problems": kept}), "utf-8")
+
+    def clear(self) -> None:
+        """The run is complete."""
+        self._path.unlink(missing_ok=True)
+
+
+def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    if not 0 <= given.sample <= 1:
+        raise Invalid("--sample is a share from 0 to 1", code="input.sample")
+    core = open_core(settings)
+    move, end = output.progress(None, "entry")
+
+    def progress(tally: Tally) -> None:
+        move(tally.entries)
+
+    state = _State(
+        core.data / "run" / "verify.json", resume=given.resume, sample=given.sample, seed=given.seed
+    )
+    report = Report(progress, problems=list(state.problems))
+    verifier = ArchiveVerifier(
+        Stores(core.store, core.keys, core.kms, core.clock),
+        report,
+        sample=given.sample,
+        seed=given.seed,
+        resume=dict(state.marks),
+        done=lambda log, seq: state.done(report, log, seq),
+    )
+    try:
+        verifier.run()
+        _verify_projections(core, report)
+        state.clear()
+    except BaseException:
+        state.save(report)  # an interrupt too: --resume goes on from here
+        raise
+    finally:
+        end()
+        core.close()
+    _print(report, output)
+    return 0 if report.clean else 1
+
+
+def _print(report: Report, output: Output) -> None:
+    tally = report.tally
+    for problem in report.problems:
+        output.line(problem.line())
+    damages = sum(problem.severity is Severity.DAMAGE for problem in report.problems)
+    verdict = "clean" if report.clean else f"DAMAGED: {damages} problems"
+    output.answer(
+        {
+            "clean": report.clean,
+            "checked": vars(tally),
+            "problems": [problem.plain() for problem in report.problems],
+        },
+        f"{verdict}. Checked {tally.logs} logs, {tally.entries} entries, {tally.checkpoints} checkpoints, "
+        f"{tally.tiles} tiles, {tally.objects} objects ({tally.not_sampled} not sampled), {tally.payloads} payloads, "
+        f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows.",
+    )
+
+
+def _verify_projections(core: Core, report: Report) -> None:
+    try:
+        tenants = core.tenants()
+    except ArchiveError:
+        return  # the acts are damaged, and named already
+    for tenant in tenants:
+        folder = core.data / "projections" / tenant.id
+        if not (folder / "catalog.sqlite").exists():
+            report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(tenant.acts.log))
+            continue
+        try:
+            _compare(tenant, folder, report)
+        except ArchiveError as error:
+            report.damage(What.ROW, f"the catalog cannot be compared: {error}", log=str(tenant.acts.log))
+
+
+def _compare(tenant: Tenant, folder: Path, report: Report) -> None:
+    """Build the rows again beside the live catalog, from the logs alone, and compare row for row."""
+    live = SqlCatalog.sqlite(folder / "catalog.sqlite")
+    with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+        again = SqlCatalog.sqlite(Path(scratch) / "catalog.sqlite")
+        try:
+            rows = RowsOnly(tenant.vault, tenant.acts, LogId(tenant.id, "order-1"), again)
+            compare_catalogs(live, again, rows.run_to, TantivyIndex(folder / "index").ids, report)
+        finally:
+            again.close()
+            live.close()
+
+
+def _rebuild(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        chosen = [core.tenant(given.tenant)] if given.tenant else core.tenants()
+        if not core.leases.take("follower"):
+            raise ArchiveError("the service is running: stop it first", code="rebuild.busy")
+        with parser_pool(settings) as pool:
+            totals = {tenant.name: _rebuild_one(core, tenant, pool, output) for tenant in chosen}
+    finally:
+        core.close()
+    text = "\n".join(f"{name}: {total} order entries projected" for name, total in totals.items())
+    output.answer({"projected": totals}, text)
+    return 0
+
+
+def _rebuild_one(core: Core, tenant: Tenant, pool: Any, output: Output) -> int:
+    folder = core.projections(tenant.id)
+    for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "index", ignore_errors=True)
+    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
+    move, end = output.progress(None, "entry")
+    done = 0
+
+    def progress(taken: int) -> None:
+        nonlocal done
+        done += taken
+        move(done)
+
+    try:
+        tenant.acts.refresh()
+        order = LogId(tenant.id, "order-1")
+        projector = Projector(tenant.vault, tenant.acts, order, catalog, TantivyIndex(folder / "index"), pool)
+        return projector.run(progress)
+    finally:
+        end()
+        catalog.close()
+
+
+def _doctor(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    del given
+    core = open_core(settings)
+    checks: dict[str, str] = {}
+    try:
+        _check(checks, "store", lambda: f"{len(logs(core.store, core.archive.owner))} logs of the archive")
+        _check(checks, "key service", lambda: f"{len(core.archive.secret('signing'))} byte signing key opens")
+        _check(checks, "tenants", lambda: ", ".join(tenant.name for tenant in core.tenants()) or "none")
+        _check(checks, "writing", lambda: _probe(core))
+    finally:
+        core.close()
+    bad = [name for name, said in checks.items() if said.startswith("FAILED")]
+    output.answer(
+        {"healthy": not bad, "checks": checks}, "\n".join(f"{name}: {said}" for name, said in checks.items())
+    )
+    return 1 if bad else 0
+
+
+def _check(checks: dict[str, str], name: str, look: Callable[[], str]) -> None:
+    try:
+        checks[name] = look()
+    except ArchiveError as error:
+        checks[name] = f"FAILED ({error.code}): {error}"
+
+
+def _probe(core: Core) -> str:
+    """A key record is written, read back from both places, and removed."""
+    core.keys.put("probe", b"probe")
+    copies = core.keys.copies("probe")
+    for place in core.keys.places:
+        place.delete("probe")
+    if copies != [b"probe", b"probe"]:
+        raise ArchiveError("a key record does not read back from both places", code="doctor.keys")
+    return "both key places keep what they are given; a file system is not WORM"

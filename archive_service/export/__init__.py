@@ -1,0 +1,1 @@
+"""Evidence out: ``selection`` (which messages), ``report_pdf``, ``bundle`` (the ZIP), ``verify_bundle``."""

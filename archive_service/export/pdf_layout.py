@@ -1,0 +1,192 @@
+"""Flows headings, paragraphs, facts and tables down pages of A4. Knows no PDF: a page is a list of marks.
+
+Lengths are points, ``y`` counts from the bottom edge as in PDF. The running header and footer are not laid
+out here: they need the page and Bates numbers, which are known when the pages are drawn.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from archive_service.export.typesetting import Line, Setter
+
+WIDTH, HEIGHT = 595.28, 841.89
+LEFT, RIGHT, TOP, BOTTOM = 62.0, WIDTH - 62.0, HEIGHT - 78.0, 74.0
+ROOM = RIGHT - LEFT
+BLACK, GREY, PALE = 0.0, 0.42, 0.82
+BODY, SMALL, TINY = 9.5, 8.5, 7.5
+_MONO_SIZE = 7.6
+_LEADING = 1.42
+_LABEL = 118.0  # width of the label column of facts
+
+Text = tuple[str, float, float, float, float, str]
+"""Face, size, grey (0 black, 1 white), x, y of the baseline's start, text in visual order."""
+Rule = tuple[float, float, float, float]
+"""x1, x2, y, grey of a horizontal hairline."""
+Link = tuple[float, float, float, float, int]
+"""x1, y1, x2, y2 of an area, and the page it leads to, counted from 0."""
+
+
+@dataclass
+class Page:
+    """What stands on one page. ``starts`` names what begins on it, for the outline."""
+
+    texts: list[Text] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    starts: str = ""
+
+    def dump(self) -> bytes:
+        """One line of JSON."""
+        return json.dumps([self.texts, self.rules, self.links, self.starts]).encode() + b"\n"
+
+    @staticmethod
+    def load(line: bytes) -> "Page":
+        """The reverse of ``dump``."""
+        return Page(*json.loads(line))
+
+    def put(self, line: Line, size: float, grey: float, x: float, y: float) -> None:
+        """Places a line with its left end at ``x``."""
+        for run in line.runs:
+            self.texts.append((run.face, size, grey, round(x, 2), round(y, 2), run.text))
+            x += run.width
+
+
+@dataclass(frozen=True)
+class Column:
+    """Of a table: heading, share of the width, and whether cells may wrap (else they are clipped)."""
+
+    heading: str
+    share: float
+    wraps: bool = True
+
+
+class Flow:
+    """Lays blocks one below the other; hands each full page to ``sink``. Finish with ``end``."""
+
+    def __init__(self, setter: Setter, sink: Callable[[Page], None]) -> None:
+        self.setter = setter
+        self._sink = sink
+        self._page = Page()
+        self._y = TOP
+
+    def end(self) -> None:
+        """Hands over the last page."""
+        self._sink(self._page)
+        self._page, self._y = Page(), TOP
+
+    def name(self, text: str) -> None:
+        """What begins on the present page."""
+        self._page.starts = text
+
+    def space(self, points: float) -> None:
+        """A gap; none at the top of a page."""
+        if self._y < TOP:
+            self._y -= points
+
+    def need(self, points: float) -> None:
+        """Begins a new page unless so much room is left."""
+        if self._y - points < BOTTOM:
+            self.end()
+
+    def heading(self, text: str) -> None:
+        """A section heading, kept with what follows."""
+        self.space(14)
+        self.need(64)
+        self.text(text, 11.5, bold=True)
+        self.rule(PALE)
+        self._y -= 5
+
+    def rule(self, grey: float) -> None:
+        """A hairline across."""
+        self._y -= 3
+        self._page.rules.append((LEFT, RIGHT, self._y, grey))
+        self._y -= 2
+
+    def text(
+        self, text: str, size: float = BODY, *, bold: bool = False, grey: float = BLACK, indent: float = 0
+    ) -> None:
+        """A paragraph over as many lines and pages as it takes; right to left text stands at the right."""
+        for line in self.setter.lines(text, size, ROOM - indent, bold=bold):
+            self.need(size * _LEADING)
+            self._y -= size * _LEADING
+            self._draw(line, LEFT + indent, ROOM - indent, size, grey)
+
+    def fact(self, label: str, value: str, *, mono: bool = False) -> None:
+        """A label and its value beside it. A value may run over pages; the label is not repeated."""
+        lines = (
+            [self.setter.fixed(value, _MONO_SIZE)] if mono else self.setter.lines(value, BODY, ROOM - _LABEL)
+        )
+        size = _MONO_SIZE if mono else BODY
+        labels = list(self.setter.lines(label, SMALL, _LABEL - 8))
+        self.need(max(len(labels), 1) * BODY * _LEADING)
+        top, page = self._y, self._page
+        for number, line in enumerate(labels, 1):  # first: a page that is full is gone
+            page.put(line, SMALL, GREY, LEFT, top - number * BODY * _LEADING)
+        for line in lines:
+            self.need(BODY * _LEADING)
+            self._y -= BODY * _LEADING
+            self._draw(line, LEFT + _LABEL, ROOM - _LABEL, size, BLACK)
+        if page is self._page:
+            self._y = min(self._y, top - len(labels) * BODY * _LEADING)
+        self._y -= 1.5
+
+    def blank(self, label: str, count: int = 1) -> None:
+        """A label with lines to write on."""
+        for number in range(count):
+            self.need(24)
+            self._y -= 22
+            if not number:
+                self._draw(next(self.setter.lines(label, SMALL, ROOM)), LEFT, _LABEL, SMALL, GREY)
+            self._page.rules.append((LEFT + _LABEL, RIGHT, self._y - 2, GREY))
+
+    def table_head(self, columns: Sequence[Column]) -> None:
+        """The headings of a table."""
+        self.need(40)
+        self._y -= SMALL * _LEADING
+        x = LEFT
+        for column in columns:
+            line = next(self.setter.lines(column.heading, TINY, 10 * ROOM))
+            self._draw(line, x, ROOM, TINY, GREY)
+            x += column.share * ROOM
+        self.rule(PALE)
+
+    def table_row(
+        self, columns: Sequence[Column], cells: Sequence[str], digest: str = "", link: int | None = None
+    ) -> None:
+        """One row, kept on one page unless it is longer than one; ``digest`` in fixed width below it,
+        ``link`` to a page. The headings stand again on a new page."""
+        wrapped = [self._cell(column, cell) for column, cell in zip(columns, cells, strict=True)]
+        height = max(map(len, wrapped)) * SMALL * _LEADING + (SMALL * _LEADING if digest else 0) + 3
+        if self._y - height < BOTTOM and self._y < TOP - 30:
+            self.end()
+            self.table_head(columns)
+        top, page = self._y, self._page
+        for number in range(max(map(len, wrapped))):
+            if self._y - SMALL * _LEADING < BOTTOM:
+                self.end()
+                self.table_head(columns)
+            self._y -= SMALL * _LEADING
+            x = LEFT
+            for column, lines in zip(columns, wrapped, strict=True):
+                room = column.share * ROOM - 6
+                if number < len(lines):
+                    self._draw(lines[number], x, room, SMALL, BLACK)
+                x += column.share * ROOM
+        if digest:
+            self.need(SMALL * _LEADING)
+            self._y -= SMALL * _LEADING
+            self._draw(self.setter.fixed(digest, TINY), LEFT, ROOM, TINY, GREY)
+        if link is not None and page is self._page:
+            page.links.append((LEFT, self._y - 3, RIGHT, top, link))
+        self._y -= 3
+
+    def _cell(self, column: Column, text: str) -> list[Line]:
+        room = column.share * ROOM - 6
+        if not column.wraps:
+            return [self.setter.clip(text, SMALL, room)]
+        return list(self.setter.lines(text, SMALL, room))
+
+    def _draw(self, line: Line, left: float, room: float, size: float, grey: float) -> None:
+        x = left + room - line.width if line.from_right else left
+        self._page.put(line, size, grey, x, self._y)

@@ -1,0 +1,119 @@
+"""Proofs for the API and for bundles, from the ledger."""
+
+import base64
+import time
+from typing import Any
+
+from archive_service.catalog.base import CaptureRow, MessageRow
+from archive_service.export.evidence import CaptureProof, RootProof
+from archive_service.export.reading import LedgerContents
+from archive_service.ledger.note import Signer
+from archive_service.ledger.payloads import PayloadVault
+from archive_service.ledger.proofs import Inclusion, Proof, prove
+from archive_service.ledger.reader import read_entry
+from archive_service.model.errors import Overloaded
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.keyring import Keyring
+from archive_service.vault.seal import Opened
+
+_PAUSE = 0.1
+
+
+class LedgerProofs:
+    """A tenant's proofs. ``wait``: seconds to wait for a checkpoint and anchor that cover a young capture.
+    Thread-safe."""
+
+    def __init__(self, vault: PayloadVault, archive: Keyring, *, wait: float = 10.0) -> None:
+        self._vault = vault
+        self._archive = archive
+        self._wait = wait
+        self._contents = LedgerContents(vault)
+
+    def keys(self) -> tuple[str, str]:
+        """Verifier keys: the tenant's, the archive's."""
+        signers = [
+            Signer(keyring.owner, keyring.secret("signing"))
+            for keyring in (self._vault.keyring, self._archive)
+        ]
+        return signers[0].vkey, signers[1].vkey
+
+    def prove(self, log: LogId, seq: int) -> Proof:
+        """Raises Overloaded (``proof.pending``) when nothing covered the entry in time."""
+        deadline = time.monotonic() + self._wait
+        root = LogId(self._archive.owner, "root")
+        salts = self._vault.keyring.secret("root-salt")
+        while True:
+            try:
+                return prove(self._vault.store, root, salts, log, seq)
+            except Overloaded:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+
+    def anchored(self, seq: int) -> tuple[str, str]:
+        """When an entry of the root log was written, and the root log's id."""
+        root = LogId(self._archive.owner, "root")
+        return read_entry(self._vault.store, root, seq).time, str(root)
+
+    def sign_note(self, text: str) -> str:
+        """A C2SP signed note over any text that ends in a newline, by the archive's own key."""
+        return Signer(self._archive.owner, self._archive.secret("signing")).sign_text(text)
+
+    def capture_proof(self, capture: CaptureRow, opened: Opened) -> CaptureProof:
+        """What a bundle holds of a capture."""
+        proof = self.prove(LogId.parse(capture.log), capture.seq)
+        entry, root = proof.entry, proof.root
+        return CaptureProof(
+            entry=entry.line,
+            log_origin=str(entry.log),
+            index=entry.index,
+            inclusion=entry.path,
+            tree_size=entry.size,
+            checkpoint=entry.note,
+            salt=opened.salt1,
+            record_commit=opened.record_commit(),
+            root=RootProof(proof.salt, root.line, root.index, root.path, root.size, root.note),
+        )
+
+    def proof(self, message: MessageRow) -> dict[str, Any]:
+        """What ``GET /v1/messages/{id}/proof`` answers: JSON-ready."""
+        tenant_key, archive_key = self.keys()
+        captures = []
+        for capture in message.captures:
+            opened = self._contents.opened(capture)
+            captures.append(self._plain(capture, opened))
+        return {
+            "message": message.id,
+            "keys": {"log": [tenant_key], "root": [archive_key]},
+            "captures": captures,
+            "timestamps": [],
+        }
+
+    def _plain(self, capture: CaptureRow, opened: Opened) -> dict[str, Any]:
+        proof = self.prove(LogId.parse(capture.log), capture.seq)
+        parsed = capture.finding.parsed
+        return {
+            "capture": capture.id,
+            **_inclusion(proof.entry),
+            "opening": {
+                "salt": opened.salt1.hex(),
+                "record_commit": opened.record_commit().hex(),
+                "raw_commit": opened.raw_commit().hex(),
+                "raw_size": len(opened.raw),
+            },
+            "inner": {"start": parsed.inner_start, "end": parsed.inner_end},
+            "root": {"anchor": proof.anchor, "salt": proof.salt.hex(), **_inclusion(proof.root)},
+        }
+
+
+def _inclusion(found: Inclusion) -> dict[str, Any]:
+    return {
+        "log": str(found.log),
+        "entry": found.line.decode("utf-8"),
+        "inclusion": {
+            "index": found.index,
+            "tree_size": found.size,
+            "hashes": [base64.b64encode(node).decode("ascii") for node in found.path],
+        },
+        "checkpoint": found.note,
+    }

@@ -1,0 +1,182 @@
+"""The proofs of a bundle: each capture's bytes -> commit -> entry -> log -> checkpoint -> root log."""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from archive_service.export.bundle_reader import Bundle, Flaw, Unreadable
+from archive_service.export.manifest import (
+    ListedMessage,
+    Proof,
+    ProvenCapture,
+    ProvenCheckpoint,
+    ProvenRoot,
+    parse_record,
+)
+from archive_service.export.numbering import capture_file
+from archive_service.ledger.anchors import anchor_of
+from archive_service.ledger.merkle import leaf_hash, verify_inclusion
+from archive_service.ledger.note import Checkpoint, Verifier
+from archive_service.model.canonical import parse_canonical
+from archive_service.model.errors import Invalid, Tampered
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.seal import joint_commit
+
+Intact = dict[str, str]
+"""Files whose size and hash are as the manifest says, with their SHA-256 in hex."""
+
+_RAW = b"archive-service/raw/v1\x00"
+
+
+class _Fault(Exception):
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class ProofCheck:
+    """Checks the messages of one bundle; remembers checkpoints, and what may stand there only once."""
+
+    def __init__(
+        self, bundle: Bundle, intact: Intact, listed: set[str], log_keys: Verifier, root_keys: Verifier
+    ) -> None:
+        self._bundle, self._intact, self._listed = bundle, intact, listed
+        self._log_keys, self._root_keys = log_keys, root_keys
+        self._owner: str | None = None
+        self._ids: set[str] = set()
+        self._places: set[tuple[str, int]] = set()
+        self.checkpoints: dict[str, Checkpoint | None] = {}
+        self.attachments = 0
+
+    def check(self, message: ListedMessage) -> Iterator[Flaw]:
+        """One message: every capture's proof, and the slice that ``message.eml`` is."""
+        name = f"{message.folder}/proof.json"
+        if name not in self._intact:
+            return
+        try:
+            proof = parse_record(Proof, self._bundle.read(name))
+        except (ValueError, Unreadable) as error:
+            yield Flaw("proof", name, str(error))
+            return
+        names = [(capture.id, capture.file) for capture in proof.captures]
+        expected = [(capture, capture_file(number)) for number, capture in enumerate(message.captures, 1)]
+        if proof.message != message.id or not names or names != expected:
+            yield Flaw("proof", name, "not the proof of this message")
+            return
+        self.attachments += len(proof.attachments)
+        for number, capture in enumerate(proof.captures):
+            inner = None if number else f"{message.folder}/message.eml"
+            yield from self._check_capture(capture, f"{message.folder}/{capture.file}", inner)
+
+    def _check_capture(self, capture: ProvenCapture, where: str, inner: str | None) -> Iterator[Flaw]:
+        try:
+            entry = self._entry(capture)
+            if where in self._intact:
+                commit, sliced = self._open(capture, where)
+                if inner in self._intact and self._intact[inner] != sliced:
+                    yield Flaw("slice", inner, "not the stated bytes of the first capture")
+                if entry.get("commit") != commit:
+                    raise _Fault("commit", "its bytes and salt do not open the commit of the log entry")
+            if capture.checkpoint not in self.checkpoints:
+                yield from self._add_checkpoint(capture.checkpoint, str(entry["log"]))
+            checkpoint = self.checkpoints[capture.checkpoint]
+            if checkpoint is not None:
+                _check_inclusion(capture, checkpoint, str(entry["log"]))
+        except _Fault as fault:
+            yield Flaw(fault.kind, where, str(fault))
+
+    def _entry(self, capture: ProvenCapture) -> dict[str, Any]:
+        """The log entry, which must be this capture's, of this bundle's tenant, and stand here once."""
+        entry = _entry(capture.entry, "entry", "capture", capture.index)
+        if entry.get("capture") != capture.id:
+            raise _Fault("entry", "not the entry of this capture")
+        try:
+            log = LogId.parse(str(entry.get("log")))
+        except Invalid as error:
+            raise _Fault("entry", "an entry of no log") from error
+        if log.kind != "capture":
+            raise _Fault("entry", "an entry of no log")
+        self._owner = self._owner or log.owner
+        if log.owner != self._owner:
+            raise _Fault("tenant", "an entry of another tenant's log")
+        if capture.id in self._ids or (str(log), capture.index) in self._places:
+            raise _Fault("entry", "this capture stands in the bundle twice")
+        self._ids.add(capture.id)
+        self._places.add((str(log), capture.index))
+        return entry
+
+    def _open(self, capture: ProvenCapture, where: str) -> tuple[str, str]:
+        """The commit that the capture's bytes give, and the SHA-256 of the message inside them."""
+        size = self._bundle.sizes[where]
+        if not capture.inner_start <= capture.inner_end <= size:
+            raise _Fault("slice", "the message's place lies outside the capture")
+        raw, inner = hashlib.sha256(_RAW + bytes.fromhex(capture.salt)), hashlib.sha256()
+        skip, take = capture.inner_start, capture.inner_end - capture.inner_start
+        try:
+            for chunk in self._bundle.chunks(where):
+                raw.update(chunk)
+                part = chunk[skip : skip + take]
+                inner.update(part)
+                skip, take = max(0, skip - len(chunk)), take - len(part)
+        except Unreadable as error:
+            raise _Fault("unreadable", str(error)) from error
+        raw.update(struct.pack(">Q", size))
+        return joint_commit(raw.digest(), bytes.fromhex(capture.record_commit)).hex(), inner.hexdigest()
+
+    def _add_checkpoint(self, name: str, log: str) -> Iterator[Flaw]:
+        """Checks a checkpoint and its anchor once; what does not hold counts as absent from then on."""
+        self.checkpoints[name] = None
+        if name not in self._listed:
+            yield Flaw("unlisted", name, "the manifest names it but has no hash of it")
+        if name not in self._intact:
+            return
+        try:
+            record = parse_record(ProvenCheckpoint, self._bundle.read(name))
+            checkpoint = self._log_keys.check(record.note, log)
+            self._check_anchor(record)
+        except (ValueError, Tampered, Unreadable) as error:
+            yield Flaw("checkpoint", name, str(error))
+        except _Fault as fault:
+            yield Flaw(fault.kind, name, str(fault))
+        else:
+            self.checkpoints[name] = checkpoint
+
+    def _check_anchor(self, record: ProvenCheckpoint) -> None:
+        """The note is anchored in a root log entry, which stands under a signed root checkpoint."""
+        proof: ProvenRoot = record.root
+        entry = _entry(proof.entry, "anchor", "anchors", proof.index)
+        log, anchors = entry.get("log"), entry.get("anchors")
+        if not isinstance(log, str) or log.rpartition("/")[2] != "root":
+            raise _Fault("anchor", "not an entry of the root log")
+        try:
+            root = self._root_keys.check(proof.note, log)
+        except (ValueError, Tampered) as error:
+            raise _Fault("anchor", str(error)) from error
+        if not isinstance(anchors, list) or anchor_of(bytes.fromhex(proof.salt), record.note) not in anchors:
+            raise _Fault("anchor", "the checkpoint is not anchored in this entry")
+        path = [bytes.fromhex(node) for node in proof.inclusion]
+        if not verify_inclusion(leaf_hash(proof.entry.encode()), proof.index, root.size, path, root.root):
+            raise _Fault("anchor", "the entry does not stand in the root log")
+
+
+def _entry(line: str, fault: str, kind: str, index: int) -> dict[str, Any]:
+    """An entry of version 1 with this type and sequence number."""
+    try:
+        entry = parse_canonical(line.encode())
+    except (ValueError, RecursionError) as error:
+        raise _Fault(fault, "not canonical JSON") from error
+    head = [entry.get(key) for key in ("version", "type", "seq")] if isinstance(entry, dict) else []
+    if head != [1, kind, index] or any(isinstance(value, bool) for value in head):
+        raise _Fault(fault, "an entry of another type or place")
+    result: dict[str, Any] = entry
+    return result
+
+
+def _check_inclusion(capture: ProvenCapture, checkpoint: Checkpoint, log: str) -> None:
+    if checkpoint.origin != log:
+        raise _Fault("inclusion", "its checkpoint is of another log")
+    path = [bytes.fromhex(node) for node in capture.inclusion]
+    leaf = leaf_hash(capture.entry.encode())
+    if not verify_inclusion(leaf, capture.index, checkpoint.size, path, checkpoint.root):
+        raise _Fault("inclusion", "its entry does not stand in the log of its checkpoint")

@@ -1,0 +1,110 @@
+"""One export from request to file: select, collect, write, and record what was taken out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archive_service.access.events import AccessEvent
+from archive_service.export.bundle import write_bundle
+from archive_service.export.collect import Collector, Extract, all_ids
+from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
+from archive_service.model.errors import NotFound
+from archive_service.tenant_services import OpenTenant
+from search.query_language import parse
+
+PREFIX = "ARC"
+
+
+@dataclass(frozen=True)
+class ExportAsked:
+    """Who wants what, as a job or a command says it."""
+
+    id: str
+    actor: str
+    role: str
+    requested_at: str
+    query: str | None
+    ids: tuple[str, ...] | None
+    matter: str | None = None
+    purpose: str | None = None
+    lang: str = "en"
+
+
+def select(opened: OpenTenant, asked: ExportAsked) -> list[str]:
+    """The ids that the request means. Raises QueryError, NotFound when there is nothing to export."""
+    if asked.ids is not None:
+        return list(dict.fromkeys(asked.ids))
+    query = parse(asked.query or "")
+
+    def page(below: int | None, limit: int) -> list[tuple[str, int]]:
+        found = opened.services.index.search(query, limit=limit, below=below, snippets=False)
+        return [(hit.id, hit.rank) for hit in found.hits]
+
+    ids = all_ids(page)
+    if not ids:
+        raise NotFound("the query finds nothing to export", code="export.empty")
+    return ids
+
+
+def run_export(
+    opened: OpenTenant,
+    asked: ExportAsked,
+    extract: Extract,
+    target: Path,
+    progress: Callable[[int, int], None],
+) -> tuple[BundleResult, list[str]]:
+    """Write the bundle to ``target``; its ids are in the access log, durable, before this returns. Raises
+    ArchiveError: then there is no file."""
+    ids = select(opened, asked)
+    progress(0, len(ids))
+    services = opened.services
+    collector = Collector(opened.tenant.vault, services.catalog, opened.contents, opened.proofs, extract)
+    tenant_key, archive_key = opened.proofs.keys()
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    services.access_log.record(
+        AccessEvent(
+            actor=asked.actor,
+            role=asked.role,
+            action="export.make",
+            ids=tuple(ids),
+            purpose=asked.purpose,
+            matter=asked.matter,
+            detail={"export": asked.id, "query": asked.query},
+        )
+    )
+    result = write_bundle(
+        BundleRequest(
+            export_id=asked.id,
+            tenant_name=services.name,
+            matter=asked.matter,
+            purpose=asked.purpose,
+            requested_by=asked.actor,
+            requested_at=asked.requested_at,
+            query=asked.query,
+            ids=asked.ids,
+            bates_prefix=PREFIX,
+            lang=asked.lang,
+        ),
+        collector.messages(ids),
+        ArchiveKeys((tenant_key,), (archive_key,)),
+        target,
+        sign=opened.proofs.sign_note,
+        reserve=lambda pages: opened.tenant.acts.reserve_bates(PREFIX, pages, asked.id),
+        progress=lambda done: progress(done, len(ids)),
+    )
+    return result, ids
+
+
+def summary(result: BundleResult) -> dict[str, Any]:
+    """A bundle's result as JSON-ready values."""
+    return {
+        "path": str(result.path),
+        "size": result.size,
+        "manifest_sha256": result.manifest_sha256,
+        "captures": result.captures,
+        "attachments": result.attachments,
+        "pages": result.pages,
+        "bates_first": result.bates_first,
+        "bates_last": result.bates_last,
+    }

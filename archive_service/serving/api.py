@@ -1,0 +1,102 @@
+"""The api role: the HTTP API in one process, with its own access log slot in every tenant it answers for."""
+
+import logging
+import socket
+import threading
+from datetime import timedelta
+
+import uvicorn
+
+from archive_service.access.tokens import TokenVerifier
+from archive_service.api.app import create_app
+from archive_service.api.services import ApiServices, TenantServices
+from archive_service.bootstrap import Core, open_core
+from archive_service.model.errors import ArchiveError
+from archive_service.serving import child
+from archive_service.serving.supervisor import reserve
+from archive_service.settings import Settings, host_port
+from archive_service.tenant_services import OpenTenant, open_tenant
+from archive_service.vault.key_layout import is_owner
+
+_log = logging.getLogger(__name__)
+_SKEW = timedelta(0)  # the built-in issuer and this process share one clock
+
+
+class Tenants:
+    """The tenants that this process answers for. Thread-safe."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._open: dict[str, OpenTenant] = {}
+        self._lock = threading.Lock()
+
+    def get(self, owner: str) -> TenantServices | None:
+        """A tenant's services, or None."""
+        with self._lock:
+            if owner not in self._open:
+                found = [tenant for tenant in self._core.tenants() if tenant.id == owner]
+                if not found:
+                    return None
+                self._open[owner] = open_tenant(self._core, found[0])
+            return self._open[owner].services
+
+    def token_key(self, owner: str) -> bytes | None:
+        """The public key of a tenant's tokens, or None."""
+        if not is_owner(owner):
+            return None
+        with self._lock:
+            for tenant in self._core.tenants():
+                if tenant.id == owner:
+                    return tenant.token_public_key()
+        return None
+
+    def ready(self) -> list[str]:
+        """What keeps the service from answering."""
+        try:
+            for tenant in self._core.tenants():
+                services = self.get(tenant.id)
+                if services is not None:
+                    services.catalog.position()
+        except ArchiveError as error:
+            return [error.code]
+        return []
+
+    def close(self) -> None:
+        """Finish the access logs."""
+        for opened in self._open.values():
+            opened.close()
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            child.say_ready()
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM, then finish what is being answered."""
+    core = open_core(settings)
+    tenants = Tenants(core)
+    services = ApiServices(
+        tenants=tenants.get,
+        verifier=TokenVerifier(tenants.token_key, skew=_SKEW),
+        ready=tenants.ready,
+        clock=core.clock,
+    )
+    listening = reserve(*host_port(settings.http, "http"))
+    config = uvicorn.Config(
+        create_app(services),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    try:
+        _Server(config).run(sockets=[listening])
+    finally:
+        tenants.close()
+        core.close()

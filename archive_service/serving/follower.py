@@ -1,0 +1,88 @@
+"""The follower role: per tenant one active follower in a thread, and the checkpointer of all logs."""
+
+import logging
+import threading
+
+from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.following import make_checkpointer, make_follower, parser_pool
+from archive_service.model.errors import ArchiveError
+from archive_service.serving import child
+from archive_service.settings import Settings
+from ingest.parser_pool import ParserPool
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Follow until SIGTERM. A second follower process stands by until the first has gone."""
+    stop = threading.Event()
+    child.on_stop(stop.set)
+    core = open_core(settings)
+    try:
+        child.say_ready()
+        _await_turn(core, stop)
+        with parser_pool(settings) as pool:
+            threads = [threading.Thread(target=_checkpoint, args=(core, settings, stop), name="checkpointer")]
+            threads[0].start()
+            _follow_all(core, settings, pool, stop, threads)
+            for thread in threads:
+                thread.join()
+    finally:
+        core.close()
+
+
+def _await_turn(core: Core, stop: threading.Event) -> None:
+    while not core.leases.take("follower") and not stop.wait(0.5):
+        continue
+
+
+def _follow_all(
+    core: Core, settings: Settings, pool: ParserPool, stop: threading.Event, threads: list[threading.Thread]
+) -> None:
+    """A thread a tenant, new tenants included."""
+    followed: set[str] = set()
+    while not stop.is_set():
+        for tenant in _tenants(core):
+            if tenant.id in followed:
+                continue
+            followed.add(tenant.id)
+            thread = threading.Thread(
+                target=_follow, args=(core, tenant, settings, pool, stop), name=f"follow-{tenant.id[:6]}"
+            )
+            threads.append(thread)
+            thread.start()
+        stop.wait(1.0)
+
+
+def _tenants(core: Core) -> list[Tenant]:
+    try:
+        return core.tenants()
+    except ArchiveError as error:
+        _log.warning("tenants cannot be listed: %s", error.code)
+        return []
+
+
+def _follow(core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, stop: threading.Event) -> None:
+    def failed(error: ArchiveError) -> None:
+        stop.wait(0.5)
+
+    while not stop.is_set():
+        try:
+            make_follower(core, tenant, pool).run(stop, settings.follow_seconds, failed)
+        except ArchiveError as error:
+            _log.error("the follower cannot start: %s", error.code)
+            stop.wait(1.0)
+
+
+def _checkpoint(core: Core, settings: Settings, stop: threading.Event) -> None:
+    checkpointer = make_checkpointer(core)
+    while not stop.wait(settings.checkpoint_seconds):
+        try:
+            checkpointer.run_once()
+        except ArchiveError as error:
+            _log.warning("checkpointing failed: %s", error.code)
+            checkpointer = make_checkpointer(core)
+    try:
+        checkpointer.run_once()
+    except ArchiveError as error:
+        _log.warning("checkpointing failed: %s", error.code)

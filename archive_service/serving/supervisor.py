@@ -1,0 +1,170 @@
+"""The parent of ``serve``: one child process a role, all in its own process group, restarted when they die.
+
+It holds the ports (bound, never listening) so that several SMTP processes can share one, and port 0 means the same
+free port to all of them.
+"""
+
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from archive_service.model.errors import Invalid
+from archive_service.serving.child import PARENT, READY
+from archive_service.settings import Settings, host_port
+
+_log = logging.getLogger(__name__)
+ROLES = ("smtp", "api", "follower", "scheduler")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 70.0  # a writer gives up after 60
+_RESTART_PAUSE = 1.0
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Bind without listening, shareable with children. Raises Invalid when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise Invalid(f"cannot use port {port}: {error.strerror}", code="port.taken") from error
+    return held
+
+
+@dataclass
+class _Child:
+    role: str
+    process: subprocess.Popen[bytes]
+    ready: int | None
+    started: float = field(default_factory=time.monotonic)
+
+
+class Supervisor:
+    """Runs the roles of one ``serve``."""
+
+    def __init__(self, settings: Settings, roles: Sequence[str], *, as_json: bool) -> None:
+        self._settings = settings
+        self._roles = [name for role in roles for name in [role] * self._count(role)]
+        self._json = as_json
+        self._children: list[_Child] = []
+        self._stopping = False
+        self._parent_read, self._parent_write = os.pipe()
+        os.set_inheritable(self._parent_read, True)
+        self._smtp = reserve(*host_port(settings.smtp, "smtp")) if "smtp" in roles else None
+        self._http = reserve(*host_port(settings.http, "http")) if "api" in roles else None
+
+    def _count(self, role: str) -> int:
+        return self._settings.smtp_workers if role == "smtp" else 1
+
+    @staticmethod
+    def _address(held: socket.socket | None) -> str | None:
+        if held is None:
+            return None
+        host, port = held.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def run(self) -> int:
+        """Start all, say where, and keep them until SIGTERM or SIGINT. 0 after an orderly stop."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        for role in self._roles:
+            self._children.append(self._start(role))
+        if not self._wait_ready():
+            self._stop()
+            return 1
+        self._announce()
+        while not self._stopping:
+            self._reap()
+            time.sleep(0.1)
+        return self._stop()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        del number, frame
+        self._stopping = True
+
+    def _start(self, role: str) -> _Child:
+        ready_read, ready_write = os.pipe()
+        os.set_inheritable(ready_write, True)
+        environment = {**os.environ, PARENT: str(self._parent_read), READY: str(ready_write)}
+        for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
+            environment[f"ARCHIVE_{name.upper()}"] = str(value)
+        environment["ARCHIVE_SMTP"] = self._address(self._smtp) or self._settings.smtp
+        environment["ARCHIVE_HTTP"] = self._address(self._http) or self._settings.http
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "archive_service.serving", role],
+            env=environment,
+            pass_fds=[self._parent_read, ready_write],
+            stdin=subprocess.DEVNULL,
+        )
+        os.close(ready_write)
+        return _Child(role, process, ready_read)
+
+    def _wait_ready(self) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while (
+            waiting := [child for child in self._children if child.ready is not None]
+        ) and not self._stopping:
+            pipes = [child.ready for child in waiting if child.ready is not None]
+            readable, _, _ = select.select(pipes, [], [], 0.2)
+            for child in waiting:
+                if child.ready in readable and not self._became_ready(child):
+                    _log.error("the %s process ended before it was ready", child.role)
+                    return False
+            if time.monotonic() > deadline:
+                _log.error("not ready within %d seconds", _START_SECONDS)
+                return False
+        return not self._stopping
+
+    @staticmethod
+    def _became_ready(child: _Child) -> bool:
+        if child.ready is None:
+            return True
+        said = os.read(child.ready, 1)
+        os.close(child.ready)
+        child.ready = None
+        return said == b"\n"
+
+    def _announce(self) -> None:
+        smtp, http = self._address(self._smtp), self._address(self._http)
+        if self._json:
+            line = json.dumps({"ready": True, "smtp": smtp, "http": http, "pid": os.getpid()})
+        else:
+            line = "ready" + (f" smtp={smtp}" if smtp else "") + (f" http=http://{http}" if http else "")
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _reap(self) -> None:
+        for place, child in enumerate(self._children):
+            code = child.process.poll()
+            if code is None:
+                continue
+            _log.error("the %s process ended with %d; starting it again", child.role, code)
+            if time.monotonic() - child.started < _RESTART_PAUSE:
+                time.sleep(_RESTART_PAUSE)
+            if child.ready is not None:
+                os.close(child.ready)
+            self._children[place] = self._start(child.role)
+
+    def _stop(self) -> int:
+        for child in self._children:
+            if child.process.poll() is None:
+                child.process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for child in self._children:
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _log.error("the %s process did not stop in time", child.role)
+                child.process.kill()
+                child.process.wait()
+        return 0

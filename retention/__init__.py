@@ -1,0 +1,1 @@
+"""Retention classes, holds, disposition: the schedule decides, the logs prove. (Arrives with its own issue.)"""

@@ -1,0 +1,1 @@
+"""Search indexes: ``base`` has the protocol, then a file a back end."""

@@ -1,0 +1,296 @@
+"""The embedded search index: a tantivy folder. One process writes, any number read beside it.
+
+Readers hold a state of the index and look at ``meta.json``, which every commit replaces, before each
+search: so a search sees all that was committed before it began, in whatever process.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import tantivy
+from tantivy import Occur, Query
+
+from archive_service.model.errors import QueryError, StoreDenied, StoreError, StoreFull
+from search.indexes import analysis
+from search.indexes.base import Found, Hit, IndexDocument
+from search.indexes.snippets import Snippets
+from search.indexes.tantivy_query import ADDRESS_INDEX_FIELDS, TantivyQueries
+from search.query_language import Node, Wildcard, walk
+from search.query_tree import WORD_FIELDS
+
+WRITER_MEMORY = 64 * 1024 * 1024
+SNIPPET_TEXT = 100_000
+"""So many characters of each text are kept for snippets; all of it is searched."""
+
+_NAME_GAP = 1001  # positions between two file names: no NEAR reaches from one into the next
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("row", tokenizer_name="raw", index_option="basic")  # "version/id", for ids()
+    builder.add_text_field("month", tokenizer_name="raw", index_option="basic")
+    for name in ("rank", "version", "sent", "size"):
+        builder.add_integer_field(name, fast=True)
+    for name in ("has_attachment", "not_fully_indexed"):
+        builder.add_boolean_field(name, indexed=True)
+    for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS):
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
+    builder.add_text_field("filename_whole", tokenizer_name="raw", index_option="basic")
+    for name in ADDRESS_INDEX_FIELDS:
+        builder.add_text_field(f"{name}_key", tokenizer_name="raw", index_option="basic")
+    builder.add_bytes_field("original", stored=True)
+    return builder.build()
+
+
+class TantivyIndex:
+    """Implements ``SearchIndex``. Thread-safe. Opened on first use; only ``write`` and ``clear`` take the
+    folder's write lock, and keep it until ``close``.
+
+    StoreError codes: ``index.unreadable`` (absent, damaged or of another format: rebuild),
+    ``index.locked`` (another process writes).
+    """
+
+    def __init__(self, path: Path, *, writer_memory: int = WRITER_MEMORY) -> None:
+        self._path = path
+        self._memory = writer_memory
+        self._schema = _schema()
+        self._queries = TantivyQueries(self._schema)
+        self._writing = threading.Lock()
+        self._opening = threading.Lock()
+        self._index: tantivy.Index | None = None
+        self._seen: tuple[int, int, int] | None = None
+        self._writer: tantivy.IndexWriter | None = None
+
+    def close(self) -> None:
+        """Let the write lock go, once merges under way have ended."""
+        with self._writing:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                with _translated():
+                    writer.wait_merging_threads()
+
+    def write(self, documents: Sequence[IndexDocument]) -> None:
+        newest: dict[str, IndexDocument] = {}
+        for document in documents:
+            known = newest.get(document.id)
+            if known is None or document.version >= known.version:
+                newest[document.id] = document
+        with self._writing, self._changing() as writer:
+            searcher = self._searcher()
+            for document in newest.values():
+                if not _has_newer(searcher, self._queries, document):
+                    writer.delete_documents_by_term("id", document.id)
+                    writer.add_document(_to_tantivy(document))
+
+    def clear(self) -> None:
+        with self._writing:
+            try:
+                self._searcher()
+            except StoreError:
+                self._start_over()
+            with self._changing() as writer:
+                writer.delete_all_documents()
+
+    def search(self, query: Node, *, limit: int, below: int | None = None, snippets: bool = True) -> Found:
+        """Raises QueryError for what this index cannot answer, StoreError."""
+        with _translated(), _too_broad(query):
+            built = self._queries.build(query)
+            searcher = self._searcher()
+            partial = Query.term_query(self._schema, "not_fully_indexed", True)
+            return Found(
+                total=_count(searcher, built),
+                not_fully_indexed=_count(searcher, _both(built, partial)),
+                hits=tuple(self._hits(searcher, built, query, limit, below, snippets)),
+            )
+
+    def ids(self) -> dict[str, int]:
+        with _translated():
+            rows = self._searcher().terms_with_prefix("row", "", filter_query=Query.all_query())
+        split = (row.partition("/") for row, _ in rows)
+        return {document: int(version) for version, _, document in split}
+
+    def _hits(
+        self,
+        searcher: tantivy.Searcher,
+        built: Query,
+        query: Node,
+        limit: int,
+        below: int | None,
+        snippets: bool,
+    ) -> Iterator[Hit]:
+        if limit <= 0:
+            return
+        if below is not None:
+            built = _both(built, self._queries.between("rank", None, below - 1))
+        found = searcher.search(built, limit=limit, count=False, order_by_field="rank")
+        make = Snippets(query)
+        addresses = [address for _, address in found.hits]
+        for rank, address in zip(searcher.fast_field_values("rank", addresses), addresses, strict=True):
+            assert isinstance(rank, int)
+            stored = searcher.doc(address)
+            marked = make.of(json.loads(stored["original"][0])) if snippets else ()
+            yield Hit(id=stored["id"][0], rank=rank, snippets=marked)
+
+    def _searcher(self) -> tantivy.Searcher:
+        """Of the newest committed state. Raises StoreError ``index.unreadable``."""
+        with self._opening:
+            try:
+                with _translated():
+                    meta = (self._path / "meta.json").stat()
+                    state = (meta.st_ino, meta.st_mtime_ns, meta.st_size)
+                    if self._index is None:
+                        self._index = tantivy.Index(self._schema, str(self._path))
+                        self._index.config_reader("manual")
+                    if state != self._seen:
+                        self._index.reload()
+                        self._seen = state
+                    return self._index.searcher()
+            except (OSError, StoreError) as error:
+                self._index = self._seen = None
+                raise StoreError(
+                    "the search index cannot be read; rebuild it", code="index.unreadable"
+                ) from error
+
+    @contextmanager
+    def _changing(self) -> Iterator[tantivy.IndexWriter]:
+        """The writer; commits at the end (synced to disk), or forgets everything and lets the lock go."""
+        if self._writer is None:
+            self._writer = self._open_writer()
+        try:
+            with _translated():
+                yield self._writer
+                self._writer.commit()
+        except BaseException:
+            writer, self._writer = self._writer, None
+            with suppress(StoreError), _translated():
+                writer.wait_merging_threads()  # ends the writer; what is not committed is gone
+            raise
+
+    def _open_writer(self) -> tantivy.IndexWriter:
+        with _translated():
+            self._path.mkdir(parents=True, exist_ok=True)
+            index = tantivy.Index(self._schema, str(self._path))
+            return index.writer(self._memory, 1)
+
+    def _start_over(self) -> None:
+        """Take away what cannot be read. Other processes go on with the files they have open."""
+        with _translated():
+            for file in self._path.glob("*"):
+                if file.is_file():
+                    file.unlink()
+
+
+def _count(searcher: tantivy.Searcher, query: Query) -> int:
+    counted = searcher.search(query, limit=1, count=True)
+    return int(counted.count)  # type: ignore[attr-defined]  # missing in tantivy's stub only
+
+
+def _both(one: Query, other: Query) -> Query:
+    return Query.boolean_query([(Occur.Must, one), (Occur.Must, other)])
+
+
+def _has_newer(searcher: tantivy.Searcher, queries: TantivyQueries, document: IndexDocument) -> bool:
+    newer = queries.between("version", document.version + 1, None)
+    return _count(searcher, _both(queries.id(document.id), newer)) > 0
+
+
+def _to_tantivy(document: IndexDocument) -> tantivy.Document:
+    made = tantivy.Document()
+    made.add_text("id", document.id)
+    made.add_text("row", f"{document.version}/{document.id}")
+    made.add_text("month", document.month)
+    for name in ("rank", "version", "sent", "size"):
+        made.add_integer(name, getattr(document, name))
+    made.add_boolean("has_attachment", bool(document.filenames or document.attachments))
+    made.add_boolean("not_fully_indexed", document.not_fully_indexed)
+    made.add_text("subject", _analysed(document.subject))
+    made.add_text("body", _analysed(document.body))
+    made.add_text("attachment", _analysed(document.attachments))
+    _add_filenames(made, document.filenames)
+    senders = (document.sender,) if document.sender else ()
+    everyone = (senders, document.to, document.cc, document.bcc, document.other_recipients)
+    for field, addresses in zip(ADDRESS_INDEX_FIELDS, everyone, strict=True):
+        _add_addresses(made, field, addresses)
+    made.add_bytes("original", _original(document))
+    return made
+
+
+def _analysed(text: str) -> str:
+    """Words joined by spaces; tantivy's own analysis then only splits them again."""
+    return " ".join(analysis.words(text))
+
+
+def _add_filenames(made: tantivy.Document, filenames: Sequence[str]) -> None:
+    tokens = []
+    position = 0
+    for filename in filenames:
+        made.add_text("filename_whole", analysis.keyword(filename))
+        for word in analysis.words(filename):
+            tokens.append(tantivy.Token(word, position, 0, 0))
+            position += 1
+        position += _NAME_GAP
+    made.add_pre_tokenized_text("filename", tantivy.PreTokenizedString("", tokens))
+
+
+def _add_addresses(made: tantivy.Document, field: str, addresses: Sequence[str]) -> None:
+    """Keys: ``a:`` the address, ``l:`` its local part, ``d:`` its domain. Words: of the local part
+    and of each label of the domain, each a value of its own, so that no phrase spans two of them."""
+    for address in addresses:
+        local, domain = analysis.address_parts(address)
+        made.add_text(f"{field}_key", f"a:{analysis.address_key(address)}")
+        made.add_text(f"{field}_key", f"l:{local}")
+        if domain:
+            made.add_text(f"{field}_key", f"d:{domain}")
+        for part in (local, *domain.split(".")):
+            made.add_text(field, _analysed(part))
+
+
+def _original(document: IndexDocument) -> bytes:
+    texts = {
+        "subject": document.subject,
+        "body": document.body,
+        "attachment": document.attachments,
+        "filename": "\n".join(document.filenames),
+    }
+    kept = {name: text[:SNIPPET_TEXT] for name, text in texts.items()}
+    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Tantivy's errors, its panics among them, as ours. Their texts hold paths and terms: not shown."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreDenied("the folder of the search index cannot be read or written") from error
+    except ValueError as error:
+        raise _store_error(str(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what a Rust panic becomes; it has no public class
+            raise
+        raise StoreError("the search index is damaged; rebuild it", code="index.unreadable") from error
+
+
+def _store_error(reason: str) -> StoreError:
+    if "LockBusy" in reason:
+        return StoreError("another process writes the search index", code="index.locked")
+    if "No space left" in reason or "Quota exceeded" in reason:
+        return StoreFull("the search index has no space left")
+    return StoreError("the search index cannot be read or written; rebuild it", code="index.unreadable")
+
+
+@contextmanager
+def _too_broad(query: Node) -> Iterator[None]:
+    """A wildcard beside other words that stands for too many of them to compare positions."""
+    try:
+        yield
+    except ValueError as error:
+        if "max expansions" not in str(error) and "size limit" not in str(error):
+            raise
+        position = next((node.position for node in walk(query) if isinstance(node, Wildcard)), 0)
+        message = "a wildcard stands for too many words; give it more letters"
+        raise QueryError(message, position, code="query.too_broad") from error

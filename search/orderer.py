@@ -1,0 +1,169 @@
+"""The order: the active follower takes the logs as they grow, and writes into the order log what it took and found.
+
+Only what stands in the order log counts: a crash between two steps repeats work, never a finding.
+"""
+
+import hashlib
+import logging
+import secrets
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.appender import Appender, Draft
+from archive_service.ledger.entry import Entry
+from archive_service.ledger.payloads import PayloadVault, open_capture
+from archive_service.ledger.reader import batch_from, logs
+from archive_service.model.errors import ArchiveError, KeyUnavailable, Tampered
+from archive_service.model.mail import CaptureRecord, Finding, Parsed, SourceKind, Text
+from archive_service.vault.key_layout import LogId
+
+_log = logging.getLogger(__name__)
+_INNER = b"archive-service/inner/v1\x00"
+
+
+class Interpreter(Protocol):
+    """Reads hostile bytes somewhere safe; never raises for what a mail contains."""
+
+    def interpret(self, raw: bytes, kind: SourceKind, record: CaptureRecord) -> tuple[Parsed, Text]:
+        """What the capture is, and what the index may read of it."""
+        ...
+
+    def extract(self, raw: bytes, parsed: Parsed) -> Text:
+        """The text again, for a capture that was interpreted before."""
+        ...
+
+
+Identify = Callable[[str, int], str]
+"""The message id of an inner digest under a version of the trace field list."""
+
+
+def inner_commit(salt: bytes, inner: bytes) -> str:
+    """What a finding's entry says of the inner bytes without telling them (FORMAT.md section 5)."""
+    return hashlib.sha256(_INNER + salt + inner + struct.pack(">Q", len(inner))).hexdigest()
+
+
+@dataclass
+class Ordered:
+    """One step's work: the texts it read on the way, by capture id, so that indexing need not read them again."""
+
+    taken: int = 0
+    unreadable: int = 0
+    texts: dict[str, Text] = field(default_factory=dict)
+
+
+class Orderer:
+    """Takes one tenant's capture and acts logs. Not thread-safe; needs the tenant's order slot."""
+
+    def __init__(
+        self,
+        vault: PayloadVault,
+        acts: Acts,
+        order: Appender,
+        interpreter: Interpreter,
+        identify: Identify,
+        took: dict[str, int],
+        acts_taken: int,
+        *,
+        most: int = 200,
+    ) -> None:
+        self._vault = vault
+        self._acts = acts
+        self._order = order
+        self._interpreter = interpreter
+        self._identify = identify
+        self._took = took
+        self._acts_taken = acts_taken
+        self._most = most
+
+    def step(self) -> Ordered:
+        """Take at most about ``most`` new entries; durable in the order log on return. Raises ArchiveError: what was
+        not appended is taken again later."""
+        done = Ordered()
+        drafts: list[Draft] = []
+        took = dict(self._took)
+        acts_taken = self._acts.refresh()
+        if acts_taken > self._acts_taken:
+            drafts.append(self._range(self._acts.log, self._acts_taken, acts_taken))
+        for log in self._capture_logs():
+            if done.taken >= self._most:
+                break
+            start = took.get(str(log), 0)
+            batch = batch_from(self._vault.store, log, start)
+            while batch is not None and done.taken < self._most:
+                for entry in batch:
+                    drafts.extend(self._entry(log, entry, done))
+                took[str(log)] = batch[-1].seq + 1
+                batch = batch_from(self._vault.store, log, took[str(log)])
+            if took.get(str(log), 0) > start:
+                drafts.append(self._range(log, start, took[str(log)]))
+        if drafts:
+            self._append(drafts)
+        self._took, self._acts_taken = took, acts_taken
+        return done
+
+    def _capture_logs(self) -> list[LogId]:
+        owner = self._acts.log.owner
+        return [log for log in logs(self._vault.store, owner) if log.kind == "capture"]
+
+    def _append(self, drafts: list[Draft]) -> None:
+        """In batches that stay small enough to be read in one go."""
+        if self._order.head is None:
+            self._order.claim()
+        for start in range(0, len(drafts), self._most):
+            self._order.append(drafts[start : start + self._most])
+
+    @staticmethod
+    def _range(log: LogId, start: int, end: int) -> Draft:
+        return "took", {"of": {"log": str(log), "from": start, "to": end}}
+
+    def _entry(self, log: LogId, entry: Entry, done: Ordered) -> list[Draft]:
+        done.taken += 1
+        if entry.type != "capture":
+            return []
+        try:
+            return [self._finding(log, entry, done)]
+        except (Tampered, KeyUnavailable) as error:
+            # Damage must not stop the line, and is not ours to judge: ``verify`` names it, the count rings.
+            _log.error("capture %s seq %d cannot be opened: %s", log.name, entry.seq, error.code)
+            done.unreadable += 1
+            return []
+
+    def _finding(self, log: LogId, entry: Entry, done: Ordered) -> Draft:
+        capture = str(entry.fields["capture"])
+        opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
+        try:
+            record = CaptureRecord.model_validate_json(opened.record)
+        except ValueError as error:
+            raise Tampered("a capture record does not follow its format") from error
+        parsed, text = self._interpreter.interpret(opened.raw, self._kind(record.source), record)
+        finding = Finding(
+            capture=capture,
+            message=self._identify(parsed.inner_digest, parsed.identity_version),
+            source=record.source,
+            received_at=record.received_at,
+            parsed=parsed,
+        )
+        done.texts[capture] = text
+        salt = secrets.token_bytes(32)
+        sealed = self._vault.seal_finding(
+            self._order.log,
+            capture,
+            self._vault.keyring.object_key(log, capture),
+            {"salt": salt.hex(), "finding": finding.plain()},
+        )
+        fields: dict[str, Any] = {
+            "of": {"log": str(log), "seq": entry.seq},
+            "capture": capture,
+            "inner": inner_commit(salt, opened.raw[parsed.inner_start : parsed.inner_end]),
+            "payload": sealed,
+        }
+        return "finding", fields
+
+    def _kind(self, source: str) -> SourceKind:
+        for known in self._acts.sources():
+            if known.id == source:
+                return known.kind
+        raise ArchiveError("a capture of a source that no act has made", code="source.unknown")

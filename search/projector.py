@@ -1,0 +1,192 @@
+"""Replaying the order log into the catalog and the index. Running it on empty projections is a rebuild."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.entry import Entry
+from archive_service.ledger.payloads import PayloadVault, open_capture
+from archive_service.ledger.reader import batch_from, read_from
+from archive_service.model.errors import KeyUnavailable, Tampered
+from archive_service.model.mail import Finding, Source, Text
+from archive_service.vault.key_layout import LogId
+from search.document import to_document
+from search.indexes.base import SearchIndex
+from search.orderer import Interpreter
+
+_INDEX_BATCH = 200
+
+
+class RowsOnly:
+    """The order log as catalog rows, without an index: what ``verify`` compares with, and half of ``Projector``."""
+
+    def __init__(self, vault: PayloadVault, acts: Acts, order: LogId, catalog: Catalog) -> None:
+        self._vault = vault
+        self._acts = acts
+        self._order = order
+        self._catalog = catalog
+        self._cursors: dict[LogId, Iterator[Entry]] = {}
+        self._rows = catalog.position().rows
+
+    def _next(self, position: Position) -> int:
+        """Project the next batch's rows; the position after it, or the same at the head."""
+        if position.rows != self._rows:  # another process projected, or the catalog was replaced
+            self._cursors.clear()
+            self._rows = position.rows
+        batch = batch_from(self._vault.store, self._order, self._rows)
+        if batch is not None:
+            self._catalog.apply(self._changes(batch, position.acts))
+            self._rows = batch[-1].seq + 1
+        return self._rows
+
+    def run_to(self, rows: int) -> None:
+        """Project whole batches until the position is at or past ``rows``, or the log's head."""
+        while (position := self._catalog.position()).rows < rows:
+            if self._next(position) == position.rows:
+                return
+
+    def _changes(self, batch: list[Entry], acts: int) -> Changes:
+        captures: list[CaptureRow] = []
+        sources: list[Source] = []
+        took: dict[str, int] = {}
+        for entry in batch:
+            if entry.type == "finding":
+                of, seq = self._of(entry)
+                took[str(of)] = seq + 1  # its range may stand in a later batch, or be lost with a crash
+                row = self._row(entry, of, seq)
+                captures.extend([row] if row is not None else [])
+            elif entry.type == "took":
+                log, start, end = self._range(entry)
+                if log == self._acts.log:
+                    sources.extend(self._sources(start, end))
+                    acts = end
+                else:
+                    took[str(log)] = end
+            elif entry.type != "claim":
+                raise Tampered(f"the order log holds an entry of type {entry.type}")
+        return Changes(captures, sources, batch[-1].seq + 1, acts, took)
+
+    @staticmethod
+    def _range(entry: Entry) -> tuple[LogId, int, int]:
+        try:
+            of: dict[str, Any] = entry.fields["of"]
+            return LogId.parse(str(of["log"])), int(of["from"]), int(of["to"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Tampered("an order entry that does not say what it took") from error
+
+    def _sources(self, start: int, end: int) -> Iterator[Source]:
+        for entry in read_from(self._vault.store, self._acts.log, start):
+            if entry.seq >= end:
+                return
+            act = self._acts.open(entry) if entry.type == "act" else {}
+            if act.get("act") == "source.add":
+                yield Source.model_validate(act["source"])
+
+    @staticmethod
+    def _of(entry: Entry) -> tuple[LogId, int]:
+        try:
+            return LogId.parse(str(entry.fields["of"]["log"])), int(entry.fields["of"]["seq"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Tampered("a finding that does not say of what") from error
+
+    def _row(self, entry: Entry, log: LogId, seq: int) -> CaptureRow | None:
+        """A finding as a row; None once its key is destroyed."""
+        capture = self._capture_entry(log, seq)
+        name = str(capture.fields["capture"])
+        try:
+            key = self._vault.keyring.object_key(log, name)
+        except KeyUnavailable:
+            return None
+        opened = self._vault.open_finding(self._order, entry.fields.get("payload"), name, key)
+        try:
+            finding = Finding.model_validate(opened["finding"])
+        except (KeyError, ValueError) as error:
+            raise Tampered("a finding does not follow its format") from error
+        return CaptureRow(
+            id=name,
+            log=str(log),
+            seq=seq,
+            order_seq=entry.seq,
+            object_key=str(capture.fields["object"]["key"]),
+            lock_until=str(capture.fields["lock_until"]),
+            finding=finding,
+        )
+
+    def _capture_entry(self, log: LogId, seq: int) -> Entry:
+        """Captures are taken in their log's order, so a cursor a log is enough."""
+        cursor = self._cursors.get(log)
+        if cursor is None:
+            cursor = self._cursors[log] = read_from(self._vault.store, log, seq)
+        for entry in cursor:
+            if entry.seq == seq:
+                return entry
+            if entry.seq > seq:
+                break
+        self._cursors[log] = read_from(self._vault.store, log, seq)
+        found = next(self._cursors[log], None)
+        if found is None or found.seq != seq:
+            raise Tampered(f"the order log names entry {seq} of {log.name}, which has gone")
+        return found
+
+
+class Projector(RowsOnly):
+    """One tenant's projections. Not thread-safe; one process projects."""
+
+    def __init__(
+        self,
+        vault: PayloadVault,
+        acts: Acts,
+        order: LogId,
+        catalog: Catalog,
+        index: SearchIndex,
+        interpreter: Interpreter,
+    ) -> None:
+        super().__init__(vault, acts, order, catalog)
+        self._index = index
+        self._interpreter = interpreter
+
+    def step(self, texts: Mapping[str, Text] | None = None) -> int:
+        """Project the next batch of the order log; how many entries it took, 0 at the head. Rows are durable with
+        their position; documents follow and are made good after a crash."""
+        position = self._catalog.position()
+        self._index_up_to(position.indexed, position.rows, texts or {})
+        reached = self._next(position)
+        self._index_up_to(position.rows, reached, texts or {})
+        return reached - position.rows
+
+    def run(self, progress: Callable[[int], None] | None = None) -> int:
+        """Project to the head; how many entries it took."""
+        total = 0
+        while taken := self.step():
+            total += taken
+            if progress is not None:
+                progress(taken)
+        return total
+
+    def _index_up_to(self, since: int, below: int, texts: Mapping[str, Text]) -> None:
+        if since >= below:
+            return
+        documents = []
+        for message in self._catalog.changed(since, below):
+            documents.append(to_document(message, self._text(message, texts)))
+            if len(documents) >= _INDEX_BATCH:
+                self._index.write(documents)
+                documents = []
+        if documents:
+            self._index.write(documents)
+        self._catalog.indexed(below)
+
+    def _text(self, message: MessageRow, texts: Mapping[str, Text]) -> Text:
+        """The text of a message's first capture, read again unless it was just read."""
+        first = message.captures[0]
+        known = texts.get(first.id)
+        if known is not None:
+            return known
+        log = LogId.parse(first.log)
+        entry = next(read_from(self._vault.store, log, first.seq))
+        try:
+            opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
+        except (Tampered, KeyUnavailable) as error:
+            return Text(not_fully_indexed=f"unreadable: {error.code}")
+        return self._interpreter.extract(opened.raw, first.finding.parsed)

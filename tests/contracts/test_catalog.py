@@ -1,0 +1,276 @@
+"""The contract of Catalog and Dump, over every back end."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from archive_service.catalog.base import CaptureRow, Changes, Position
+from archive_service.catalog.sql import SqlCatalog
+from archive_service.model.errors import StoreDenied, StoreError
+from archive_service.model.mail import Finding, Parsed, Recipient, Source
+
+CATALOGS = {"sqlite": lambda folder: SqlCatalog.sqlite(folder / "projections" / "catalog.sqlite")}
+
+
+@pytest.fixture(params=list(CATALOGS))
+def open_catalog(request, tmp_path):
+    """Opens the same catalog at each call."""
+    opened = []
+
+    def open_one():
+        opened.append(CATALOGS[request.param](tmp_path))
+        return opened[-1]
+
+    yield open_one
+    for catalog in opened:
+        catalog.close()
+
+
+@pytest.fixture
+def catalog(open_catalog):
+    return open_catalog()
+
+
+def capture(order_seq, message, *addresses, name=None, log="log-a", subject="Objet"):
+    name = name or f"c{order_seq}"
+    parsed = Parsed(
+        parser="1",
+        dialect="exchange",
+        inner_start=0,
+        inner_end=10,
+        inner_digest="00",
+        subject=subject,
+        sender="bob@ex.fr",
+        recipients=tuple(Recipient(address=address, on_report=True) for address in addresses),
+    )
+    finding = Finding(
+        capture=name, message=message, source="s1", received_at="2024-03-01T10:00:00.000000Z", parsed=parsed
+    )
+    return CaptureRow(name, log, int(name[1:]), order_seq, f"key/{name}", "2024-04-01T00:00:00Z", finding)
+
+
+def source(name="Exchange"):
+    return Source(id="s1", name=name, kind="exchange", address="secret@archive.example")
+
+
+def changes(*captures, rows, acts=0, sources=()):
+    return Changes(captures=captures, sources=sources, rows=rows, acts=acts)
+
+
+def addresses(row):
+    return [recipient.address for recipient in row.recipients]
+
+
+def test_an_empty_catalog_stands_at_the_beginning(catalog):
+    assert catalog.position() == Position(rows=0, indexed=0, acts=0)
+    assert catalog.messages(["m1"]) == []
+    assert catalog.capture("c1") is None
+    assert list(catalog.changed(0, 100)) == []
+    assert list(catalog.dump()) == []
+
+
+def test_captures_become_messages_and_stand_after_reopening(open_catalog):
+    catalog = open_catalog()
+    catalog.apply(changes(capture(0, "m1", "a@ex.fr"), capture(1, "m2"), rows=2, acts=1, sources=[source()]))
+    catalog.apply(changes(capture(5, "m1", "c@ex.fr", "A@ex.fr"), rows=6, acts=3))
+    again = open_catalog()
+    assert again.position() == Position(rows=6, indexed=0, acts=3)
+    one, two = again.messages(["m1", "nobody", "m2"])
+    assert (one.id, one.version, addresses(one)) == ("m1", 5, ["a@ex.fr", "c@ex.fr"])
+    assert one.captures == (capture(0, "m1", "a@ex.fr"), capture(5, "m1", "c@ex.fr", "A@ex.fr"))
+    assert two.captures == (capture(1, "m2"),)
+    assert again.capture("c5") == capture(5, "m1", "c@ex.fr", "A@ex.fr")
+
+
+def test_messages_come_in_the_order_asked(catalog):
+    catalog.apply(changes(*[capture(n, f"m{n}") for n in range(1200)], rows=1200))
+    ids = [f"m{n}" for n in reversed(range(1200))]
+    assert [row.id for row in catalog.messages([*ids, "m3"])] == [*ids, "m3"]
+
+
+def test_applying_again_changes_nothing(catalog):
+    stretch = changes(capture(0, "m1", "a@ex.fr"), capture(1, "m1"), rows=2, acts=1, sources=[source()])
+    catalog.apply(stretch)
+    before = list(catalog.dump())
+    catalog.apply(stretch)
+    catalog.apply(changes(capture(0, "m1", "other@ex.fr"), rows=1, acts=9, sources=[source("other")]))
+    assert list(catalog.dump()) == before
+    assert catalog.position() == Position(rows=2, indexed=0, acts=1)
+
+
+def test_of_an_overlapping_stretch_only_the_new_part_counts(catalog):
+    catalog.apply(changes(capture(0, "m1", "a@ex.fr"), rows=1))
+    catalog.apply(changes(capture(0, "m1", "z@ex.fr"), capture(1, "m1", "b@ex.fr"), rows=2))
+    (row,) = catalog.messages(["m1"])
+    assert addresses(row) == ["a@ex.fr", "b@ex.fr"]
+
+
+def test_a_capture_found_again_replaces_its_row_and_may_change_message(catalog):
+    catalog.apply(changes(capture(0, "m1", "a@ex.fr"), capture(1, "m2"), rows=2))
+    catalog.apply(changes(capture(2, "m2", "b@ex.fr", name="c0"), rows=3))
+    assert catalog.messages(["m1"]) == []
+    (row,) = catalog.messages(["m2"])
+    assert [one.id for one in row.captures] == ["c1", "c0"]
+
+
+def test_a_failed_stretch_leaves_no_trace(catalog):
+    catalog.apply(changes(capture(0, "m1"), rows=1))
+    before = list(catalog.dump())
+    twice = [capture(1, "m2", name="c7"), capture(2, "m3", name="c8", log="log-b")]
+    clash = capture(2, "m4", name="c9")
+    with pytest.raises(StoreError):
+        catalog.apply(changes(*twice, clash, rows=4, sources=[source()]))
+    assert list(catalog.dump()) == before
+    assert catalog.position().rows == 1
+
+
+def test_indexed_moves_alone(catalog):
+    catalog.apply(changes(capture(0, "m1"), rows=1, acts=1))
+    catalog.indexed(1)
+    assert catalog.position() == Position(rows=1, indexed=1, acts=1)
+    catalog.indexed(0)  # an index that was cleared
+    assert catalog.position().indexed == 0
+
+
+def test_changed_gives_each_message_of_the_stretch_once(catalog):
+    rows = [capture(n, f"m{n % 700}") for n in range(1500)]
+    catalog.apply(changes(*rows, rows=1500))
+    everything = [row.id for row in catalog.changed(0, 1500)]
+    assert everything == [f"m{n}" for n in range(700)]
+    some = list(catalog.changed(650, 1360))
+    assert sorted(row.id for row in some) == sorted({f"m{n % 700}" for n in range(650, 1360)})
+    assert len(some) == 700
+    assert len(some[0].captures) == 2
+    assert [row.id for row in catalog.changed(10, 12)] == ["m10", "m11"]
+    assert list(catalog.changed(1500, 2000)) == []
+
+
+def test_changed_may_be_left_and_the_catalog_written_meanwhile(catalog):
+    catalog.apply(changes(capture(0, "m1"), capture(1, "m2"), rows=2))
+    for row in catalog.changed(0, 2):
+        catalog.indexed(row.version)
+    assert catalog.position().indexed == 1
+
+
+def test_dump_is_ordered_and_plain(catalog):
+    rows = [capture(0, "m2", log="log-b"), capture(1, "m1", "a@ex.fr", log="log-a")]
+    catalog.apply(changes(*rows, rows=2, sources=[source()]))
+    dumped = list(catalog.dump())
+    assert [(row["table"], row["id"]) for row in dumped] == [
+        ("captures", "c1"),
+        ("captures", "c0"),
+        ("messages", "m1"),
+        ("messages", "m2"),
+        ("sources", "s1"),
+    ]
+    assert dumped[0]["finding"] == rows[1].finding.plain()
+    assert dumped[2]["recipients"] == [{"address": "a@ex.fr", "role": "unknown", "on_report": True}]
+    assert dumped[4]["address"] == "secret@archive.example"
+
+
+def test_any_text_survives(catalog):
+    subject = "nul \x00, emoji 😀, « é », \u2028"
+    catalog.apply(changes(capture(0, "m1", subject=subject), rows=1))
+    assert catalog.messages(["m1"])[0].subject == subject
+
+
+def test_a_source_is_replaced_by_its_newest_state(catalog):
+    catalog.apply(changes(rows=1, sources=[source("old"), source("new")]))
+    catalog.apply(changes(rows=2, sources=[source("newest")]))
+    assert [row["name"] for row in catalog.dump()] == ["newest"]
+
+
+def test_readers_see_whole_stretches_while_one_writes(open_catalog):
+    """Each stretch gives m1 one more capture and recipient; a reader never sees one without the other."""
+    writer, reader = open_catalog(), open_catalog()
+    written = threading.Event()
+
+    def read():
+        seen = []
+        while not written.is_set():
+            seen += [(len(row.captures), len(row.recipients), row.version) for row in reader.messages(["m1"])]
+        return seen
+
+    with ThreadPoolExecutor(2) as pool:
+        readings = [pool.submit(read) for _ in range(2)]
+        try:
+            for n in range(30):
+                writer.apply(changes(capture(n, "m1", f"r{n}@ex.fr"), rows=n + 1))
+        finally:
+            written.set()
+        for captures, recipients, version in [one for reading in readings for one in reading.result()]:
+            assert captures == recipients == version + 1
+
+
+# of the SQLite back end alone
+
+
+def test_sqlite_commits_are_synced_and_logged_ahead(tmp_path):
+    catalog = SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
+    with catalog._engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    catalog.close()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_sqlite_a_killed_writer_leaves_its_last_commit(tmp_path):
+    path = tmp_path / "catalog.sqlite"
+    program = (
+        "import os, sys, pathlib\n"
+        "from archive_service.catalog.base import Changes\n"
+        "from archive_service.catalog.sql import SqlCatalog\n"
+        "catalog = SqlCatalog.sqlite(pathlib.Path(sys.argv[1]))\n"
+        "catalog.apply(Changes([], [], 7, 3))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert ended.returncode == -9
+    catalog = SqlCatalog.sqlite(path)
+    assert catalog.position() == Position(rows=7, indexed=0, acts=3)
+    catalog.close()
+
+
+def test_sqlite_many_may_open_a_new_catalog_at_once(tmp_path):
+    for attempt in range(20):
+        together = threading.Barrier(4)
+
+        def open_one(path=tmp_path / str(attempt) / "catalog.sqlite", together=together):
+            together.wait()
+            catalog = SqlCatalog.sqlite(path)
+            catalog.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            for opened in [pool.submit(open_one) for _ in range(4)]:
+                opened.result()
+
+
+def test_sqlite_damage_is_a_clear_error(tmp_path):
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"this is no database at all, " * 100)
+    with pytest.raises(StoreError) as caught:
+        SqlCatalog.sqlite(path)
+    assert caught.value.code == "catalog.unreadable"
+
+
+def test_sqlite_another_format_is_to_be_rebuilt(tmp_path):
+    SqlCatalog.sqlite(tmp_path / "catalog.sqlite").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE position SET format = 0"))
+    engine.dispose()
+    with pytest.raises(StoreError) as caught:
+        SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
+    assert caught.value.code == "catalog.outdated"
+
+
+def test_sqlite_a_folder_that_cannot_be_made_is_denied(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreDenied):
+        SqlCatalog.sqlite(tmp_path / "file" / "catalog.sqlite")

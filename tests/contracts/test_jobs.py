@@ -1,0 +1,157 @@
+"""The contract of Jobs, over every back end."""
+
+import dataclasses
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from archive_service.catalog.base import Job
+from archive_service.catalog.jobs import SqlJobs
+from archive_service.model.errors import AlreadyExists, NotFound
+
+JOBS = {"sqlite": lambda folder, clock: SqlJobs.sqlite(folder / "projections" / "jobs.sqlite", clock)}
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime(2024, 3, 1, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(params=list(JOBS))
+def open_jobs(request, tmp_path, clock):
+    """Opens the same jobs at each call."""
+    opened = []
+
+    def open_one():
+        opened.append(JOBS[request.param](tmp_path, clock))
+        return opened[-1]
+
+    yield open_one
+    for jobs in opened:
+        jobs.close()
+
+
+@pytest.fixture
+def jobs(open_jobs):
+    return open_jobs()
+
+
+def job(name, kind="export", **more):
+    return Job(id=name, kind=kind, actor="anne", request={"query": "contrat"}, **more)
+
+
+def test_a_job_is_kept_as_added(open_jobs):
+    open_jobs().add(job("j1"))
+    again = open_jobs()
+    assert again.get("j1") == job("j1", created_at="2024-03-01T00:00:00.000000Z")
+    assert again.get("j2") is None
+
+
+def test_an_id_is_taken_once(jobs):
+    jobs.add(job("j1"))
+    with pytest.raises(AlreadyExists):
+        jobs.add(job("j1"))
+
+
+def test_claims_give_the_oldest_of_the_kinds_and_each_once(jobs):
+    for name, kind in (("j1", "export"), ("j2", "other"), ("j3", "export"), ("j4", "import")):
+        jobs.add(job(name, kind))
+    claimed = [jobs.claim(["export", "import"]) for _ in range(4)]
+    assert [one and (one.id, one.state) for one in claimed] == [
+        ("j1", "running"),
+        ("j3", "running"),
+        ("j4", "running"),
+        None,
+    ]
+    assert jobs.get("j2").state == "queued"
+    assert jobs.claim([]) is None
+
+
+def test_a_job_whose_worker_went_silent_is_claimed_again(jobs, clock):
+    jobs.add(job("j1"))
+    claimed = jobs.claim(["export"])
+    clock.now += timedelta(seconds=50)
+    jobs.update(dataclasses.replace(claimed, done=1, total=9))  # renews the lease
+    clock.now += timedelta(seconds=60)
+    assert jobs.claim(["export"]) is None
+    clock.now += timedelta(microseconds=1)
+    again = jobs.claim(["export"])
+    assert (again.id, again.state, again.done, again.total) == ("j1", "running", 1, 9)
+    assert jobs.claim(["export"]) is None
+
+
+def test_updates_are_kept(jobs):
+    jobs.add(job("j1"))
+    claimed = jobs.claim(["export"])
+    done = dataclasses.replace(claimed, state="done", done=3, total=3, result={"size": 12, "nothing": None})
+    jobs.update(done)
+    assert jobs.get("j1") == done
+    assert jobs.claim(["export"]) is None
+
+
+def test_a_job_that_ended_stays_as_it_ended(jobs, clock):
+    jobs.add(job("j1"))
+    claimed = jobs.claim(["export"])
+    jobs.update(dataclasses.replace(claimed, state="cancelled"))
+    jobs.update(dataclasses.replace(claimed, done=5))
+    clock.now += timedelta(hours=1)
+    assert jobs.claim(["export"]) is None
+    assert (jobs.get("j1").state, jobs.get("j1").done) == ("cancelled", 0)
+
+
+def test_updating_what_is_not_there_says_so(jobs):
+    with pytest.raises(NotFound):
+        jobs.update(job("j1"))
+
+
+def test_list_is_newest_first(jobs):
+    for n in range(5):
+        jobs.add(job(f"j{n}"))
+    assert [one.id for one in jobs.list(3)] == ["j4", "j3", "j2"]
+
+
+def test_threads_never_claim_the_same_job(open_jobs):
+    jobs = open_jobs()
+    names = {f"j{n}" for n in range(40)}
+    for name in sorted(names):
+        jobs.add(job(name))
+
+    def work(own):
+        claimed = []
+        while one := own.claim(["export"]):
+            claimed.append(one.id)
+        return claimed
+
+    with ThreadPoolExecutor(4) as pool:
+        claimed = [name for part in pool.map(work, [jobs, jobs, open_jobs(), open_jobs()]) for name in part]
+    assert sorted(claimed) == sorted(names)
+
+
+def test_sqlite_processes_never_claim_the_same_job(tmp_path):
+    path = tmp_path / "jobs.sqlite"
+    jobs = SqlJobs.sqlite(path)
+    for n in range(30):
+        jobs.add(job(f"j{n}"))
+    program = (
+        "import sys, pathlib\n"
+        "from archive_service.catalog.jobs import SqlJobs\n"
+        "jobs = SqlJobs.sqlite(pathlib.Path(sys.argv[1]))\n"
+        "while job := jobs.claim(['export']):\n"
+        "    print(job.id)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    claimed = [name for process in running for name in process.communicate()[0].split()]
+    jobs.close()
+    assert sorted(claimed) == sorted(f"j{n}" for n in range(30))

@@ -88,8 +88,8 @@ def run_export(
         ),
         collector.messages(ids),
         ArchiveKeys((tenant_key,), (archive_key,)),
+        opened.proofs.sign_note,
         target,
-        sign=opened.proofs.sign_note,
         reserve=lambda pages: opened.tenant.acts.reserve_bates(PREFIX, pages, asked.id),
         progress=lambda done: progress(done, len(ids)),
     )

@@ -60,7 +60,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         name=tenant.name,
         catalog=SqlCatalog.sqlite(folder / "catalog.sqlite"),
         index=TantivyIndex(folder / "index"),
-        jobs=SqlJobs(folder / "jobs.sqlite"),
+        jobs=SqlJobs.sqlite(folder / "jobs.sqlite"),
         access_log=LedgerAccessLog(tenant.vault, tenant.id, access),
         contents=contents,
         proofs=proofs,

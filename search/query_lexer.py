@@ -14,7 +14,8 @@ _FIELD = re.compile(r"([A-Za-z][A-Za-z-]*):")
 _HEADER_NAME = re.compile(
     r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):"
 )  # RFC 5322 section 2.2, less what quotes or groups
-_PROXIMITY = re.compile(r"(NEAR|PRE)/([0-9]{1,4})")
+_PROXIMITY = re.compile(r"(NEAR|PRE)/([0-9]{1,4})", re.IGNORECASE)  # no one means these as words
+_FOREIGN = re.compile(r"\|\|?$|!\w")  # operators elsewhere: dropped as punctuation they would mean AND
 _PROXIMITY_LIKE = re.compile(r"(?:NEAR|PRE)(?:/.*)?")
 
 
@@ -98,8 +99,10 @@ class _Lexer:
         chunk = self._query[self._at : end]
         if chunk in ("AND", "OR", "NOT"):
             self._add(Kind(chunk), chunk, end)
-        elif _PROXIMITY_LIKE.fullmatch(chunk):
+        elif _PROXIMITY_LIKE.fullmatch(chunk) or _PROXIMITY.fullmatch(chunk):
             self._proximity(chunk, end)
+        elif _FOREIGN.match(chunk):
+            raise QueryError("write OR or NOT; signs to search for go in quotes", self._at)
         elif chunk[0] == "-" and self._negates(chunk, end):
             self._add(Kind.NOT, "-", self._at + 1)
         elif field := _FIELD.match(chunk):
@@ -119,7 +122,7 @@ class _Lexer:
         found = _PROXIMITY.fullmatch(chunk)
         if not found or not 1 <= int(found[2]) <= 1000:
             raise QueryError("write NEAR/5 or PRE/5, with a distance of 1 to 1000", self._at)
-        self._add(Kind(found[1]), found[2], end)
+        self._add(Kind(found[1].upper()), found[2], end)
 
     def _field(self, name: str, end: int) -> None:
         if name not in (*WORD_FIELDS, *ADDRESS_FIELDS, *_SPECIAL_FIELDS):
@@ -136,6 +139,8 @@ class _Lexer:
             raise QueryError("the field has no value", end)
         if following not in ("(", *_CLOSING):
             value_end = self._chunk_end(end)
+            if following == "-" and self._negates(self._query[end:value_end], value_end):
+                raise QueryError("the minus stands before the field: -field:word", end)
             self._add(Kind.WORD, self._query[end:value_end], value_end)
 
 

@@ -75,11 +75,11 @@ class _Group:
 
 @dataclass(frozen=True)
 class WriterLimits:
-    """How much one group takes."""
+    """How much one group takes. More sealers than one make smaller groups, and on a file system more fsyncs."""
 
     group: int = 64
     group_bytes: int = 8 * 1024 * 1024
-    sealers: int = 3
+    sealers: int = 1
 
 
 class CaptureWriter:

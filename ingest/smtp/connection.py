@@ -186,6 +186,7 @@ class Connection(SMTP):
             raise Leave
         self._input.clear()
         self._send_unsent()
+        self._input.attach(None)
         try:
             secured = await self.loop.start_tls(self.transport, self, context, server_side=True)
         except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are OSErrors

@@ -35,8 +35,8 @@ class InputBuffer:
     def __len__(self) -> int:
         return len(self._data) - self._start
 
-    def attach(self, transport: asyncio.Transport) -> None:
-        """Name the transport to pause and resume; a new one after STARTTLS."""
+    def attach(self, transport: asyncio.Transport | None) -> None:
+        """Name the transport to pause and resume; none during a TLS handshake, which has its own."""
         self._transport = transport
         self._paused = False
 

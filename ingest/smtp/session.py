@@ -53,6 +53,9 @@ class SmtpSession(Connection):
         except asyncio.CancelledError:
             last = replies.SHUTTING_DOWN
             raise
+        except Exception as error:  # noqa: BLE001 - logged; the sender keeps its mail, and this session ends
+            log_unexpected("session", error)
+            last = replies.NOT_ARCHIVED
         finally:
             self.say_last(last)
             await self._abandon()

@@ -25,6 +25,7 @@ WRITER_MEMORY = 64 * 1024 * 1024
 SNIPPET_TEXT = 100_000
 """So many characters of each text are kept for snippets; all of it is searched."""
 
+_LEAST_RANK = -(2**63)
 _NAME_GAP = 1001  # positions between two file names: no NEAR reaches from one into the next
 
 
@@ -68,10 +69,7 @@ class TantivyIndex:
     def close(self) -> None:
         """Let the write lock go, once merges under way have ended."""
         with self._writing:
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                with _translated():
-                    writer.wait_merging_threads()
+            self._end_writer()
 
     def write(self, documents: Sequence[IndexDocument]) -> None:
         newest: dict[str, IndexDocument] = {}
@@ -101,11 +99,10 @@ class TantivyIndex:
             built = self._queries.build(query)
             searcher = self._searcher()
             partial = Query.term_query(self._schema, "not_fully_indexed", True)
-            return Found(
-                total=_count(searcher, built),
-                not_fully_indexed=_count(searcher, _both(built, partial)),
-                hits=tuple(self._hits(searcher, built, query, limit, below, snippets)),
-            )
+            total = _count(searcher, built)
+            paged = built if below is None else self._ranked_below(built, below)
+            hits = _hits(searcher, paged, min(limit, total), Snippets(query) if snippets else None)
+            return Found(total, _count(searcher, _both(built, partial)), tuple(hits))
 
     def ids(self) -> dict[str, int]:
         with _translated():
@@ -113,27 +110,10 @@ class TantivyIndex:
         split = (row.partition("/") for row, _ in rows)
         return {document: int(version) for version, _, document in split}
 
-    def _hits(
-        self,
-        searcher: tantivy.Searcher,
-        built: Query,
-        query: Node,
-        limit: int,
-        below: int | None,
-        snippets: bool,
-    ) -> Iterator[Hit]:
-        if limit <= 0:
-            return
-        if below is not None:
-            built = _both(built, self._queries.between("rank", None, below - 1))
-        found = searcher.search(built, limit=limit, count=False, order_by_field="rank")
-        make = Snippets(query)
-        addresses = [address for _, address in found.hits]
-        for rank, address in zip(searcher.fast_field_values("rank", addresses), addresses, strict=True):
-            assert isinstance(rank, int)
-            stored = searcher.doc(address)
-            marked = make.of(json.loads(stored["original"][0])) if snippets else ()
-            yield Hit(id=stored["id"][0], rank=rank, snippets=marked)
+    def _ranked_below(self, query: Query, below: int) -> Query:
+        if below <= _LEAST_RANK:
+            return Query.empty_query()
+        return _both(query, self._queries.between("rank", None, min(below, -_LEAST_RANK) - 1))
 
     def _searcher(self) -> tantivy.Searcher:
         """Of the newest committed state. Raises StoreError ``index.unreadable``."""
@@ -165,9 +145,8 @@ class TantivyIndex:
                 yield self._writer
                 self._writer.commit()
         except BaseException:
-            writer, self._writer = self._writer, None
-            with suppress(StoreError), _translated():
-                writer.wait_merging_threads()  # ends the writer; what is not committed is gone
+            with suppress(StoreError):
+                self._end_writer()
             raise
 
     def _open_writer(self) -> tantivy.IndexWriter:
@@ -176,12 +155,35 @@ class TantivyIndex:
             index = tantivy.Index(self._schema, str(self._path))
             return index.writer(self._memory, 1)
 
+    def _end_writer(self) -> None:
+        """What is not committed is gone, and so is the lock."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with _translated():
+                writer.wait_merging_threads()
+
     def _start_over(self) -> None:
-        """Take away what cannot be read. Other processes go on with the files they have open."""
+        """Take away what cannot be read. Other processes go on with the files they have open; the lock
+        files stay, for whoever holds them."""
+        with suppress(StoreError):
+            self._end_writer()
         with _translated():
             for file in self._path.glob("*"):
-                if file.is_file():
+                if file.is_file() and file.suffix != ".lock":
                     file.unlink()
+
+
+def _hits(searcher: tantivy.Searcher, query: Query, limit: int, make: Snippets | None) -> Iterator[Hit]:
+    """The first by rank; with snippets if there is what makes them."""
+    if limit <= 0:
+        return
+    found = searcher.search(query, limit=limit, count=False, order_by_field="rank")
+    addresses = [address for _, address in found.hits]
+    for rank, address in zip(searcher.fast_field_values("rank", addresses), addresses, strict=True):
+        assert isinstance(rank, int)
+        stored = searcher.doc(address)
+        marked = make.of(json.loads(stored["original"][0])) if make else ()
+        yield Hit(id=stored["id"][0], rank=rank, snippets=marked)
 
 
 def _count(searcher: tantivy.Searcher, query: Query) -> int:

@@ -99,6 +99,8 @@ def test_a_limit_of_nothing_still_counts(filled):
 def test_below_everything_is_an_empty_page_with_its_total(filled):
     found = filled.search(parse("contrat"), limit=9, below=1)
     assert (found.total, found.not_fully_indexed, found.hits) == (3, 1, ())
+    assert filled.search(parse("contrat"), limit=9, below=-(2**70)).hits == ()
+    assert len(filled.search(parse("contrat"), limit=10**12, below=2**70).hits) == 3
 
 
 # writes
@@ -379,6 +381,10 @@ def _break_meta(folder):
     (folder / "meta.json").write_text("{")
 
 
+def _break_list(folder):
+    (folder / ".managed.json").write_text("{")
+
+
 def _lose_segments(folder):
     for file in folder.glob("*.term"):
         file.unlink()
@@ -395,7 +401,7 @@ def _other_schema(folder):
     meta.write_text(meta.read_text().replace('"has_attachment"', '"other"'))
 
 
-@pytest.mark.parametrize("damage", [_break_meta, _lose_segments, _cut_segments, _other_schema])
+@pytest.mark.parametrize("damage", [_break_meta, _break_list, _lose_segments, _cut_segments, _other_schema])
 def test_tantivy_damage_is_a_clear_error_and_clear_begins_anew(tmp_path, damage):
     folder = tmp_path / "index"
     index = TantivyIndex(folder)

@@ -593,6 +593,18 @@ async def test_a_bug_in_a_command_is_451_and_the_session_goes_on(monkeypatch: py
 
 
 @on_both_loops
+async def test_a_bug_outside_of_commands_ends_the_session_with_a_4xx(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as site:
+        client = await site.connect()
+        with monkeypatch.context() as patch:
+            patch.setattr("ingest.smtp.session.SmtpSession._refuse", lambda self, reply: 1 // 0)
+            assert (await client.line("WHAT")).startswith("451 4.3.0 ")
+            assert await client.at_end()
+        client = await site.connect()
+        assert (await client.mail(b"x\r\n.\r\n")).startswith("250 2.0.0 archived ")
+
+
+@on_both_loops
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with serving() as site:

@@ -22,12 +22,14 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
     """A tenant's follower over its projections in the embedded archive."""
     folder = core.projections(tenant.id)
     key = tenant.keyring.secret("identity")
+    index = TantivyIndex(folder / "index")
+    index.write([])  # a young archive's index exists, and finds nothing
     parts = FollowerParts(
         vault=tenant.vault,
         acts=tenant.acts,
         slots=core.slots(tenant.id, "order", _only_first(core.leases.take)),
         catalog=SqlCatalog.sqlite(folder / "catalog.sqlite"),
-        index=TantivyIndex(folder / "index"),
+        index=index,
         interpreter=pool,
         identify=lambda digest, version: message_id(key, digest, version),
     )

@@ -6,7 +6,7 @@ from ingest.identity import IDENTITY_VERSION, identity_digest
 from ingest.mime.addresses import parse_addresses
 from ingest.mime.charsets import clean
 from ingest.mime.dates import parse_date
-from ingest.mime.headers import decode_value, raw_text
+from ingest.mime.headers import LONGEST_VALUE, decode_value, raw_text
 from ingest.mime.parts import list_parts
 from ingest.mime.scanner import Headers, scan
 
@@ -50,6 +50,10 @@ def _text(headers: Headers, name: str) -> str:
     return decode_value(value) if value is not None else ""
 
 
+def _is_cut(headers: Headers) -> bool:
+    return any(len(value) > LONGEST_VALUE for _, value in headers.fields)
+
+
 def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
     """Unwrap (by the dialect of ``kind`` alone), scan and read one capture.
 
@@ -65,7 +69,11 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
     flags = list(unwrapped.flags)
     if not message_id:
         flags.append("no_message_id")
-    if not tree.complete or max(len(subject), len(author), len(message_id)) > _LONGEST_TEXT:
+    if (
+        not tree.complete
+        or max(len(subject), len(author), len(message_id)) > _LONGEST_TEXT
+        or _is_cut(headers)
+    ):
         flags.append("partly_parsed")
     return Parsed(
         parser=PARSER,

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,14 @@ class Unreadable(Exception):
     """One of a bundle's files cannot be read, or not within the bound of its kind."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a member's bytes start in the ZIP, and the CRC-32 that it claims for them."""
+
+    start: int
+    crc: int
+
+
 @dataclass
 class Bundle:
     """The regular files of a bundle by name, with their sizes, and the flaws of what contains them."""
@@ -53,11 +62,11 @@ class Bundle:
     path: Path
     sizes: dict[str, int] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
-    offsets: dict[str, int] | None = None  # None: a folder
+    places: dict[str, Place] | None = None  # None: a folder
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The file's bytes, as many as ``sizes`` says. Raises Unreadable."""
-        left = self.sizes[name]
+        left, crc = self.sizes[name], 0
         try:
             with self._open(name) as file:
                 while left:
@@ -65,6 +74,9 @@ class Bundle:
                     if not chunk:
                         raise Unreadable("ends early")
                     left -= len(chunk)
+                    crc = zlib.crc32(chunk, crc)
+                    if not left and self.places is not None and self.places[name].crc != crc:
+                        raise Unreadable("its CRC-32 is wrong")
                     yield chunk
         except OSError as error:
             raise Unreadable("cannot be read") from error
@@ -76,10 +88,10 @@ class Bundle:
         return b"".join(self.chunks(name))
 
     def _open(self, name: str) -> BinaryIO:
-        if self.offsets is None:
+        if self.places is None:
             return self.path.joinpath(*name.split("/")).open("rb")
         file = self.path.open("rb")
-        file.seek(self.offsets[name])
+        file.seek(self.places[name].start)
         return file
 
 
@@ -139,7 +151,7 @@ def _list_zip(bundle: Bundle, file: BinaryIO) -> None:
     length = file.seek(0, os.SEEK_END)
     start, end = _find_directory(file, length)
     members = _read_directory(file, start, end)
-    bundle.offsets = {}
+    bundle.places = {}
     position = 0
     for member in sorted(members, key=lambda m: m.offset):
         data = _check_local(file, member) if member.offset == position else None
@@ -237,5 +249,5 @@ def _take(bundle: Bundle, file: BinaryIO, member: _Member) -> None:
         bundle.flaws.append(Flaw("unreadable", name, "encrypted, streamed or compressed"))
     else:
         start = _check_local(file, member)
-        if start is not None and bundle.offsets is not None:
-            bundle.sizes[name], bundle.offsets[name] = member.size, start
+        if start is not None and bundle.places is not None:
+            bundle.sizes[name], bundle.places[name] = member.size, Place(start, member.crc)

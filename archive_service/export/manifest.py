@@ -24,6 +24,7 @@ CaptureName = Annotated[str, StringConstraints(pattern=r"^capture-[0-9]{1,9}\.em
 CheckpointName = Annotated[str, StringConstraints(pattern=CHECKPOINT_NAME)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ExportId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+VersionOne = Annotated[int, Field(ge=1, le=1)]  # Literal[1] would take ``true``, which equals 1
 Whole = Annotated[int, Field(ge=0, lt=2**53)]
 
 
@@ -133,7 +134,7 @@ class ProvenCapture(_Record):
 class Proof(_Record):
     """``proof.json`` of a message's folder."""
 
-    version: Literal[1]
+    version: VersionOne
     message: str
     captures: list[ProvenCapture]
     attachments: list[ListedAttachment]
@@ -152,7 +153,7 @@ class ProvenRoot(_Record):
 class ProvenCheckpoint(_Record):
     """``checkpoints/N.json``: a capture log's signed checkpoint, and its anchor."""
 
-    version: Literal[1]
+    version: VersionOne
     note: str
     root: ProvenRoot
 

@@ -6,12 +6,14 @@ them. A PDF is built in memory by ReportLab, so a long report goes on in ``repor
 """
 
 import io
+import re
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
@@ -170,17 +172,39 @@ def _load(path: Path) -> Iterator[Page]:
             yield Page.load(line)
 
 
+class _Font(TTFont):
+    """Corrects the map by which readers search and copy: ReportLab writes code points beyond U+FFFF in five
+    digits there, where UTF-16 is due (ISO 32000-1 section 9.10.3), and knows joined Arabic letters only."""
+
+    def addObjects(self, doc: Any) -> None:
+        """As ReportLab calls it, when the document is written."""
+        super().addObjects(doc)
+        for name, item in doc.idToObject.items():
+            if name.startswith("toUnicodeCMap:"):
+                item.content = _MAPPED.sub(_as_utf16, item.content)
+
+
+_MAPPED = re.compile("(?<=> )<([0-9A-F]{4,6})>(?=\n)")
+
+
+def _as_utf16(match: re.Match[str]) -> str:
+    char = chr(int(match.group(1), 16))
+    if "\ufe70" <= char <= "\ufefc":
+        char = unicodedata.normalize("NFKC", char)
+    return f"<{char.encode('utf-16-be', 'replace').hex().upper()}>"
+
+
 @contextmanager
 def _registered(faces: dict[str, Face]) -> Iterator[dict[str, str]]:
     """The faces under ReportLab's names, for as long as the block runs; one report at a time."""
     with _registry:
-        fonts: list[TTFont] = []
+        fonts: list[_Font] = []
         try:
             names = {MONO: "Courier"}
             for face in faces.values():
                 if face.data:
                     names[face.key] = f"archive-{face.key}"
-                    fonts.append(TTFont(names[face.key], io.BytesIO(face.data)))
+                    fonts.append(_Font(names[face.key], io.BytesIO(face.data)))
                     pdfmetrics.registerFont(fonts[-1])
             yield names
         finally:

@@ -21,7 +21,7 @@ from archive_service.export.manifest import (
     parse_record,
 )
 from archive_service.export.numbering import capture_file, message_folder, parse_bates
-from archive_service.export.verify_proofs import Intact, ProofCheck
+from archive_service.export.verify_proofs import Intact, ProofCheck, check_note
 from archive_service.ledger.note import Verifier
 from archive_service.model.errors import Invalid, Tampered
 
@@ -83,7 +83,7 @@ def _check_seal(bundle: Bundle, manifest: Manifest, digest: bytes, keys: Verifie
         return
     try:
         note = bundle.read(SEAL).decode("utf-8")
-        sealed = keys.check(note, f"{FORMAT}/{manifest.export.id}")
+        sealed = check_note(keys, note, f"{FORMAT}/{manifest.export.id}")
         if (sealed.size, sealed.root) != (len(manifest.files), digest):
             yield Flaw("seal", SEAL, "made for another manifest")
         elif note.count("\n") != 5:

@@ -1,6 +1,8 @@
 """The proofs of a bundle: each capture's bytes -> commit -> entry -> log -> checkpoint -> root log."""
 
+import base64
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +28,7 @@ from archive_service.vault.seal import joint_commit
 Intact = dict[str, str]
 """Files whose size and hash are as the manifest says, with their SHA-256 in hex."""
 
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
 _RAW = b"archive-service/raw/v1\x00"
 
 
@@ -33,6 +36,21 @@ class _Fault(Exception):
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
+
+
+def check_note(keys: Verifier, note: str, origin: str) -> Checkpoint:
+    """The checkpoint of a note that is signed by one of the keys and has one encoding only: strict base64,
+    no control characters. Raises Tampered or ValueError."""
+    checkpoint = keys.check(note, origin)
+    lines = note[:-1].split("\n")
+    encoded = [lines[2], *(line.rpartition(" ")[2] for line in lines[4:])]
+    if _CONTROL.search(note) or not all(_is_strict(text) for text in encoded):
+        raise Tampered("a checkpoint that is not strictly encoded")
+    return checkpoint
+
+
+def _is_strict(text: str) -> bool:
+    return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
 
 
 class ProofCheck:
@@ -133,7 +151,7 @@ class ProofCheck:
             return
         try:
             record = parse_record(ProvenCheckpoint, self._bundle.read(name))
-            checkpoint = self._log_keys.check(record.note, log)
+            checkpoint = check_note(self._log_keys, record.note, log)
             self._check_anchor(record)
         except (ValueError, Tampered, Unreadable) as error:
             yield Flaw("checkpoint", name, str(error))
@@ -150,7 +168,7 @@ class ProofCheck:
         if not isinstance(log, str) or log.rpartition("/")[2] != "root":
             raise _Fault("anchor", "not an entry of the root log")
         try:
-            root = self._root_keys.check(proof.note, log)
+            root = check_note(self._root_keys, proof.note, log)
         except (ValueError, Tampered) as error:
             raise _Fault("anchor", str(error)) from error
         if not isinstance(anchors, list) or anchor_of(bytes.fromhex(proof.salt), record.note) not in anchors:

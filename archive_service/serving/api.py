@@ -17,6 +17,7 @@ from archive_service.serving.supervisor import reserve
 from archive_service.settings import Settings, host_port
 from archive_service.tenant_services import OpenTenant, open_tenant
 from archive_service.vault.key_layout import is_owner
+from search.query_language import Everything
 
 _log = logging.getLogger(__name__)
 _SKEW = timedelta(0)  # the built-in issuer and this process share one clock
@@ -57,6 +58,7 @@ class Tenants:
                 services = self.get(tenant.id)
                 if services is not None:
                     services.catalog.position()
+                    services.index.search(Everything(), limit=1, snippets=False)
         except ArchiveError as error:
             return [error.code]
         return []

@@ -1,10 +1,13 @@
 """The key store: two independent places that must both hold a record before anything relies on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from archive_service.model.errors import AlreadyExists, KeyUnavailable, NotFound, StoreError
+from archive_service.model.errors import AlreadyExists, KeyUnavailable, NotFound, StoreError, Tampered
 from archive_service.vault.stores.base import KeyPlace
+
+_Opened = TypeVar("_Opened")
 
 
 class KeyStore:
@@ -23,43 +26,51 @@ class KeyStore:
     def claim(self, name: str, data: bytes) -> bytes:
         """Create ``name`` unless it exists, in both places, read back from both; returns what stands there.
 
-        The first place decides who was first, so two callers end with the same record. A crash between
-        the places is healed by the next caller.
+        The first place decides who was first, so two callers end with the same record. A crash between the
+        places, and a place that was wiped, are healed by the next caller. Nothing that stands is replaced:
+        where the places differ, no one here can say which is right, and StoreError is raised.
         """
-        try:
-            self.places[0].create(name, data)
-        except AlreadyExists:
-            data = self.places[0].get(name)
-        try:
-            self.places[1].create(name, data)
-        except AlreadyExists:
-            if self.places[1].get(name) != data:
-                self.places[1].put(name, data)
+        for place, other in (self.places, self.places[::-1]):
+            try:
+                place.create(name, self._standing(other, name) or data)
+            except AlreadyExists:
+                data = place.get(name)
         if any(place.get(name) != data for place in self.places):
-            raise StoreError("a key record does not read back from both places")
+            raise StoreError("a key record is not the same in both places")
         return data
 
-    def get(self, name: str) -> bytes:
-        """Raises KeyUnavailable when neither place has it."""
-        failures: list[StoreError] = []
+    @staticmethod
+    def _standing(place: KeyPlace, name: str) -> bytes | None:
+        try:
+            return place.get(name)
+        except NotFound:
+            return None
+
+    def read(self, name: str, opened: Callable[[bytes], _Opened]) -> _Opened:
+        """What ``opened`` makes of the record in the first place whose copy it accepts: a place that fails, or
+        that holds a damaged copy, does not stop the other from serving.
+
+        Raises KeyUnavailable when neither place has the record, or what ``opened`` raises of it (only
+        Tampered sends the reader to the other place); else the first place's error.
+        """
+        failures: list[StoreError | Tampered] = []
         for place in self.places:
             try:
-                return place.get(name)
-            except StoreError as error:
+                return opened(place.get(name))
+            except (StoreError, Tampered) as error:
                 failures.append(error)
-        if all(isinstance(error, NotFound) for error in failures):
+        found = [error for error in failures if not isinstance(error, NotFound)]
+        if not found:
             raise KeyUnavailable("no key record under this name in either place")
-        raise failures[0]
+        raise found[0]
+
+    def get(self, name: str) -> bytes:
+        """The record as the first place that answers has it. Raises KeyUnavailable when neither place has it."""
+        return self.read(name, bytes)
 
     def copies(self, name: str) -> list[bytes | None]:
         """What each place holds under a name: verify compares them."""
-        found: list[bytes | None] = []
-        for place in self.places:
-            try:
-                found.append(place.get(name))
-            except NotFound:
-                found.append(None)
-        return found
+        return [self._standing(place, name) for place in self.places]
 
     def list(self, prefix: str) -> Iterator[str]:
         """Names in either place, in order, each once."""

@@ -113,9 +113,11 @@ def _address(value: str) -> str | None:
     return next(iter(_addresses(value)), None)
 
 
-def _report_text(raw: bytes, part: Entity) -> str:
-    data = decode_body(raw, part.body, min(part.end, part.body + _LONGEST_REPORT), part.encoding)
-    return decode(bytes(data), part.media.parameters.get("charset"))
+def _read_report(raw: bytes, part: Entity | None) -> Report | None:
+    if part is None or part.end - part.body > _LONGEST_REPORT:
+        return None
+    data = decode_body(raw, part.body, part.end, part.encoding)
+    return parse_report(decode(bytes(data), part.media.parameters.get("charset")))
 
 
 def _is_protected(raw: bytes, message: Entity) -> bool:
@@ -160,7 +162,7 @@ class Exchange:
         if not marked_as_report(root.headers):
             return Unwrapped(0, len(raw))
         text = next((part for part in root.children if part.content_type == "text/plain"), None)
-        report = parse_report(_report_text(raw, text)) if text is not None else None
+        report = _read_report(raw, text)
         if report is None:
             return Unwrapped(0, len(raw), ("journal_report", "report_unparsed"))
         inner, decrypted = _choose(raw, [part for part in root.children if part.is_message])

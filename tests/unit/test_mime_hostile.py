@@ -121,6 +121,11 @@ def test_what_was_cut_short_says_so() -> None:
     assert "partly parsed" in reason
 
 
+def test_a_field_too_long_to_decode_is_no_silent_loss() -> None:
+    raw = b"To: " + b"a@example.fr,\n " * 400_000 + b"last@example.fr\n\nx"
+    assert "partly_parsed" in interpret(raw, SourceKind.GENERIC, RECORD).flags
+
+
 def test_a_mail_nobody_could_read_is_whole() -> None:
     raw = b"Subject: x\n\ny"
     parsed = unread(raw, SourceKind.M365)

@@ -10,12 +10,13 @@ def to_document(message: MessageRow, text: Text) -> IndexDocument:
     """What an index holds of ``message``. ``text`` is of the message's first capture, and so are size
     (bytes of the inner message) and file names (one for each attachment, "" for one without a name).
 
+    A recipient of unknown role (a journal's ``Recipient:`` line) is one to whom the message went: ``to:`` finds it.
     A message that names no time of sending, or none that can be read, stands at its first receipt."""
     first = message.captures[0]
     parsed = first.finding.parsed
 
-    def addresses(role: Role) -> tuple[str, ...]:
-        return tuple(r.address.lower() for r in message.recipients if r.role is role)
+    def addresses(*roles: Role) -> tuple[str, ...]:
+        return tuple(r.address.lower() for r in message.recipients if r.role in roles)
 
     return IndexDocument(
         id=message.id,
@@ -26,7 +27,7 @@ def to_document(message: MessageRow, text: Text) -> IndexDocument:
         size=parsed.inner_end - parsed.inner_start,
         subject=message.subject,
         sender=(message.sender or "").lower(),
-        to=addresses(Role.TO),
+        to=addresses(Role.TO, Role.UNKNOWN),
         cc=addresses(Role.CC),
         bcc=addresses(Role.BCC),
         other_recipients=addresses(Role.UNKNOWN),

@@ -212,7 +212,8 @@ def tour(data: Path, work: Path, where: dict[str, Any], source: dict[str, Any]) 
     say(
         "One byte flipped in a copy of the archive",
         f"flipped in {name}",
-        f"verify: {problem['what']} {problem['name']} (entry {problem['seq']} of {problem['log']}): {problem['detail']}",
+        f"verify: {problem['what']} {problem['name']}",
+        f"(entry {problem['seq']} of {problem['log']}): {problem['detail']}",
     )
 
 

@@ -82,8 +82,6 @@ class LedgerAccessLog:
             ends = {LogId.parse(f"{self._owner}/{name}"): end for name, end in plain.items()}
         except (ValueError, binascii.Error, AttributeError, RecursionError, Invalid) as error:
             raise Invalid("not a cursor of this list", code="cursor.invalid") from error
-        if not all(
-            log.kind == "access" and type(end) is int and end >= 0 for log, end in ends.items()
-        ):
+        if not all(log.kind == "access" and type(end) is int and end >= 0 for log, end in ends.items()):
             raise Invalid("not a cursor of this list", code="cursor.invalid")
         return ends

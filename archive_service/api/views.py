@@ -224,7 +224,7 @@ def hit_view(hit: Hit, row: MessageRow) -> HitView:
         id=row.id,
         sent_at=row.sent_at,
         sender=row.sender,
-        to=[recipient.address for recipient in row.recipients if recipient.role is Role.TO],
+        to=[recipient.address for recipient in row.recipients if recipient.role in (Role.TO, Role.UNKNOWN)],
         subject=row.subject,
         snippets=list(hit.snippets),
         attachments=attachment_views(row.captures[0].finding.parsed.parts),

@@ -236,6 +236,7 @@ def _lay_attachments(flow: Flow, sheet: Sheet, words: Words) -> None:
 
 
 def _lay_custody(flow: Flow, sheet: Sheet, words: Words) -> None:
+    flow.need(_CAPTURE + 50)
     flow.heading(words("custody"))
     for number, capture in enumerate(sheet.captures, 1):
         flow.space(6 if number > 1 else 0)

@@ -251,10 +251,13 @@ class _Volume:
         for x1, y1, x2, y2, target in page.links:
             if self._first <= target <= self._last:
                 canvas.linkRect("", f"p{target}", (x1, y1, x2, y2), thickness=0)
-        drawn = canvas.beginText()
+        drawn, set_in, inked = canvas.beginText(), ("", 0.0), -1.0
         for face, size, grey, x, y, text in page.texts:
-            drawn.setFillGray(grey)
-            drawn.setFont(self._names[face], size)
+            if grey != inked:
+                drawn.setFillGray(grey)
+            if (face, size) != set_in:
+                drawn.setFont(self._names[face], size)
+            set_in, inked = (face, size), grey
             drawn.setTextOrigin(x, y)
             drawn.textOut(text)
         canvas.drawText(drawn)

@@ -31,8 +31,9 @@ class KeyStore:
         where the places differ, no one here can say which is right, and StoreError is raised.
         """
         for place, other in (self.places, self.places[::-1]):
+            standing = self._standing(other, name)
             try:
-                place.create(name, self._standing(other, name) or data)
+                place.create(name, data if standing is None else standing)
             except AlreadyExists:
                 data = place.get(name)
         if any(place.get(name) != data for place in self.places):

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from archive_service.vault.key_places import KeyStore
 from archive_service.vault.kms import Kms
 
 _CACHED_RECORDS = 4096
+_NUMBER = re.compile(r"[0-9]{8}")
 
 
 def _b64(data: bytes) -> str:
@@ -57,11 +59,12 @@ def _unwrap(key: bytes, wrapped: bytes, context: bytes, what: str) -> bytes:
 
 @dataclass(frozen=True)
 class Generation:
-    """A day key, ready for use: read back from both places."""
+    """A day key, opened. ``table``: the table key that sealed it."""
 
     number: int
     begins: date
     key: bytes
+    table: int
 
 
 class Keyring:
@@ -74,6 +77,7 @@ class Keyring:
         self._lock = threading.Lock()
         self._tables: dict[int, bytes] = {}
         self._generations: dict[int, Generation] = {}
+        self._writing: Generation | None = None
         self._secrets: dict[str, bytes] = {}
         self._records: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
@@ -90,14 +94,16 @@ class Keyring:
     def secret(self, name: str) -> bytes:
         """``identity``, ``signing``, ``root-salt``, ``token``."""
         if name not in self._secrets:
-            record = _parse(self.store.get(key_layout.secret_name(self.owner, name)), f"secret {name}")
-            self._secrets[name] = self._from_kms(record, "secret", name)
+            self._secrets[name] = self.store.read(
+                key_layout.secret_name(self.owner, name), lambda data: self._from_kms(data, "secret", name)
+            )
         return self._secrets[name]
 
     def _context(self, kind: str, name: str | int) -> bytes:
         return f"archive-service/{kind}/v1\0{self.owner}/{name}".encode("ascii")
 
-    def _from_kms(self, record: dict[str, Any], kind: str, name: str | int) -> bytes:
+    def _from_kms(self, data: bytes, kind: str, name: str | int) -> bytes:
+        record = _parse(data, f"{kind} {name}")
         try:
             version = str(record["kms"]["key"])
         except (KeyError, TypeError) as error:
@@ -108,14 +114,20 @@ class Keyring:
 
     def _table(self, number: int) -> bytes:
         if number not in self._tables:
-            record = _parse(self.store.get(key_layout.table_name(self.owner, number)), f"table key {number}")
-            self._tables[number] = self._from_kms(record, "table", number)
+            self._tables[number] = self.store.read(
+                key_layout.table_name(self.owner, number), lambda data: self._from_kms(data, "table", number)
+            )
         return self._tables[number]
 
+    def _numbered(self, folder: str) -> list[int]:
+        """The numbers of a folder's records, in order; what is no number there is for ``verify`` to name."""
+        names = (name.rpartition("/")[2] for name in self.store.list(f"{self.owner}/{folder}/"))
+        return [int(name) for name in names if _NUMBER.fullmatch(name)]
+
     def _newest_table(self) -> int:
-        names = list(self.store.list(f"{self.owner}/table/"))
-        if names:
-            return int(names[-1].rpartition("/")[2])
+        numbers = self._numbered("table")
+        if numbers:
+            return numbers[-1]
         version, wrapped = self._kms.wrap(self._context("table", 1), secrets.token_bytes(32))
         kms = {"key": version, "provider": self._kms.provider}
         record = canonical({"version": 1, "table": 1, "kms": kms, "sealed": _b64(wrapped)})
@@ -124,27 +136,25 @@ class Keyring:
 
     def generation(self, number: int) -> Generation:
         """A generation by number. Raises KeyUnavailable when it was destroyed."""
-        known = self._generations.get(number)
-        if known is not None:
-            return known
-        name = key_layout.generation_name(self.owner, number)
-        record = _parse(self.store.get(name), f"generation {number}")
+        if number not in self._generations:
+            name = key_layout.generation_name(self.owner, number)
+            self._generations[number] = self.store.read(name, lambda data: self._open(data, number))
+        return self._generations[number]
+
+    def _open(self, data: bytes, number: int) -> Generation:
+        what = f"generation {number}"
+        record = _parse(data, what)
         try:
             begins, table = date.fromisoformat(record["from"]), int(record["table"])
         except (KeyError, ValueError, TypeError) as error:
-            raise Tampered(f"generation {number} lacks its date or table key") from error
-        key = _unwrap(
-            self._table(table),
-            _unb64(record.get("sealed")),
-            self._context("generation", number),
-            f"generation {number}",
-        )
-        self._generations[number] = Generation(number, begins, key)
-        return self._generations[number]
+            raise Tampered(f"{what} lacks its date or table key") from error
+        context = self._context("generation", number)
+        key = _unwrap(self._table(table), _unb64(record.get("sealed")), context, what)
+        return Generation(number, begins, key, table)
 
     def numbers(self) -> list[int]:
         """Generations that exist, in order."""
-        return [int(name.rpartition("/")[2]) for name in self.store.list(f"{self.owner}/generations/")]
+        return self._numbered("generations")
 
     def _add_generation(self, number: int, begins: date) -> None:
         table = self._newest_table()
@@ -164,21 +174,30 @@ class Keyring:
         places. Safe beside other processes doing the same."""
         with self._lock:
             for begins in (today, today + timedelta(days=1)):
-                numbers = self.numbers()
-                if not numbers or self.generation(numbers[-1]).begins < begins:
-                    self._add_generation(numbers[-1] + 1 if numbers else 1, begins)
+                newest = max(self.numbers(), default=0)
+                # Whoever was faster may have made the number for another day: then take the next one.
+                while newest == 0 or self.generation(newest).begins < begins:
+                    newest += 1
+                    self._add_generation(newest, begins)
 
     def current(self, today: date) -> Generation:
-        """The generation that a writer uses on a day. Call ``prepare`` first."""
-        fitting = [g for g in self._generations.values() if g.begins <= today]
-        newest = max(fitting, key=lambda g: g.number, default=None)
-        if newest is not None and newest.begins == today:
-            return newest
+        """The generation that a writer uses on a day: prepared, and read back from both places before its first
+        use, also when it was another process that made it, and died between the places."""
+        writing = self._writing
+        if writing is not None and writing.begins == today:
+            return writing
         self.prepare(today)
         begun = [g for g in map(self.generation, self.numbers()) if g.begins <= today]
         if not begun:
             raise KeyUnavailable("no key generation has begun; is the clock right?")
-        return max(begun, key=lambda g: g.number)
+        newest = max(begun, key=lambda g: g.number)
+        self._read_back(key_layout.table_name(self.owner, newest.table))
+        self._read_back(key_layout.generation_name(self.owner, newest.number))
+        self._writing = newest
+        return newest
+
+    def _read_back(self, name: str) -> None:
+        self.store.claim(name, self.store.get(name))
 
     # --- key records -------------------------------------------------------------------------------
 
@@ -209,7 +228,7 @@ class Keyring:
             if name in self._records:
                 self._records.move_to_end(name)
                 return self._records[name]
-        record = parse_record(self.store.get(name), log, batch)
+        record = self.store.read(name, lambda data: parse_record(data, log, batch))
         with self._lock:
             self._records[name] = record
             while len(self._records) > _CACHED_RECORDS:
@@ -219,7 +238,13 @@ class Keyring:
     def object_key(self, log: LogId, name: str) -> bytes:
         """The key of a sealed thing. Raises KeyUnavailable when it is destroyed or never was, Tampered."""
         batch, index = key_layout.split_sealed_name(name)
-        return self.key_from(self._record(log, batch), log, batch, index)
+        try:
+            return self.key_from(self._record(log, batch), log, batch, index)
+        except Tampered:  # this copy of the key is damaged: the other place may serve
+            return self.store.read(
+                key_layout.record_name(log, batch),
+                lambda data: self.key_from(parse_record(data, log, batch), log, batch, index),
+            )
 
     def key_from(self, record: dict[str, Any], log: LogId, batch: str, index: int) -> bytes:
         """The key at ``index`` of a parsed key record."""

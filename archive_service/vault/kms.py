@@ -8,10 +8,11 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from archive_service.model.errors import KeyUnavailable, NotFound, Tampered
+from archive_service.model.errors import AlreadyExists, KeyUnavailable, NotFound, Tampered
 from archive_service.vault.stores.base import KeyPlace
 
 _VERSION = re.compile(r"v[1-9][0-9]{0,5}")
+_KEY_SIZE = 32
 
 
 class Kms(Protocol):
@@ -57,17 +58,28 @@ class LocalKms:
             raise KeyUnavailable("no such key version in the key service")
         if version not in self._keys:
             try:
-                self._keys[version] = bytes.fromhex(self._place.get(f"{version}.key").decode("ascii"))
+                key = bytes.fromhex(self._place.get(f"{version}.key").decode("ascii"))
+                if len(key) != _KEY_SIZE:
+                    raise ValueError("another length than a key's")
             except NotFound as error:
                 raise KeyUnavailable(f"key version {version} is not in the key service") from error
             except ValueError as error:
                 raise KeyUnavailable(f"key version {version} is damaged in the key service") from error
+            self._keys[version] = key
         return self._keys[version]
+
+    def _newest(self) -> str:
+        versions = self._versions()
+        if versions:
+            return f"v{versions[-1]}"
+        try:
+            return self.rotate()
+        except AlreadyExists:  # another process made the first version at the same time
+            return f"v{self._versions()[-1]}"
 
     def wrap(self, context: bytes, plaintext: bytes) -> tuple[str, bytes]:
         """See Kms."""
-        versions = self._versions()
-        version = f"v{versions[-1]}" if versions else self.rotate()
+        version = self._newest()
         nonce = secrets.token_bytes(12)
         return version, nonce + AESGCM(self._key(version)).encrypt(nonce, plaintext, context)
 

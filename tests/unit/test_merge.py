@@ -166,7 +166,7 @@ def test_document_of_a_message():
         "size": 250,
         "subject": "Sujet",
         "sender": "bob@ex.fr",
-        "to": ("anne@ex.fr",),
+        "to": ("anne@ex.fr", "d@ex.fr"),
         "cc": ("b@ex.fr",),
         "bcc": ("c@ex.fr",),
         "other_recipients": ("d@ex.fr",),

@@ -238,7 +238,7 @@ def _letters(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.text(st.characters(blacklist_categories=()), max_size=120), st.integers(min_value=20, max_value=300)
 )

@@ -65,5 +65,5 @@ def host_port(text: str, name: str) -> tuple[str, int]:
     """``HOST:PORT`` or ``[IPv6]:PORT``. Raises Invalid."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise Invalid(f"{name} must be HOST:PORT", code="settings.invalid")
+        raise Invalid(f"{name} must be HOST:PORT, with a port up to 65535", code="settings.invalid")
     return host.strip("[]"), int(port)

@@ -36,8 +36,8 @@ class Acts:
     def refresh(self) -> int:
         """Read to the head; returns ``seen``. Raises ArchiveError: then nothing may be refused by it."""
         with self._lock:
-            while (batch := self._reader.next_batch()) is not None:
-                self._take(batch)
+            while self._reader.hand_on(self._take) is not None:
+                pass  # a batch that cannot be taken now comes again: no act is ever skipped
             return self.seen
 
     def sources(self) -> list[Source]:
@@ -46,13 +46,14 @@ class Acts:
             return list(self._sources.values())
 
     def source_at(self, address: str) -> Source | None:
-        """The source with this secret address, among the acts read so far."""
-        with self._lock:
-            return self._by_address.get(address.lower())
+        """The source with this secret address, among the acts read so far. Never waits for a store."""
+        return self._by_address.get(address.lower())
 
     def reserve_bates(self, prefix: str, count: int, export: str) -> int:
         """The first of ``count`` Bates numbers under a prefix that nobody had before, nor will again. Durable on
-        return, before a page is printed with them."""
+        return, before a page is printed with them. Raises Invalid unless ``count`` is positive."""
+        if count < 1:
+            raise Invalid("Bates numbers are reserved one at least")
         taken: list[int] = []
 
         def act(_: Place) -> dict[str, Any]:
@@ -96,5 +97,5 @@ class Acts:
                 self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
             else:
                 raise Invalid("an act of a kind that this version does not know")
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise Tampered("an act that does not follow its format") from error

@@ -10,6 +10,7 @@ from archive_service.ledger.note import Checkpoint
 
 PERIOD = 16
 PAD = 4096
+MOST = 128  # checkpoints in one entry, so that it stays far below 32 KiB
 _ANCHOR = b"archive-service/anchor/v1\x00"
 _SALT = b"archive-service/anchor-salt/v1\x00"
 

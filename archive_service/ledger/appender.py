@@ -15,7 +15,7 @@ from archive_service.ledger import entry as entries
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.reader import LogReader, Place, find_head
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import NotFound, SlotLost, StoreError, Tampered
+from archive_service.model.errors import SlotLost, StoreError, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode, NewObject, ObjectStore
@@ -70,10 +70,15 @@ def create_batch(
 
 
 def _stands(store: ObjectStore, key: str) -> bytes | None:
-    """What stands under a batch's name; None when nothing does, or when even that cannot be read."""
+    """What stands under a batch's name and will stay; None when nothing does, or when that cannot be told.
+
+    ``stat`` comes first: it refuses where a failed sync leaves open what a power cut would take away, while
+    ``read`` would show it.
+    """
     try:
+        store.stat(key)
         return store.read(key)
-    except NotFound:
+    except StoreError:
         return None
 
 
@@ -132,8 +137,8 @@ class SharedAppender:
         """Catch up through ``reader``, handing each batch to ``seen``; then append what ``drafts`` makes of the
         head (it raises to refuse). Starts over when another was faster. Durable on return."""
         while True:
-            while (batch := reader.next_batch()) is not None:
-                seen(batch)
+            while reader.hand_on(seen) is not None:
+                pass
             place = reader.place
             made = build(self.log, place, rfc3339(self._clock()), drafts(place))
             lock = Lock(self._policy.mode, self._clock() + timedelta(days=self._policy.days))
@@ -141,8 +146,7 @@ class SharedAppender:
                 create_batch(self._store, self.log, made, lock, self._policy)
             except SlotLost:
                 continue
-            caught_up = reader.next_batch()
+            caught_up = reader.hand_on(seen)
             if caught_up is None or caught_up[-1].digest() != made[-1].digest():
                 raise Tampered("an appended act does not read back")
-            seen(caught_up)
             return made

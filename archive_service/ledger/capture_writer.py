@@ -102,7 +102,9 @@ class CaptureWriter:
         self._sealed: queue.Queue[_Group | None] = queue.Queue()
         self._slot_lock = threading.Lock()
         self._slot: Appender | None = None
+        self._gate = threading.Lock()
         self._closed = False
+        self._ended = False
         self._store_pool = ThreadPoolExecutor(self._limits.sealers, thread_name_prefix="object-create")
         self._threads = [
             threading.Thread(target=self._seal_groups, name=f"sealer-{n}", daemon=True)
@@ -122,10 +124,11 @@ class CaptureWriter:
         """Write a mail that stands in memory. The future ends when object, key record and entry are durable, or
         with an ArchiveError (outcome unknown: answer 4xx)."""
         pending = _Pending(draft, raw, time.monotonic() + GIVE_UP)
-        if self._closed:
-            pending.future.set_exception(Overloaded("the writer is stopping"))
-        else:
-            self._waiting.put(pending)
+        with self._gate:  # what is queued behind the stop mark would wait for ever
+            if not self._closed:
+                self._waiting.put(pending)
+                return pending.future
+        pending.future.set_exception(Overloaded("the writer is stopping"))
         return pending.future
 
     def write_stream(self, draft: CaptureDraft, chunks: Iterable[bytes]) -> Captured:
@@ -144,17 +147,23 @@ class CaptureWriter:
         (stored,) = self._store.create([NewObject(object_key, body, draft.lock)])
         pending = _Pending(draft, b"", time.monotonic() + GIVE_UP)
         fields = self._fields(draft, name, generation.number, object_key, stored.version, sealer.result())
-        self._sealed.put(_Group(slot, [("capture", fields)], [pending]))
+        with self._gate:
+            if self._ended:
+                raise Overloaded("the writer is stopping")
+            self._sealed.put(_Group(slot, [("capture", fields)], [pending]))
         return pending.future.result()
 
     def close(self) -> None:
-        """Finish what was submitted, then stop."""
-        self._closed = True
-        for _ in self._threads:
-            self._waiting.put(None)
+        """Finish what was submitted, then stop; a stream that has not ended by then is refused."""
+        with self._gate:
+            self._closed = True
+            for _ in self._threads:
+                self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        self._sealed.put(None)
+        with self._gate:
+            self._ended = True
+            self._sealed.put(None)
         self._appending.join()
         self._store_pool.shutdown()
 

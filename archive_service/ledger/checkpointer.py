@@ -22,7 +22,7 @@ from archive_service.ledger.reader import (
 )
 from archive_service.ledger.tiles import WIDTH, TileWriter
 from archive_service.model.clock import Clock
-from archive_service.model.errors import AlreadyExists, SlotLost, Tampered
+from archive_service.model.errors import AlreadyExists, ArchiveError, SlotLost, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
@@ -87,7 +87,8 @@ class LogCheckpointer:
         return Checkpoint(str(self.log), self._size, self._tiles.frontier.root(), note)
 
     def advance(self) -> Checkpoint | None:
-        """Take the new entries; write the tiles they complete, then a checkpoint. None when nothing grew."""
+        """Take the new entries; write the tiles they complete, then a checkpoint. None when nothing grew. After
+        an error this object stands between two entries: make another one from the store."""
         while (batch := self._reader.next_batch()) is not None:
             for entry in batch:
                 for key, data in self._tiles.add(entry):
@@ -118,50 +119,61 @@ class Checkpointer:
         self._appender = Appender(writer.store, self._root, writer.clock, writer.policy)
         self._logs: dict[LogId, LogCheckpointer] = {}
         self._salts: dict[str, bytes] = {}
-        self._root_log: LogCheckpointer | None = None
+        self._unanchored: dict[str, Checkpoint] = {}
 
     def run_once(self) -> int:
-        """Checkpoint every log that grew, and anchor the checkpoints; how many grew. Raises ArchiveError; then the
-        next call goes on where this one stopped."""
-        fresh: list[Checkpoint] = []
+        """Checkpoint every log that grew, and anchor the checkpoints; how many were anchored.
+
+        One log's fault does not hold the others back; the first ArchiveError is raised at the end, and the next
+        call goes on where this one stopped.
+        """
+        failures: list[ArchiveError] = []
         for keyring in self._keyrings():
             signer = Signer(keyring.owner, keyring.secret("signing"))
             self._salts[keyring.owner] = keyring.secret("root-salt")
             for log in logs(self._writer.store, keyring.owner):
-                if log != self._root:
-                    fresh.extend(self._advance(log, signer))
-        if fresh:
-            self._anchor(fresh)
-        return len(fresh)
+                if log == self._root:
+                    continue
+                try:
+                    self._advance(log, signer)
+                except ArchiveError as error:
+                    failures.append(error)
+        anchored = self._anchor()
+        self._checkpoint(self._root, Signer(self._archive.owner, self._archive.secret("signing")))
+        if failures:
+            raise failures[0]
+        return anchored
 
-    def _advance(self, log: LogId, signer: Signer) -> list[Checkpoint]:
-        known = self._logs.get(log)
-        found: list[Checkpoint] = []
+    def _checkpoint(self, log: LogId, signer: Signer) -> Checkpoint | None:
+        """The log's newest checkpoint, if it is new or was made by an earlier process."""
+        known = self._logs.pop(log, None)  # it comes back when all went well: half an advance is made anew
+        standing = None
         if known is None:
-            known = self._logs[log] = LogCheckpointer(self._writer, log, signer)
+            known = LogCheckpointer(self._writer, log, signer)
             standing = known.newest()  # a crash may have left it without an anchor
-            found = [standing] if standing is not None else []
-        try:
-            grown = known.advance()
-        except SlotLost:
-            del self._logs[log]
-            raise
-        return [grown] if grown is not None else found
+        grown = known.advance()
+        self._logs[log] = known
+        return grown or standing
 
-    def _anchor(self, fresh: list[Checkpoint]) -> None:
-        if self._appender.head is None:
+    def _advance(self, log: LogId, signer: Signer) -> None:
+        fresh = self._checkpoint(log, signer)
+        if fresh is not None:
+            self._unanchored[fresh.origin] = fresh
+
+    def _anchor(self) -> int:
+        """Anchor what is not anchored yet, in as many entries as it takes."""
+        points = sorted(self._unanchored.values(), key=lambda point: point.origin)
+        if points and self._appender.head is None:
             self._appender.claim()
-        points = sorted(fresh, key=lambda point: point.origin)
-        hashes = [
-            anchors.anchor_of(
-                anchors.salt_of(self._salts[point.origin.partition("/")[0]], point.note), point.note
-            )
-            for point in points
-        ]
-        (payload,) = self._vault.seal_many(self._root, [anchors.listing(points)], pad=anchors.PAD)
-        self._appender.append([("anchors", {"anchors": anchors.padded(hashes), "payload": payload})])
-        if self._root_log is None:
-            signer = Signer(self._archive.owner, self._archive.secret("signing"))
-            self._root_log = LogCheckpointer(self._writer, self._root, signer)
-        self._root_log.advance()
+        for start in range(0, len(points), anchors.MOST):
+            part = points[start : start + anchors.MOST]
+            hashes = [anchors.anchor_of(self._salt(point), point.note) for point in part]
+            (payload,) = self._vault.seal_many(self._root, [anchors.listing(part)], pad=anchors.PAD)
+            self._appender.append([("anchors", {"anchors": anchors.padded(hashes), "payload": payload})])
+            for point in part:
+                del self._unanchored[point.origin]
         _log.debug("anchored %d checkpoints", len(points))
+        return len(points)
+
+    def _salt(self, point: Checkpoint) -> bytes:
+        return anchors.salt_of(self._salts[point.origin.partition("/")[0]], point.note)

@@ -51,6 +51,11 @@ def make(log: LogId, seq: int, prev: str, time: str, kind: str, fields: dict[str
     return Entry(line, everything)
 
 
+def _is(value: Any, number: int) -> bool:
+    """Whether it is that number; ``true`` is not 1 here."""
+    return type(value) is int and value == number
+
+
 def parse(line: bytes, log: LogId, seq: int, prev: str) -> Entry:
     """Check one line against its place. Raises Tampered naming what is wrong with it."""
     if len(line) >= LIMIT:
@@ -59,11 +64,11 @@ def parse(line: bytes, log: LogId, seq: int, prev: str) -> Entry:
         fields = parse_canonical(line)
     except (ValueError, RecursionError) as error:
         raise Tampered(f"entry {seq} is not canonical JSON") from error
-    if not isinstance(fields, dict) or fields.get("version") != 1:
+    if not isinstance(fields, dict) or not _is(fields.get("version"), 1):
         raise Tampered(f"entry {seq} is not of version 1")
     if fields.get("log") != str(log):
         raise Tampered(f"entry {seq} belongs to another log")
-    if fields.get("seq") != seq:
+    if not _is(fields.get("seq"), seq):
         raise Tampered(f"entry {seq} carries another sequence number")
     if fields.get("prev") != prev:
         raise Tampered(f"entry {seq} does not chain to the entry before it")

@@ -36,22 +36,25 @@ class GroupLog:
         self._acts_seen = acts_seen
         self._slot: Appender | None = None
         self._queue: queue.Queue[_Waiting | None] = queue.Queue()
+        self._gate = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"{entry_type}-log", daemon=True)
         self._thread.start()
 
     def append(self, value: dict[str, Any]) -> tuple[str, Entry]:
         """Append one payload; returns log id and entry once durable. Raises ArchiveError: rely on nothing."""
-        if self._closed:
-            raise Overloaded("the log is closing")
         waiting = _Waiting(value)
-        self._queue.put(waiting)
+        with self._gate:  # what is queued behind the stop mark would wait for ever
+            if self._closed:
+                raise Overloaded("the log is closing")
+            self._queue.put(waiting)
         return waiting.future.result()
 
     def close(self) -> None:
         """Finish what waits, then stop."""
-        self._closed = True
-        self._queue.put(None)
+        with self._gate:
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
 
     def _run(self) -> None:

@@ -1,8 +1,8 @@
 """Checkpoints as C2SP signed notes with Ed25519 (c2sp.org/signed-note, c2sp.org/tlog-checkpoint)."""
 
 import base64
-import binascii
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +13,15 @@ from archive_service.model.errors import Tampered
 
 _DASH = "\u2014"
 _ED25519 = b"\x01"
+_SIZE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def _unb64(text: str) -> bytes:
+    """Base64 in its one form. Raises ValueError: two texts for the same bytes would be two notes."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode("ascii") != text:
+        raise ValueError("not canonical base64")
+    return raw
 
 
 def key_hash(name: str, public: bytes) -> bytes:
@@ -75,9 +84,9 @@ class Verifier:
         name, _, rest = text.partition("+")
         digest, _, encoded = rest.partition("+")
         try:
-            raw = base64.b64decode(encoded, validate=True)
+            raw = _unb64(encoded)
             claimed = bytes.fromhex(digest)
-        except (ValueError, binascii.Error) as error:
+        except ValueError as error:
             raise Tampered("not a verifier key") from error
         if len(raw) != 33 or raw[:1] != _ED25519 or key_hash(name, raw[1:]) != claimed:
             raise Tampered("not an Ed25519 verifier key")
@@ -89,7 +98,9 @@ class Verifier:
         text += "\n"
         if not separator or not signatures.endswith("\n"):
             raise Tampered("a checkpoint without signature block")
-        if not any(self._signed(line, text) for line in signatures[:-1].split("\n")):
+        if not any(
+            [self._signed(line, text) for line in signatures[:-1].split("\n")]
+        ):  # all lines, not the first
             raise Tampered("a checkpoint without a signature by a known key")
         return self._parse_text(text, note, origin)
 
@@ -98,8 +109,8 @@ class Verifier:
         if len(parts) != 3 or parts[0] != _DASH:
             raise Tampered("a checkpoint with a malformed signature line")
         try:
-            raw = base64.b64decode(parts[2], validate=True)
-        except (ValueError, binascii.Error) as error:
+            raw = _unb64(parts[2])
+        except ValueError as error:
             raise Tampered("a checkpoint with a malformed signature line") from error
         key = self._keys.get((parts[1], raw[:4]))
         if key is None:
@@ -115,11 +126,11 @@ class Verifier:
         lines = text.split("\n")
         if len(lines) != 4 or lines[0] != origin:
             raise Tampered("a checkpoint of another log")
-        if not lines[1].isdecimal() or str(int(lines[1])) != lines[1]:
+        if _SIZE.fullmatch(lines[1]) is None:
             raise Tampered("a checkpoint without a size")
         try:
-            root = base64.b64decode(lines[2], validate=True)
-        except (ValueError, binascii.Error) as error:
+            root = _unb64(lines[2])
+        except ValueError as error:
             raise Tampered("a checkpoint without a root") from error
         if len(root) != 32:
             raise Tampered("a checkpoint without a root")

@@ -1,7 +1,6 @@
 """Sealed payloads: what entries other than captures say (FORMAT.md section 5)."""
 
 import base64
-import binascii
 import hashlib
 import json
 import secrets
@@ -125,9 +124,12 @@ class PayloadVault:
             try:
                 sealed = base64.b64decode(payload["sealed"], validate=True)
                 opened = chunked.open_bytes(key, _context(log, name), sealed)
-                plain = zstandard.ZstdDecompressor().decompressobj().decompress(opened)
-            except (KeyError, TypeError, binascii.Error, zstandard.ZstdError) as error:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+                plain = frame.decompress(opened)
+            except (KeyError, TypeError, ValueError, zstandard.ZstdError) as error:
                 raise Tampered("an entry without a well-formed payload") from error
+            if not frame.eof:
+                raise Tampered("a sealed payload that is cut short")
         try:
             value = json.loads(plain)
         except (ValueError, RecursionError) as error:

@@ -4,7 +4,8 @@ Batches lie without gap, each named by its first seq, so the next one's name is 
 either gets it or is at the head. Nothing is listed.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from archive_service.ledger import entry as entries
@@ -13,6 +14,8 @@ from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
+
+_SIZE = re.compile(r"[0-9]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,24 @@ class LogReader:
         self.log = log
         self.place = place or Place()
 
-    def next_batch(self) -> list[Entry] | None:
-        """The next batch's entries, or None at the head."""
+    def _following(self) -> list[Entry] | None:
         try:
             data = self._store.read(key_layout.batch_key(self.log, self.place.seq))
         except NotFound:
             return None
-        batch = list(entries.split(data, self.log, self.place.seq, self.place.prev))
-        self.place = Place(batch[-1].seq + 1, batch[-1].digest())
+        return list(entries.split(data, self.log, self.place.seq, self.place.prev))
+
+    def next_batch(self) -> list[Entry] | None:
+        """The next batch's entries, or None at the head."""
+        return self.hand_on(lambda _: None)
+
+    def hand_on(self, take: Callable[[list[Entry]], None]) -> list[Entry] | None:
+        """``next_batch`` for whoever must not miss one: the place moves on only when ``take`` has taken the batch.
+        What it raises goes on, and the same batch comes again."""
+        batch = self._following()
+        if batch is not None:
+            take(batch)
+            self.place = Place(batch[-1].seq + 1, batch[-1].digest())
         return batch
 
     def entries(self) -> Iterator[Entry]:
@@ -58,7 +71,7 @@ def checkpoint_note(store: ObjectStore, log: LogId, ordinal: int) -> str | None:
 def checkpoint_size(note: str) -> int:
     """The size that a note claims. Raises Tampered."""
     lines = note.split("\n")
-    if len(lines) < 3 or not lines[1].isdecimal():
+    if len(lines) < 3 or not _SIZE.fullmatch(lines[1]):
         raise Tampered("a checkpoint without a size")
     return int(lines[1])
 
@@ -153,5 +166,6 @@ def owners(store: ObjectStore) -> list[str]:
 
 
 def logs(store: ObjectStore, owner: str) -> list[LogId]:
-    """Every log of an owner, by name."""
-    return [LogId.parse(f"{owner}/{name}") for name in discover(store, f"ledger/{owner}/")]
+    """Every log of an owner, by name. What else stands there is for ``verify`` to name."""
+    found = (f"{owner}/{name}" for name in discover(store, f"ledger/{owner}/"))
+    return [LogId.parse(name) for name in found if key_layout.is_log(name)]

@@ -1,8 +1,10 @@
 """The scheduler role: long work that somebody asked for, one job at a time."""
 
 import logging
+import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.catalog.base import Job
@@ -85,11 +87,22 @@ class Scheduler:
             opened.close()
 
 
+def sweep(exports: Path) -> None:
+    """Remove what a killed scheduler left half made: it holds mail in clear. Only while no other scheduler works."""
+    for leftover in exports.glob("*/.bundle-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def run(settings: Settings) -> None:
     """Work until SIGTERM; a job under way is taken up again by the next scheduler."""
     stop = threading.Event()
     child.on_stop(stop.set)
     core = open_core(settings)
+    if core.leases.take("scheduler"):
+        sweep(core.data / "exports")
     with parser_pool(settings) as pool:
         scheduler = Scheduler(core, pool)
         child.say_ready()

@@ -25,6 +25,11 @@ def is_owner(text: str) -> bool:
     return _OWNER.fullmatch(text) is not None
 
 
+def is_log(text: str) -> bool:
+    """Whether it has the form of a log id."""
+    return _LOG_ID.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, order=True)
 class LogId:
     """``OWNER/KIND`` or ``OWNER/KIND-SLOT``."""
@@ -43,7 +48,7 @@ class LogId:
     @staticmethod
     def parse(text: str) -> "LogId":
         """Raises Invalid."""
-        if not _LOG_ID.fullmatch(text):
+        if not is_log(text):
             raise Invalid("not a log id")
         owner, _, name = text.partition("/")
         return LogId(owner, name)

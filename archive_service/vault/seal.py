@@ -123,8 +123,9 @@ class Sealer:
         """Digests and commitment. Raises RuntimeError before the last chunk was taken."""
         if not self._done:
             raise RuntimeError("the object is not sealed to its end")
-        self._raw_hash.update(struct.pack(">Q", self._raw_size))
-        commit = joint_commit(self._raw_hash.digest(), record_commit(self._salt2, self._record))
+        raw_hash = self._raw_hash.copy()
+        raw_hash.update(struct.pack(">Q", self._raw_size))
+        commit = joint_commit(raw_hash.digest(), record_commit(self._salt2, self._record))
         return Seal(
             self._size, self._sha256.hexdigest(), self._sha512.hexdigest(), commit.hex(), self._raw_size
         )
@@ -151,8 +152,11 @@ def open_object(key: bytes, object_key: str, stored: bytes) -> Opened:
     if length > len(plain) - _FIXED:
         raise Tampered("a sealed object whose record is cut short")
     try:
-        raw = zstandard.ZstdDecompressor().decompressobj().decompress(plain[_FIXED + length :])
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        raw = frame.decompress(plain[_FIXED + length :])
         kind = Kind(plain[0])
     except (zstandard.ZstdError, ValueError) as error:
         raise Tampered("a sealed object whose content does not decompress") from error
+    if not frame.eof or frame.unused_data:
+        raise Tampered("a sealed object whose content is not one whole frame")
     return Opened(kind, plain[1:33], plain[33:65], plain[_FIXED : _FIXED + length], raw)

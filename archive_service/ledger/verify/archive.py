@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.reader import logs, owners
+from archive_service.ledger.reader import discover, logs, owners
 from archive_service.ledger.verify.contents import Contents, check_copies
 from archive_service.ledger.verify.report import Report, What
 from archive_service.ledger.verify.roots import Roots
@@ -64,6 +64,7 @@ class ArchiveVerifier:
         # The root log first: whatever it names existed before it was read, so no growing log can look cut back.
         for owner in sorted(found, key=lambda name: (LogId(name, "root") not in self._logs(name), name)):
             self._owner(owner)
+        self._strays(found)
         if self._roots is not None:
             self._roots.compare(self._facts, self._salts)
         elif found:
@@ -74,6 +75,16 @@ class ArchiveVerifier:
 
     def _logs(self, owner: str) -> list[LogId]:
         return logs(self._stores.objects, owner)
+
+    def _strays(self, found: list[str]) -> None:
+        """Folders in the ledger that are no owner's and no log's."""
+        store = self._stores.objects
+        names = [name for name in discover(store, "ledger/") if not key_layout.is_owner(name)]
+        for owner in found:
+            inner = (f"{owner}/{name}" for name in discover(store, f"ledger/{owner}/"))
+            names.extend(name for name in inner if not key_layout.is_log(name))
+        for name in names:
+            self._report.damage(What.ENTRY, "objects stand where no log belongs", name=f"ledger/{name}")
 
     def _owner(self, owner: str) -> None:
         keyring = Keyring(owner, self._stores.keys, self._stores.kms)

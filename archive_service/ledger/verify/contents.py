@@ -6,20 +6,23 @@ from typing import Any
 
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture, read_stored
+from archive_service.ledger.verify.keys import check_copies
+from archive_service.ledger.verify.locks import Locks
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.clock import from_rfc3339
-from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, NotFound, StoreError, Tampered
+from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring, parse_record
 from archive_service.vault.stores.base import LockMode, ObjectStore
 
 _WHAT = {"integrity.object": What.OBJECT, "integrity.missing": What.OBJECT, "integrity.commit": What.OBJECT}
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what an entry gives whose fields were edited
 
 
 class Contents:
-    """Checks what one owner's entries name. ``sample`` is the share of objects whose bytes are read; keys,
-    payloads and locks are always looked at."""
+    """Checks what one owner's entries name. ``sample`` is the share of objects whose bytes are read, the same ones
+    under the same ``seed``; keys, payloads and locks are always looked at. ``vkey``: what the owner signs with."""
 
     def __init__(
         self,
@@ -29,15 +32,18 @@ class Contents:
         sample: float = 1.0,
         seed: int = 0,
         skip: Callable[[LogId, int], bool],
+        vkey: str | None = None,
     ) -> None:
         self._store: ObjectStore = vault.store
         self._keyring: Keyring = vault.keyring
         self._vault = vault
         self._report = report
         self._sample = sample
-        self._random = Random(seed)  # noqa: S311 - a sample, not a secret
+        self._seed = seed
         self._skip = skip
+        self._vkey = vkey
         self._last_record = ""
+        self._locks: dict[LogId, Locks] = {}
 
     def check(self, log: LogId, entry: Entry) -> None:
         """Check one entry's object or payload."""
@@ -47,17 +53,17 @@ class Contents:
             if entry.type == "capture":
                 self._capture(log, entry)
             elif entry.type in {"act", "access", "anchors"}:
-                self._report.tally.payloads += 1
-                self._record(log, entry, str(entry.fields.get("payload", {}).get("name")))
-                self._vault.open(log, entry.fields.get("payload"))
+                self._payload(log, entry)
             elif entry.type == "finding":
                 self._finding(log, entry)
-        except (ArchiveError, AttributeError) as error:
+        except ArchiveError as error:
             self._problem(log, entry, error)
+        except _MALFORMED:
+            self._report.damage(
+                What.ENTRY, "an entry whose fields are malformed", log=str(log), seq=entry.seq
+            )
 
-    def _problem(self, log: LogId, entry: Entry, error: Exception) -> None:
-        facts = entry.fields.get("object")
-        name = str(facts.get("key")) if isinstance(facts, dict) else None
+    def _problem(self, log: LogId, entry: Entry, error: ArchiveError) -> None:
         what = What.PAYLOAD if entry.type != "capture" else What.OBJECT
         if isinstance(error, KeyUnavailable):
             what = What.KEY
@@ -65,8 +71,9 @@ class Contents:
             what = _WHAT.get(error.code, what)
         elif isinstance(error, StoreError):
             what = What.STORE
-        detail = str(error) if isinstance(error, ArchiveError) else "an entry whose fields are malformed"
-        self._report.damage(what, detail, log=str(log), seq=entry.seq, name=name)
+        self._report.damage(what, str(error), log=str(log), seq=entry.seq, name=_object_name(entry))
+
+    # --- captures -------------------------------------------------------------------------------------
 
     def _capture(self, log: LogId, entry: Entry) -> None:
         fields = entry.fields
@@ -75,26 +82,76 @@ class Contents:
             self._report.step()
         self._record(log, entry, str(fields.get("capture")))
         self._lock(log, entry)
-        if self._sample < 1.0 and self._random.random() >= self._sample:
+        opens = self._key_opens(log, entry, log, str(fields.get("capture")))
+        if not self._sampled(log, entry.seq):
             self._report.tally.not_sampled += 1
-            return
-        try:
+        elif opens:
             open_capture(self._store, self._keyring, log, fields)
-        except KeyUnavailable as error:
+        else:
             read_stored(self._store, fields.get("object"))
-            detail = f"{error}; the sealed object itself is whole"
-            self._report.damage(What.KEY, detail, log=str(log), seq=entry.seq, name=fields["object"]["key"])
+
+    def _sampled(self, log: LogId, seq: int) -> bool:
+        """Decided for each entry alone, so that a resumed run reads what the whole run would have read."""
+        return self._sample >= 1.0 or Random(f"{self._seed}/{log}/{seq}").random() < self._sample  # noqa: S311
+
+    def _lock(self, log: LogId, entry: Entry) -> None:
+        """The capture's lock is not shorter or weaker than its entry says."""
+        name = _object_name(entry)
+        lock = self._locks_of(log).check(name, entry.seq) if name is not None else None
+        if lock is None:
+            return
+        until = entry.fields.get("lock_until")
+        short = until is not None and (lock.until is None or lock.until < from_rfc3339(str(until)))
+        weak = entry.fields.get("lock_mode") == "COMPLIANCE" and lock.mode is not LockMode.COMPLIANCE
+        if short or weak:
+            detail = "the lock is shorter or weaker than its entry says"
+            self._report.damage(What.LOCK, detail, log=str(log), seq=entry.seq, name=name)
+
+    def _locks_of(self, log: LogId) -> Locks:
+        return self._locks.setdefault(log, Locks(self._store, self._report, log))
+
+    # --- payloads -------------------------------------------------------------------------------------
+
+    def _payload(self, log: LogId, entry: Entry) -> None:
+        payload = entry.fields["payload"]
+        self._report.tally.payloads += 1
+        self._record(log, entry, str(payload.get("name")))
+        self._payload_lock(log, entry)
+        if not self._key_opens(log, entry, log, str(payload.get("name"))):
+            return
+        opened = self._vault.open(log, payload)
+        if opened.get("act") == "owner.create" and self._vkey not in {None, opened.get("vkey")}:
+            detail = "the signing key is not the one that the owner's first act names"
+            name = key_layout.secret_name(log.owner, "signing")
+            self._report.damage(What.KEY, detail, log=str(log), seq=entry.seq, name=name)
 
     def _finding(self, log: LogId, entry: Entry) -> None:
-        of = entry.fields.get("of")
-        capture = str(entry.fields.get("capture"))
-        if not isinstance(of, dict):
-            raise Tampered("a finding that does not say of what")
+        of, capture = LogId.parse(str(entry.fields["of"]["log"])), str(entry.fields.get("capture"))
         self._report.tally.payloads += 1
-        key = self._keyring.object_key(LogId.parse(str(of.get("log"))), capture)
+        self._payload_lock(log, entry)
+        if not self._key_opens(log, entry, of, capture):
+            return
+        key = self._keyring.object_key(of, capture)
         opened = self._vault.open_finding(log, entry.fields.get("payload"), capture, key)
         if opened.get("finding", {}).get("capture") != capture:
             raise Tampered("a finding of another capture")
+
+    def _payload_lock(self, log: LogId, entry: Entry) -> None:
+        name = _object_name(entry)
+        if name is not None:
+            self._locks_of(log).check(name, entry.seq)
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def _key_opens(self, log: LogId, entry: Entry, of: LogId, sealed_name: str) -> bool:
+        """Whether the key behind a sealed name can be had; else it is named, apart from what it seals."""
+        try:
+            self._keyring.object_key(of, sealed_name)
+        except (KeyUnavailable, Tampered) as error:
+            name = _object_name(entry) or sealed_name
+            self._report.damage(What.KEY, str(error), log=str(log), seq=entry.seq, name=name)
+            return False
+        return True
 
     def _record(self, log: LogId, entry: Entry, name: str) -> None:
         """The key record behind a sealed name: well-formed, and the same in both places."""
@@ -107,56 +164,25 @@ class Contents:
             return
         self._last_record = record
         self._report.tally.keys += 1
-        check_copies(
-            self._keyring,
-            record,
-            self._report,
-            lambda data: parse_record(data, log, batch),
-            str(log),
-            entry.seq,
-        )
 
-    def _lock(self, log: LogId, entry: Entry) -> None:
-        """The retention state: not edited from outside, and not shorter than the entry says."""
-        key = str(entry.fields["object"]["key"]) if isinstance(entry.fields.get("object"), dict) else ""
-        self._report.tally.locks += 1
-        try:
-            versions = self._store.stat(key)
-        except NotFound:
-            return  # the object is missing: named when it is read
-        except Tampered as error:
-            self._report.damage(What.LOCK, str(error), log=str(log), seq=entry.seq, name=key)
-            return
-        if len(versions) > 1:
-            self._report.damage(
-                What.OBJECT, "newer versions stand over an object", log=str(log), seq=entry.seq, name=key
-            )
-        lock = versions[0][1]
-        until = entry.fields.get("lock_until")
-        short = until is not None and (lock.until is None or lock.until < from_rfc3339(str(until)))
-        weak = entry.fields.get("lock_mode") == "COMPLIANCE" and lock.mode is not LockMode.COMPLIANCE
-        if short or weak:
-            detail = "the lock is shorter or weaker than its entry says"
-            self._report.damage(What.LOCK, detail, log=str(log), seq=entry.seq, name=key)
+        def opens(data: bytes) -> None:
+            parsed = parse_record(data, log, batch)
+            for index, key in enumerate(parsed["keys"]):
+                if key is not None:
+                    self._keyring.key_from(parsed, log, batch, index)
+
+        check_copies(self._keyring.store, record, self._report, opens, str(log), entry.seq)
 
 
-def check_copies(
-    keyring: Keyring,
-    name: str,
-    report: Report,
-    parse: Callable[[bytes], Any],
-    log: str | None = None,
-    seq: int | None = None,
-) -> None:
-    """A key store record must be well-formed and the same in both places."""
-    copies = keyring.store.copies(name)
-    for place, copy in enumerate(copies, 1):
-        if copy is None:
-            report.damage(What.KEY, f"missing in place {place}", log=log, seq=seq, name=name)
-            continue
-        try:
-            parse(copy)
-        except (ArchiveError, ValueError) as error:
-            report.damage(What.KEY, f"in place {place}: {error}", log=log, seq=seq, name=name)
-    if None not in copies and copies[0] != copies[1]:
-        report.damage(What.KEY, "the two places differ", log=log, seq=seq, name=name)
+def _object_name(entry: Entry) -> str | None:
+    """The object store key that an entry or its payload names."""
+    names = object_names(entry)
+    return names[0] if names else None
+
+
+def object_names(entry: Entry) -> list[str]:
+    """The object store keys that an entry names."""
+    payload = entry.fields.get("payload")
+    holders: list[dict[str, Any]] = [entry.fields, payload if isinstance(payload, dict) else {}]
+    facts = [holder.get("object") for holder in holders]
+    return [str(item["key"]) for item in facts if isinstance(item, dict) and "key" in item]

@@ -26,6 +26,7 @@ class What(StrEnum):
     KEY = "key"
     LOCK = "lock"
     PAYLOAD = "payload"
+    ORDER = "order"
     ORPHAN = "orphan"
     ROW = "row"
     INDEX = "index"
@@ -65,7 +66,8 @@ class Problem:
 
 @dataclass
 class Tally:
-    """What has been checked."""
+    """What has been checked. ``unsigned``: entries behind their log's newest checkpoint, which only the chain and
+    what other logs say of them vouch for."""
 
     logs: int = 0
     entries: int = 0
@@ -77,6 +79,7 @@ class Tally:
     locks: int = 0
     rows: int = 0
     not_sampled: int = 0
+    unsigned: int = 0
 
 
 @dataclass

@@ -26,9 +26,9 @@ class Roots:
         """One entry of the root log."""
         if entry.type != "anchors":
             return
-        for anchor in entry.fields.get("anchors", ()):
-            self._anchors[str(anchor)] = entry.seq
         try:
+            for anchor in entry.fields["anchors"]:
+                self._anchors[str(anchor)] = entry.seq
             listing = self._vault.open(self._root, entry.fields.get("payload"))
             for row in listing["checkpoints"]:
                 known = self._listed.setdefault(str(row["log"]), {})

@@ -1,0 +1,146 @@
+"""An owner's keys: secrets and generations stand in both places, are the same there, and open."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from archive_service.ledger.note import Signer, Verifier
+from archive_service.ledger.verify.report import Report, What
+from archive_service.model.canonical import parse_canonical
+from archive_service.model.errors import ArchiveError, NotFound, StoreError, Tampered
+from archive_service.vault import key_layout
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.key_places import KeyStore
+from archive_service.vault.keyring import Keyring
+
+_ROOT_SECRETS = ("signing", "root-salt")
+_TENANT_SECRETS = ("identity", "signing", "root-salt", "token")
+_NUMBER = re.compile(r"[0-9]{8}")
+
+
+class OwnerKeys:
+    """Checks one owner's keys, and gives what others check with."""
+
+    def __init__(self, keyring: Keyring, report: Report) -> None:
+        self._keyring = keyring
+        self._report = report
+
+    def secrets(self, logs: list[LogId]) -> None:
+        """The secrets that an owner with these logs has: made before its first entry, so none may be missing."""
+        kinds = {log.kind for log in logs}
+        wanted = {*(_TENANT_SECRETS if "acts" in kinds else ()), *(_ROOT_SECRETS if "root" in kinds else ())}
+        prefix = f"{self._keyring.owner}/secrets/"
+        found = {name.removeprefix(prefix) for name in self._keyring.store.list(prefix)}
+        for secret in sorted(wanted | found):
+            name = prefix + secret
+            self._report.tally.keys += 1
+            if self._copies(name):
+                self._opens(name, lambda secret=secret: self._keyring.secret(secret))
+
+    def generations(self, used: int) -> None:
+        """Table keys and generations. ``used``: the highest generation that an entry names; a later one may stand in
+        the first place only, as after a crash: nothing relies on it."""
+        owner = self._keyring.owner
+        for name in self._keyring.store.list(f"{owner}/table/"):
+            self._report.tally.keys += 1
+            self._numbered(name)
+            self._copies(name)
+        for name in self._keyring.store.list(f"{owner}/generations/"):
+            self._report.tally.keys += 1
+            number = self._numbered(name)
+            if number is None:
+                continue
+            if number > used and self._unfinished(name):
+                self._report.note(What.KEY, "a generation that was not finished, and is not used", name=name)
+            elif self._copies(name):
+                self._opens(name, lambda number=number: self._keyring.generation(number))
+
+    def verifier(self) -> Verifier | None:
+        """Checks the owner's checkpoints; None without its signing key, which ``secrets`` has named."""
+        signer = self._signer()
+        return Verifier([signer.vkey]) if signer is not None else None
+
+    def vkey(self) -> str | None:
+        """What the owner signs with, in public."""
+        signer = self._signer()
+        return signer.vkey if signer is not None else None
+
+    def _signer(self) -> Signer | None:
+        try:
+            return Signer(self._keyring.owner, self._keyring.secret("signing"))
+        except (ArchiveError, ValueError):
+            return None
+
+    def root_salt(self) -> bytes | None:
+        """The key of the owner's anchor salts, or None: then ``secrets`` has named it."""
+        try:
+            return self._keyring.secret("root-salt")
+        except ArchiveError:
+            return None
+
+    def _copies(self, name: str) -> bool:
+        return check_copies(self._keyring.store, name, self._report, parse_canonical)
+
+    def _opens(self, name: str, use: Callable[[], object]) -> None:
+        try:
+            use()
+        except (ArchiveError, ValueError) as error:
+            self._report.damage(What.KEY, f"it does not open: {error}", name=name)
+
+    def _numbered(self, name: str) -> int | None:
+        """The number in a record's name; another name in its folder is damage, since a count goes by them."""
+        last = name.rpartition("/")[2]
+        if _NUMBER.fullmatch(last) and name.count("/") == 2:
+            return int(last)
+        self._report.damage(What.KEY, "a record stands where no such name belongs", name=name)
+        return None
+
+    def _unfinished(self, name: str) -> bool:
+        first, second = self._keyring.store.places
+        try:
+            first.get(name)
+            second.get(name)
+        except NotFound:
+            return True
+        except (StoreError, Tampered):
+            return False  # ``_copies`` says what is wrong
+        return False
+
+
+def used_generation(fields: dict[str, Any]) -> int:
+    """The generation that an entry names, or 0."""
+    payload = fields.get("payload")
+    holder = payload if isinstance(payload, dict) else fields
+    number = holder.get("generation")
+    return number if isinstance(number, int) else 0
+
+
+def check_copies(
+    store: KeyStore,
+    name: str,
+    report: Report,
+    opens: Callable[[bytes], object],
+    log: str | None = None,
+    seq: int | None = None,
+) -> bool:
+    """A key store record must stand in both places, be the same there, and pass ``opens``. Returns whether a copy
+    that can be read stands in either."""
+    copies: list[bytes] = []
+    for number, place in enumerate(store.places, 1):
+        try:
+            copy = place.get(name)
+        except NotFound:
+            report.damage(What.KEY, f"missing in place {number}", log=log, seq=seq, name=name)
+            continue
+        except (StoreError, Tampered) as error:
+            report.damage(What.KEY, f"in place {number}: {error}", log=log, seq=seq, name=name)
+            continue
+        copies.append(copy)
+        try:
+            opens(copy)
+        except (ArchiveError, ValueError, TypeError, RecursionError) as error:
+            detail = str(error) if isinstance(error, ArchiveError) else "not a record of canonical JSON"
+            report.damage(What.KEY, f"in place {number}: {detail}", log=log, seq=seq, name=name)
+    if len(copies) == 2 and copies[0] != copies[1]:
+        report.damage(What.KEY, "the two places differ", log=log, seq=seq, name=name)
+    return bool(copies)

@@ -1,0 +1,37 @@
+"""Retention state: not edited from outside, no newer versions over an object."""
+
+from archive_service.ledger.verify.report import Report, What
+from archive_service.model.errors import NotFound, StoreError, Tampered
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.stores.base import Lock, ObjectStore
+
+
+class Locks:
+    """Looks at the retention state of one log's objects. What is wrong with a whole folder is said once."""
+
+    def __init__(self, store: ObjectStore, report: Report, log: LogId) -> None:
+        self._store = store
+        self._report = report
+        self._log = str(log)
+        self._said = ""
+
+    def check(self, key: str, seq: int | None = None) -> Lock | None:
+        """The lock of the oldest version; None when there is none to be had, which is named unless the object is
+        missing: that is named where it is read."""
+        self._report.tally.locks += 1
+        try:
+            versions = self._store.stat(key)
+        except NotFound:
+            return None
+        except Tampered as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                self._report.damage(What.LOCK, self._said, log=self._log, seq=seq, name=key)
+            return None
+        except StoreError as error:
+            self._report.damage(What.STORE, str(error), log=self._log, seq=seq, name=key)
+            return None
+        if len(versions) > 1:
+            detail = "newer versions stand over an object"
+            self._report.damage(What.OBJECT, detail, log=self._log, seq=seq, name=key)
+        return versions[0][1]

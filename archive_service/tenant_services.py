@@ -34,6 +34,18 @@ class AddSources:
         return {**source.plain(), "seq": seq}
 
 
+class CountedIntegrity(LedgerIntegrity):
+    """The logs' state, and how many captures were flagged by the follower."""
+
+    def __init__(self, core: Core, tenant: Tenant, catalog: SqlCatalog) -> None:
+        super().__init__(core.store, tenant.keyring, core.archive)
+        self._catalog = catalog
+
+    def status(self) -> dict[str, Any]:
+        """As in LedgerIntegrity, with ``counts`` (see ``Catalog.counts``)."""
+        return {**super().status(), "counts": self._catalog.counts()}
+
+
 @dataclass(frozen=True)
 class OpenTenant:
     """A tenant's services, and the one part of them that must be closed."""
@@ -55,17 +67,18 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     access = GroupLog(tenant.vault, core.slots(tenant.id, "access"), "access", lambda: tenant.acts.seen)
     contents = LedgerContents(tenant.vault)
     proofs = LedgerProofs(tenant.vault, core.archive)
+    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
     services = TenantServices(
         id=tenant.id,
         name=tenant.name,
-        catalog=SqlCatalog.sqlite(folder / "catalog.sqlite"),
+        catalog=catalog,
         index=TantivyIndex(folder / "index"),
         jobs=SqlJobs.sqlite(folder / "jobs.sqlite"),
         access_log=LedgerAccessLog(tenant.vault, tenant.id, access),
         contents=contents,
         proofs=proofs,
         sources=AddSources(tenant, core.settings.smtp_domain),
-        integrity=LedgerIntegrity(core.store, tenant.keyring, core.archive),
+        integrity=CountedIntegrity(core, tenant, catalog),
         acts_position=tenant.acts.refresh,
     )
     return OpenTenant(tenant, services, access, contents, proofs)

@@ -73,6 +73,11 @@ class Catalog(Protocol):
         """Zeroes on an empty catalog."""
         ...
 
+    def counts(self) -> dict[str, int]:
+        """``captures``, ``messages``, and per flag of a finding ``flag:WORD`` captures: journal reports that did not
+        parse among them."""
+        ...
+
     def took(self) -> dict[str, int]:
         """Per capture log id, the next seq that the order log will take, as of ``position().rows``."""
         ...

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from archive_service.catalog import engines, tables
 from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position
@@ -53,6 +53,7 @@ class SqlCatalog:
             touched = {row.finding.message for row in fresh.values()}
             touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
             _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
+            _flag_again(connection, fresh)
             _merge_again(connection, sorted(touched))
             sources = {source.id: source for source in changes.sources}
             values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
@@ -60,6 +61,16 @@ class SqlCatalog:
             taken = [{"id": log, "next": following} for log, following in sorted(changes.took.items())]
             _replace(connection, tables.took, taken)
             connection.execute(update(tables.position).values(rows=changes.rows, acts=changes.acts))
+
+    def counts(self) -> dict[str, int]:
+        c, m, f = tables.captures, tables.messages, tables.flags
+        with engines.translated(), engines.reading(self._engine) as connection:
+            found = {
+                "captures": connection.execute(select(func.count()).select_from(c)).scalar_one(),
+                "messages": connection.execute(select(func.count()).select_from(m)).scalar_one(),
+            }
+            grouped = select(f.c.flag, func.count()).group_by(f.c.flag).order_by(f.c.flag)
+            return found | {f"flag:{flag}": count for flag, count in connection.execute(grouped)}
 
     def took(self) -> dict[str, int]:
         with engines.translated(), engines.reading(self._engine) as connection:
@@ -136,6 +147,15 @@ def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -
     for some in _chunks(values):
         connection.execute(delete(table).where(table.c.id.in_([value["id"] for value in some])))
         connection.execute(insert(table), some)
+
+
+def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:
+    table = tables.flags
+    for some in _chunks(fresh.values()):
+        connection.execute(delete(table).where(table.c.capture.in_([row.id for row in some])))
+        flags = [{"capture": row.id, "flag": flag} for row in some for flag in set(row.finding.parsed.flags)]
+        if flags:
+            connection.execute(insert(table), flags)
 
 
 def _messages_of(connection: Connection, captures: list[str]) -> set[str]:

@@ -72,6 +72,14 @@ sources = Table(
     Column("content", JSON, nullable=False),
 )
 
+flags = Table(
+    "flags",
+    metadata,
+    Column("capture", String, primary_key=True),
+    Column("flag", String, primary_key=True),  # a word of ``Parsed.flags``
+    Index("flags_by_flag", "flag"),
+)
+
 took = Table(
     "took",
     metadata,

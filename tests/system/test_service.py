@@ -144,6 +144,21 @@ def test_journal_report_to_bundle(service: Running, tmp_path: Path) -> None:
     assert command("verify", "--data", service.data)["clean"] is True
 
 
+def test_a_report_that_does_not_parse_is_whole_flagged_and_counted(service: Running) -> None:
+    mail = (SAMPLES / "exchange-unparsed.eml").read_bytes()
+    before = json.loads(service.http("GET", "/v1/integrity", "auditor")[1])["counts"].get(
+        "flag:report_unparsed", 0
+    )
+    total = json.loads(service.http("POST", "/v1/search", body={"query": "*"})[1])["total"]
+    assert service.send(mail)[0] == 250
+    hits = service.found("*", total + 1)["hits"]
+    messages = [json.loads(service.http("GET", f"/v1/messages/{hit['id']}")[1]) for hit in hits]
+    flagged = next(message for message in messages if "report_unparsed" in message["flags"])
+    assert service.http("GET", f"/v1/messages/{flagged['id']}/raw")[1] == mail
+    counts = json.loads(service.http("GET", "/v1/integrity", "auditor")[1])["counts"]
+    assert counts["flag:report_unparsed"] == before + 1
+
+
 def test_roles_hold_on_the_real_routes(service: Running) -> None:
     assert service.http("POST", "/v1/search", None, {"query": "*"})[0] == 401
     assert service.http("POST", "/v1/search", "admin", {"query": "*"})[0] == 403
@@ -178,26 +193,19 @@ def test_a_stranger_is_refused_and_a_new_source_is_known_at_once(service: Runnin
 
 def certificate(folder: Path) -> tuple[Path, Path]:
     certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-keyout",
-            key,
-            "-out",
-            certificate,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    what = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    subprocess.run([*what, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return certificate, key
 
 

@@ -1,19 +1,18 @@
 """The whole archive: every owner, log, object, key and root; resumable in its longest part, the objects."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from archive_service.ledger.entry import Entry
-from archive_service.ledger.note import Signer, Verifier
+from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.reader import discover, logs, owners
-from archive_service.ledger.verify.contents import Contents, check_copies
+from archive_service.ledger.verify.contents import Contents, object_names
+from archive_service.ledger.verify.keys import OwnerKeys, used_generation
+from archive_service.ledger.verify.looking import find_logs, find_owners, listed, stray_objects
+from archive_service.ledger.verify.orders import Orders
 from archive_service.ledger.verify.report import Report, What
 from archive_service.ledger.verify.roots import Roots
 from archive_service.ledger.verify.walk import LogFacts, Walk
-from archive_service.model.canonical import parse_canonical
 from archive_service.model.clock import Clock
-from archive_service.model.errors import ArchiveError
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
@@ -33,6 +32,17 @@ class Stores:
     keys: KeyStore
     kms: Kms
     clock: Clock
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """One owner on the way: what its logs are checked with, and what they left."""
+
+    vault: PayloadVault
+    verifier: Verifier | None
+    contents: Contents
+    orders: Orders
+    generations: set[int] = field(default_factory=lambda: {0})
 
 
 class ArchiveVerifier:
@@ -59,93 +69,91 @@ class ArchiveVerifier:
         self._roots: Roots | None = None
 
     def run(self) -> Report:
-        """Check everything; the report names what does not fit. Raises StoreError when a store cannot be read."""
-        found = owners(self._stores.objects)
+        """Check everything; the report names what does not fit. Raises StoreError when a store cannot be listed."""
+        store, report = self._stores.objects, self._report
+        found = {owner: find_logs(store, owner, report) for owner in find_owners(store, report)}
         # The root log first: whatever it names existed before it was read, so no growing log can look cut back.
-        for owner in sorted(found, key=lambda name: (LogId(name, "root") not in self._logs(name), name)):
-            self._owner(owner)
-        self._strays(found)
+        for owner in sorted(found, key=lambda name: (LogId(name, "root") not in found[name], name)):
+            self._owner(owner, found[owner])
         if self._roots is not None:
             self._roots.compare(self._facts, self._salts)
         elif found:
-            self._report.damage(What.ROOT, "the archive has no root log")
+            report.damage(What.ROOT, "the archive has no root log")
         else:
-            self._report.damage(What.ENTRY, "there is no log at all: is this an archive?")
-        return self._report
+            report.damage(What.ENTRY, "there is no log at all: is this an archive?")
+        stray_objects(store, set(self._facts), report)
+        return report
 
-    def _logs(self, owner: str) -> list[LogId]:
-        return logs(self._stores.objects, owner)
+    def _owner(self, name: str, logs: list[LogId]) -> None:
+        stores, report = self._stores, self._report
+        keyring = Keyring(name, stores.keys, stores.kms)
+        keys = OwnerKeys(keyring, stores.kms, report)
+        keys.secrets(logs)
+        salt = keys.root_salt()
+        if salt is not None:
+            self._salts[name] = salt
+        vault = PayloadVault(stores.objects, keyring, stores.clock)
+        contents = Contents(
+            vault, report, sample=self._sample, seed=self._seed, skip=self._skip, vkey=keys.vkey()
+        )
+        owner = _Owner(vault, keys.verifier(), contents, Orders(stores.objects, report, name))
+        for log in sorted(
+            logs, key=lambda log: (log.kind == "order", log)
+        ):  # what it took is known before it
+            self._log(log, owner)
+        owner.orders.compare(self._facts)
+        keys.generations(max(owner.generations))
 
-    def _strays(self, found: list[str]) -> None:
-        """Folders in the ledger that are no owner's and no log's."""
-        store = self._stores.objects
-        names = [name for name in discover(store, "ledger/") if not key_layout.is_owner(name)]
-        for owner in found:
-            inner = (f"{owner}/{name}" for name in discover(store, f"ledger/{owner}/"))
-            names.extend(name for name in inner if not key_layout.is_log(name))
-        for name in names:
-            self._report.damage(What.ENTRY, "objects stand where no log belongs", name=f"ledger/{name}")
-
-    def _owner(self, owner: str) -> None:
-        keyring = Keyring(owner, self._stores.keys, self._stores.kms)
-        vault = PayloadVault(self._stores.objects, keyring, self._stores.clock)
-        self._keys(keyring)
-        verifier = self._verifier(keyring)
-        contents = Contents(vault, self._report, sample=self._sample, seed=self._seed, skip=self._skip)
-        for log in self._logs(owner):
-            roots = None
-            if log.kind == "root":
-                roots = self._roots = Roots(vault, log, self._report)
-            self._log(log, verifier, contents, roots)
-
-    def _log(self, log: LogId, verifier: Verifier | None, contents: Contents, roots: Roots | None) -> None:
-        walk = Walk(self._stores.objects, log, verifier, self._report)
+    def _log(self, log: LogId, owner: _Owner) -> None:
+        walk = Walk(self._stores.objects, log, owner.verifier, self._report)
+        roots = self._root(log, owner.vault) if log.kind == "root" else None
         named: set[str] = set()
+        batches: set[str] = set()
         for entry in walk.entries():
-            contents.check(log, entry)
-            named.update(_objects_of(entry))
+            owner.contents.check(log, entry)
+            owner.orders.take(log, entry)
+            owner.generations.add(used_generation(entry.fields))
+            named.update(object_names(entry))
+            batches.update(_batch_of(entry.fields))
             if roots is not None:
                 roots.take(entry)
             self._done(log, entry.seq)
         self._facts[str(log)] = walk.facts
         self._orphans(log, named)
+        self._loose_records(log, batches)
+
+    def _root(self, log: LogId, vault: PayloadVault) -> Roots:
+        if self._roots is not None:
+            self._report.damage(What.ROOT, "a second root log: the archive has one", log=str(log))
+            return Roots(vault, log, self._report)
+        self._roots = Roots(vault, log, self._report)
+        return self._roots
 
     def _skip(self, log: LogId, seq: int) -> bool:
         return seq < self._resume.get(str(log), 0)
 
     def _orphans(self, log: LogId, named: set[str]) -> None:
         """Objects that no entry names: a crash before the append, or a write that is under way."""
-        for stored in self._stores.objects.list(key_layout.objects_prefix(log)):
+        for stored in listed(
+            self._stores.objects, key_layout.objects_prefix(log), self._report, log=str(log)
+        ):
             if stored.key not in named:
                 detail = "no entry names this object: a write that was cut off, or is under way"
                 self._report.note(What.ORPHAN, detail, log=str(log), name=stored.key)
 
-    def _keys(self, keyring: Keyring) -> None:
-        store = keyring.store
-        for folder in ("secrets", "table", "generations"):
-            for name in store.list(f"{keyring.owner}/{folder}/"):
-                self._report.tally.keys += 1
-                check_copies(keyring, name, self._report, parse_canonical)
-        for number in keyring.numbers():
-            try:
-                keyring.generation(number)
-            except ArchiveError as error:
-                name = key_layout.generation_name(keyring.owner, number)
-                self._report.damage(What.KEY, str(error), name=name)
-
-    def _verifier(self, keyring: Keyring) -> Verifier | None:
-        try:
-            self._salts[keyring.owner] = keyring.secret("root-salt")
-            return Verifier([Signer(keyring.owner, keyring.secret("signing")).vkey])
-        except (ArchiveError, ValueError) as error:
-            name = key_layout.secret_name(keyring.owner, "signing")
-            self._report.damage(What.KEY, f"checkpoints cannot be checked: {error}", name=name)
-            return None
+    def _loose_records(self, log: LogId, batches: set[str]) -> None:
+        """Key records that no entry names: writes cut off, but also all that is left of a log cut back unseen."""
+        prefix = f"{key_layout.records_prefix(log.owner)}{log.name}/"
+        loose = sum(name.rpartition("/")[2] not in batches for name in self._stores.keys.list(prefix))
+        if loose:
+            detail = (
+                f"{loose} key records that no entry names: writes cut off or under way, or a log cut back"
+            )
+            self._report.note(What.ORPHAN, detail, log=str(log), name=prefix)
 
 
-def _objects_of(entry: Entry) -> list[str]:
-    """The object store keys that an entry names."""
-    payload = entry.fields.get("payload")
-    holders = [entry.fields, payload if isinstance(payload, dict) else {}]
-    facts = [holder.get("object") for holder in holders]
-    return [str(item["key"]) for item in facts if isinstance(item, dict) and "key" in item]
+def _batch_of(fields: dict[str, object]) -> list[str]:
+    """The batch of an entry's sealed name, where it has a key record of its own log."""
+    payload = fields.get("payload")
+    name = payload.get("name") if isinstance(payload, dict) else fields.get("capture")
+    return [name.partition("-")[0]] if isinstance(name, str) else []

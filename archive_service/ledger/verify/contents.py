@@ -165,7 +165,7 @@ class Contents:
         self._last_record = record
         self._report.tally.keys += 1
 
-        def opens(data: bytes) -> None:
+        def opens(_: int, data: bytes) -> None:
             parsed = parse_record(data, log, batch)
             for index, key in enumerate(parsed["keys"]):
                 if key is not None:

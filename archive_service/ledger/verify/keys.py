@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.canonical import parse_canonical
 from archive_service.model.errors import ArchiveError, NotFound, StoreError, Tampered
-from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
+from archive_service.vault.kms import Kms
 
 _ROOT_SECRETS = ("signing", "root-salt")
 _TENANT_SECRETS = ("identity", "signing", "root-salt", "token")
@@ -21,9 +22,11 @@ _NUMBER = re.compile(r"[0-9]{8}")
 class OwnerKeys:
     """Checks one owner's keys, and gives what others check with."""
 
-    def __init__(self, keyring: Keyring, report: Report) -> None:
+    def __init__(self, keyring: Keyring, kms: Kms, report: Report) -> None:
         self._keyring = keyring
         self._report = report
+        places = keyring.store.places
+        self._alone = [Keyring(keyring.owner, KeyStore(place, place), kms) for place in places]
 
     def secrets(self, logs: list[LogId]) -> None:
         """The secrets that an owner with these logs has: made before its first entry, so none may be missing."""
@@ -32,10 +35,8 @@ class OwnerKeys:
         prefix = f"{self._keyring.owner}/secrets/"
         found = {name.removeprefix(prefix) for name in self._keyring.store.list(prefix)}
         for secret in sorted(wanted | found):
-            name = prefix + secret
             self._report.tally.keys += 1
-            if self._copies(name):
-                self._opens(name, lambda secret=secret: self._keyring.secret(secret))
+            self._copies(prefix + secret, methodcaller("secret", secret))
 
     def generations(self, used: int) -> None:
         """Table keys and generations. ``used``: the highest generation that an entry names; a later one may stand in
@@ -44,7 +45,7 @@ class OwnerKeys:
         for name in self._keyring.store.list(f"{owner}/table/"):
             self._report.tally.keys += 1
             self._numbered(name)
-            self._copies(name)
+            self._copies(name, lambda keyring: None)
         for name in self._keyring.store.list(f"{owner}/generations/"):
             self._report.tally.keys += 1
             number = self._numbered(name)
@@ -52,8 +53,8 @@ class OwnerKeys:
                 continue
             if number > used and self._unfinished(name):
                 self._report.note(What.KEY, "a generation that was not finished, and is not used", name=name)
-            elif self._copies(name):
-                self._opens(name, lambda number=number: self._keyring.generation(number))
+            else:
+                self._copies(name, methodcaller("generation", number))
 
     def verifier(self) -> Verifier | None:
         """Checks the owner's checkpoints; None without its signing key, which ``secrets`` has named."""
@@ -78,14 +79,14 @@ class OwnerKeys:
         except ArchiveError:
             return None
 
-    def _copies(self, name: str) -> bool:
-        return check_copies(self._keyring.store, name, self._report, parse_canonical)
+    def _copies(self, name: str, use: Callable[[Keyring], object]) -> None:
+        """Each place's copy must open by itself."""
 
-    def _opens(self, name: str, use: Callable[[], object]) -> None:
-        try:
-            use()
-        except (ArchiveError, ValueError) as error:
-            self._report.damage(What.KEY, f"it does not open: {error}", name=name)
+        def opens(place: int, data: bytes) -> None:
+            parse_canonical(data)
+            use(self._alone[place])
+
+        check_copies(self._keyring.store, name, self._report, opens)
 
     def _numbered(self, name: str) -> int | None:
         """The number in a record's name; another name in its folder is damage, since a count goes by them."""
@@ -119,28 +120,21 @@ def check_copies(
     store: KeyStore,
     name: str,
     report: Report,
-    opens: Callable[[bytes], object],
+    opens: Callable[[int, bytes], object],
     log: str | None = None,
     seq: int | None = None,
-) -> bool:
-    """A key store record must stand in both places, be the same there, and pass ``opens``. Returns whether a copy
-    that can be read stands in either."""
+) -> None:
+    """A key store record must stand in both places, be the same there, and pass ``opens(place, copy)`` (0 or 1)."""
     copies: list[bytes] = []
-    for number, place in enumerate(store.places, 1):
+    for place, held in enumerate(store.places):
         try:
-            copy = place.get(name)
+            copy = held.get(name)
+            copies.append(copy)
+            opens(place, copy)
         except NotFound:
-            report.damage(What.KEY, f"missing in place {number}", log=log, seq=seq, name=name)
-            continue
-        except (StoreError, Tampered) as error:
-            report.damage(What.KEY, f"in place {number}: {error}", log=log, seq=seq, name=name)
-            continue
-        copies.append(copy)
-        try:
-            opens(copy)
+            report.damage(What.KEY, f"missing in place {place + 1}", log=log, seq=seq, name=name)
         except (ArchiveError, ValueError, TypeError, RecursionError) as error:
             detail = str(error) if isinstance(error, ArchiveError) else "not a record of canonical JSON"
-            report.damage(What.KEY, f"in place {number}: {detail}", log=log, seq=seq, name=name)
+            report.damage(What.KEY, f"in place {place + 1}: {detail}", log=log, seq=seq, name=name)
     if len(copies) == 2 and copies[0] != copies[1]:
         report.damage(What.KEY, "the two places differ", log=log, seq=seq, name=name)
-    return bool(copies)

@@ -1,4 +1,4 @@
-"""Looking into a store that may have been tampered with: what stands where nothing belongs is named, not tripped over."""
+"""Looking into a store that may have been tampered with: what stands where nothing belongs is named, and passed by."""
 
 from collections.abc import Iterator
 

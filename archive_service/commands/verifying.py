@@ -1,10 +1,8 @@
 """``verify``, ``rebuild``, ``doctor``."""
 
 import argparse
-import json
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,19 @@ from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catalog.compare import compare_catalogs
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.commands.output import Output
+from archive_service.commands.verify_state import VerifyState
 from archive_service.following import parser_pool
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import logs
 from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
-from archive_service.ledger.verify.report import Problem, Report, Severity, Tally, What
+from archive_service.ledger.verify.looking import find_logs, find_owners
+from archive_service.ledger.verify.report import Report, Severity, What
 from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
 from search.indexes.tantivy_index import TantivyIndex
 from search.projector import Projector, RowsOnly
-
-_SAVE_EVERY = 5.0
 
 
 def register(commands: Any) -> None:
@@ -42,68 +42,24 @@ def register(commands: Any) -> None:
     doctor.set_defaults(run=_doctor)
 
 
-class _State:
-    """Where an interrupted verify stopped, and what it had found."""
-
-    def __init__(self, path: Path, *, resume: bool, sample: float, seed: int) -> None:
-        self._path = path
-        self._how = {"sample": sample, "seed": seed}
-        self._saved = time.monotonic()
-        self.marks: dict[str, int] = {}
-        self.problems: list[Problem] = []
-        if resume:
-            self._load()
-
-    def _load(self) -> None:
-        try:
-            kept = json.loads(self._path.read_text("utf-8"))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            raise Invalid("the interrupted run's state cannot be read; run without --resume") from error
-        if kept.get("how") != self._how:
-            raise Invalid("the interrupted run had another --sample or --seed", code="verify.resume")
-        self.marks = {str(log): int(seq) for log, seq in kept["marks"].items()}
-        for plain in kept["problems"]:
-            where = {key: plain[key] for key in ("log", "seq", "name") if key in plain}
-            self.problems.append(
-                Problem(Severity(plain["severity"]), What(plain["what"]), plain["detail"], **where)
-            )
-
-    def done(self, report: Report, log: LogId, seq: int) -> None:
-        """Note progress; written now and then. Orphans are looked for anew, so they are not kept."""
-        self.marks[str(log)] = seq + 1
-        if time.monotonic() - self._saved > _SAVE_EVERY:
-            self.save(report)
-
-    def save(self, report: Report) -> None:
-        """Write the state."""
-        self._saved = time.monotonic()
-        about_contents = {What.OBJECT, What.PAYLOAD, What.KEY, What.LOCK, What.STORE}
-        kept = [
-            problem.plain() for problem in report.problems if problem.what in about_contents and problem.log
-        ]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps({"how": self._how, "marks": self.marks, "problems": kept}), "utf-8")
-
-    def clear(self) -> None:
-        """The run is complete."""
-        self._path.unlink(missing_ok=True)
-
-
 def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     if not 0 <= given.sample <= 1:
         raise Invalid("--sample is a share from 0 to 1", code="input.sample")
     core = open_core(settings)
     move, end = output.progress(None, "entry")
+    try:
+        path = core.data / "run" / "verify.json"
+        state = VerifyState(path, resume=given.resume, sample=given.sample, seed=given.seed)
+        report = Report(lambda tally: move(tally.entries), problems=list(state.problems))
+        _run(core, given, state, report)
+    finally:
+        end()
+        core.close()
+    _print(report, output)
+    return 0 if report.clean else 1
 
-    def progress(tally: Tally) -> None:
-        move(tally.entries)
 
-    state = _State(
-        core.data / "run" / "verify.json", resume=given.resume, sample=given.sample, seed=given.seed
-    )
-    report = Report(progress, problems=list(state.problems))
+def _run(core: Core, given: argparse.Namespace, state: VerifyState, report: Report) -> None:
     verifier = ArchiveVerifier(
         Stores(core.store, core.keys, core.kms, core.clock),
         report,
@@ -115,15 +71,10 @@ def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> in
     try:
         verifier.run()
         _verify_projections(core, report)
-        state.clear()
     except BaseException:
         state.save(report)  # an interrupt too: --resume goes on from here
         raise
-    finally:
-        end()
-        core.close()
-    _print(report, output)
-    return 0 if report.clean else 1
+    state.clear()
 
 
 def _print(report: Report, output: Output) -> None:
@@ -140,24 +91,29 @@ def _print(report: Report, output: Output) -> None:
         },
         f"{verdict}. Checked {tally.logs} logs, {tally.entries} entries, {tally.checkpoints} checkpoints, "
         f"{tally.tiles} tiles, {tally.objects} objects ({tally.not_sampled} not sampled), {tally.payloads} payloads, "
-        f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows.",
+        f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows; {tally.unsigned} entries are not signed yet.",
     )
 
 
 def _verify_projections(core: Core, report: Report) -> None:
-    try:
-        tenants = core.tenants()
-    except ArchiveError:
-        return  # the acts are damaged, and named already
-    for tenant in tenants:
-        folder = core.data / "projections" / tenant.id
+    """Each tenant by itself: one whose acts cannot be read does not hide another's."""
+    for owner in find_owners(core.store, Report()):
+        acts = LogId(owner, "acts")
+        if acts not in find_logs(core.store, owner, Report()):
+            continue
+        keyring = core.keyring(owner)
+        vault = PayloadVault(core.store, keyring, core.clock)
+        tenant = Tenant(owner, keyring, vault, Acts(vault, owner))
+        folder = core.data / "projections" / owner
         if not (folder / "catalog.sqlite").exists():
-            report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(tenant.acts.log))
+            report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(acts))
             continue
         try:
             _compare(tenant, folder, report)
         except ArchiveError as error:
-            report.damage(What.ROW, f"the catalog cannot be compared: {error}", log=str(tenant.acts.log))
+            outdated = error.code == "catalog.outdated"
+            tell = report.note if outdated else report.damage
+            tell(What.ROW, f"the catalog cannot be compared: {error}", log=str(acts))
 
 
 def _compare(tenant: Tenant, folder: Path, report: Report) -> None:

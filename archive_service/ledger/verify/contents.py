@@ -59,9 +59,7 @@ class Contents:
         except ArchiveError as error:
             self._problem(log, entry, error)
         except _MALFORMED:
-            self._report.damage(
-                What.ENTRY, "an entry whose fields are malformed", log=str(log), seq=entry.seq
-            )
+            self._problem(log, entry, Tampered("an entry whose fields are malformed"))
 
     def _problem(self, log: LogId, entry: Entry, error: ArchiveError) -> None:
         what = What.PAYLOAD if entry.type != "capture" else What.OBJECT

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from archive_service.catalog.base import Catalog
 from archive_service.ledger.acts import Acts
+from archive_service.ledger.appender import Appender
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, SlotLost
-from archive_service.model.mail import Text
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import SearchIndex
 from search.orderer import Identify, Interpreter, Orderer
@@ -41,40 +41,53 @@ class Follower:
         self._projector = Projector(
             parts.vault, parts.acts, order, parts.catalog, parts.index, parts.interpreter
         )
+        self._slot: Appender | None = None
         self._orderer: Orderer | None = None
         self.unreadable = 0
 
     def start(self) -> None:
-        """Project to the order log's head, then take its slot. Raises SlotLost while another follower is active."""
+        """Take the order log's slot, then project to its head, a predecessor's last entries included. Raises SlotLost
+        while another follower is active: whoever stands by writes nothing."""
+        self._claim()
         self._projector.run()
-        appender = self._parts.slots.take()
-        self._projector.run()  # what a predecessor appended before the claim
+        if self._slot is None:
+            raise SlotLost("the follower has no order slot")
         self._orderer = Orderer(
             self._parts.vault,
             self._parts.acts,
-            appender,
+            self._slot,
             self._parts.interpreter,
             self._parts.identify,
             self._parts.catalog.took(),
             self._parts.catalog.position().acts,
         )
 
+    def _claim(self) -> None:
+        """The slot, claimed: once, and again after an append whose outcome is not known."""
+        if self._slot is None:
+            self._slot = self._parts.slots.take()
+        elif self._slot.head is None:
+            try:
+                self._slot.claim()
+            except SlotLost:
+                self._slot = None
+                raise
+
     def step(self) -> int:
-        """Order and project once; how many entries were taken. Raises ArchiveError; the next step starts again from
-        what the order log holds."""
+        """Order and project once; how many entries were taken. Raises ArchiveError; the next step goes on from what
+        the order log holds."""
         if self._orderer is None:
             self.start()
         if self._orderer is None:
             raise SlotLost("the follower has no order slot")
-        texts: dict[str, Text] = {}
         try:
             ordered = self._orderer.step()
-            texts, taken = ordered.texts, ordered.taken
-            self.unreadable += ordered.unreadable
-        except ArchiveError:
-            self._orderer = None
-            raise
-        while projected := self._projector.step(texts):
+        finally:
+            if not self._orderer.settled:
+                self._orderer = None
+        self.unreadable += ordered.unreadable
+        taken = ordered.taken
+        while projected := self._projector.step(ordered.texts):
             taken += projected
         return taken
 

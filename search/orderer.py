@@ -16,8 +16,8 @@ from archive_service.ledger.appender import Appender, Draft
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import batch_from, logs
-from archive_service.model.errors import ArchiveError, KeyUnavailable, Tampered
-from archive_service.model.mail import CaptureRecord, Finding, Parsed, SourceKind, Text
+from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
+from archive_service.model.mail import CaptureRecord, Finding, Parsed, Source, SourceKind, Text
 from archive_service.vault.key_layout import LogId
 
 _log = logging.getLogger(__name__)
@@ -47,10 +47,12 @@ def inner_commit(salt: bytes, inner: bytes) -> str:
 
 @dataclass
 class Ordered:
-    """One step's work: the texts it read on the way, by capture id, so that indexing need not read them again."""
+    """One step's work: the texts it read on the way, by capture id, so that indexing need not read them again.
+    ``unreadable``: captures without a finding; ``blocked``: logs that cannot be read on."""
 
     taken: int = 0
     unreadable: int = 0
+    blocked: int = 0
     texts: dict[str, Text] = field(default_factory=dict)
 
 
@@ -77,6 +79,12 @@ class Orderer:
         self._took = took
         self._acts_taken = acts_taken
         self._most = most
+        self._turn = 0
+
+    @property
+    def settled(self) -> bool:
+        """False after an append that did not succeed: what has been taken then stands in the order log alone."""
+        return self._order.head is not None
 
     def step(self) -> Ordered:
         """Take at most about ``most`` new entries; durable in the order log on return. Raises ArchiveError: what was
@@ -91,27 +99,38 @@ class Orderer:
             if done.taken >= self._most:
                 break
             start = took.get(str(log), 0)
-            batch = batch_from(self._vault.store, log, start)
-            while batch is not None and done.taken < self._most:
-                for entry in batch:
-                    drafts.extend(self._entry(log, entry, done))
-                took[str(log)] = batch[-1].seq + 1
-                batch = batch_from(self._vault.store, log, took[str(log)])
-            if took.get(str(log), 0) > start:
-                drafts.append(self._range(log, start, took[str(log)]))
+            end = took[str(log)] = self._log(log, start, drafts, done)
+            if end > start:
+                drafts.append(self._range(log, start, end))
         if drafts:
             self._append(drafts)
         self._took, self._acts_taken = took, acts_taken
         return done
 
     def _capture_logs(self) -> list[LogId]:
+        """Another one first at every step, so that a busy log does not hold up the others."""
         owner = self._acts.log.owner
-        return [log for log in logs(self._vault.store, owner) if log.kind == "capture"]
+        found = [log for log in logs(self._vault.store, owner) if log.kind == "capture"]
+        self._turn += 1
+        first = self._turn % len(found) if found else 0
+        return found[first:] + found[:first]
+
+    def _log(self, log: LogId, start: int, drafts: list[Draft], done: Ordered) -> int:
+        """Take a log's new batches from ``start``; where it is taken to. A damaged batch holds up its own log only."""
+        try:
+            while (
+                done.taken < self._most and (batch := batch_from(self._vault.store, log, start)) is not None
+            ):
+                for entry in batch:
+                    drafts.extend(self._entry(log, entry, done))
+                start = batch[-1].seq + 1
+        except Tampered as error:
+            _log.error("log %s cannot be read at seq %d: %s", log.name, start, error.code)
+            done.blocked += 1
+        return start
 
     def _append(self, drafts: list[Draft]) -> None:
         """In batches that stay small enough to be read in one go."""
-        if self._order.head is None:
-            self._order.claim()
         for start in range(0, len(drafts), self._most):
             self._order.append(drafts[start : start + self._most])
 
@@ -125,14 +144,20 @@ class Orderer:
             return []
         try:
             return [self._finding(log, entry, done)]
-        except (Tampered, KeyUnavailable) as error:
+        except (Tampered, KeyUnavailable, Invalid) as error:
+            self._require_keys(error)
             # Damage must not stop the line, and is not ours to judge: ``verify`` names it, the count rings.
             _log.error("capture %s seq %d cannot be opened: %s", log.name, entry.seq, error.code)
             done.unreadable += 1
             return []
 
+    def _require_keys(self, error: ArchiveError) -> None:
+        """A key store that is away as a whole (a disk not mounted) must not pass for damage to every capture."""
+        if isinstance(error, KeyUnavailable) and not self._vault.keyring.numbers():
+            raise StoreError("the key store holds no generation: is it there?") from error
+
     def _finding(self, log: LogId, entry: Entry, done: Ordered) -> Draft:
-        capture = str(entry.fields["capture"])
+        capture = str(entry.fields.get("capture"))
         opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
         try:
             record = CaptureRecord.model_validate_json(opened.record)
@@ -163,7 +188,13 @@ class Orderer:
         return "finding", fields
 
     def _kind(self, source: str) -> SourceKind:
-        for known in self._acts.sources():
-            if known.id == source:
-                return known.kind
-        raise ArchiveError("a capture of a source that no act has made", code="source.unknown")
+        """The source may be younger than the step: then its act stands at the acts log's head by now."""
+        for look in (self._acts.sources, self._fresh_sources):
+            for known in look():
+                if known.id == source:
+                    return known.kind
+        raise Tampered("a capture of a source that no act has made", code="source.unknown")
+
+    def _fresh_sources(self) -> list[Source]:
+        self._acts.refresh()
+        return self._acts.sources()

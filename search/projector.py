@@ -1,5 +1,6 @@
 """Replaying the order log into the catalog and the index. Running it on empty projections is a rebuild."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,13 +9,14 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import batch_from, read_from
-from archive_service.model.errors import KeyUnavailable, Tampered
+from archive_service.model.errors import Invalid, KeyUnavailable, Tampered
 from archive_service.model.mail import Finding, Source, Text
 from archive_service.vault.key_layout import LogId
 from search.document import to_document
 from search.indexes.base import SearchIndex
 from search.orderer import Interpreter
 
+_log = logging.getLogger(__name__)
 _INDEX_BATCH = 200
 
 
@@ -27,6 +29,8 @@ class RowsOnly:
         self._order = order
         self._catalog = catalog
         self._cursors: dict[LogId, Iterator[Entry]] = {}
+        self.unreadable = 0
+        """Findings that are damaged, or whose capture is: they have no rows, and stop no others."""
         self._rows = catalog.position().rows
 
     def _next(self, position: Position) -> int:
@@ -54,8 +58,7 @@ class RowsOnly:
             if entry.type == "finding":
                 of, seq = self._of(entry)
                 took[str(of)] = seq + 1  # its range may stand in a later batch, or be lost with a crash
-                row = self._row(entry, of, seq)
-                captures.extend([row] if row is not None else [])
+                captures.extend(self._rows_of(entry, of, seq))
             elif entry.type == "took":
                 log, start, end = self._range(entry)
                 if log == self._acts.log:
@@ -72,7 +75,7 @@ class RowsOnly:
         try:
             of: dict[str, Any] = entry.fields["of"]
             return LogId.parse(str(of["log"])), int(of["from"]), int(of["to"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, Invalid) as error:
             raise Tampered("an order entry that does not say what it took") from error
 
     def _sources(self, start: int, end: int) -> Iterator[Source]:
@@ -81,37 +84,46 @@ class RowsOnly:
                 return
             act = self._acts.open(entry) if entry.type == "act" else {}
             if act.get("act") == "source.add":
-                yield Source.model_validate(act["source"])
+                try:
+                    yield Source.model_validate(act["source"])
+                except (KeyError, ValueError) as error:
+                    raise Tampered("an act that does not follow its format") from error
 
     @staticmethod
     def _of(entry: Entry) -> tuple[LogId, int]:
         try:
             return LogId.parse(str(entry.fields["of"]["log"])), int(entry.fields["of"]["seq"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, Invalid) as error:
             raise Tampered("a finding that does not say of what") from error
 
-    def _row(self, entry: Entry, log: LogId, seq: int) -> CaptureRow | None:
-        """A finding as a row; None once its key is destroyed."""
-        capture = self._capture_entry(log, seq)
-        name = str(capture.fields["capture"])
+    def _rows_of(self, entry: Entry, log: LogId, seq: int) -> list[CaptureRow]:
+        """A finding as a row; none once its key is destroyed, none of what is damaged: ``verify`` names it."""
         try:
-            key = self._vault.keyring.object_key(log, name)
+            return [self._row(entry, log, seq)]
         except KeyUnavailable:
-            return None
+            return []
+        except (Tampered, Invalid) as error:
+            _log.error("order entry %d gives no row: %s", entry.seq, error.code)
+            self.unreadable += 1
+            return []
+
+    def _row(self, entry: Entry, log: LogId, seq: int) -> CaptureRow:
+        capture = self._capture_entry(log, seq)
+        name = str(capture.fields.get("capture"))
+        key = self._vault.keyring.object_key(log, name)
         opened = self._vault.open_finding(self._order, entry.fields.get("payload"), name, key)
         try:
-            finding = Finding.model_validate(opened["finding"])
-        except (KeyError, ValueError) as error:
-            raise Tampered("a finding does not follow its format") from error
-        return CaptureRow(
-            id=name,
-            log=str(log),
-            seq=seq,
-            order_seq=entry.seq,
-            object_key=str(capture.fields["object"]["key"]),
-            lock_until=str(capture.fields["lock_until"]),
-            finding=finding,
-        )
+            return CaptureRow(
+                id=name,
+                log=str(log),
+                seq=seq,
+                order_seq=entry.seq,
+                object_key=str(capture.fields["object"]["key"]),
+                lock_until=str(capture.fields["lock_until"]),
+                finding=Finding.model_validate(opened["finding"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Tampered("a finding or its capture does not follow its format") from error
 
     def _capture_entry(self, log: LogId, seq: int) -> Entry:
         """Captures are taken in their log's order, so a cursor a log is enough."""
@@ -184,9 +196,9 @@ class Projector(RowsOnly):
         if known is not None:
             return known
         log = LogId.parse(first.log)
-        entry = next(read_from(self._vault.store, log, first.seq))
         try:
+            entry = self._capture_entry(log, first.seq)
             opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
-        except (Tampered, KeyUnavailable) as error:
+        except (Tampered, KeyUnavailable, Invalid) as error:
             return Text(not_fully_indexed=f"unreadable: {error.code}")
         return self._interpreter.extract(opened.raw, first.finding.parsed)

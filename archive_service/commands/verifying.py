@@ -91,7 +91,8 @@ def _print(report: Report, output: Output) -> None:
         },
         f"{verdict}. Checked {tally.logs} logs, {tally.entries} entries, {tally.checkpoints} checkpoints, "
         f"{tally.tiles} tiles, {tally.objects} objects ({tally.not_sampled} not sampled), {tally.payloads} payloads, "
-        f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows; {tally.unsigned} entries are not signed yet.",
+        f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows; "
+        f"{tally.unsigned} entries are not signed yet.",
     )
 
 

@@ -49,11 +49,19 @@ def _leaves(
     return found
 
 
+def _require_text(given: argparse.Namespace) -> None:
+    """Bytes that are not UTF-8 reach us as lone surrogates, which nothing here can store or send."""
+    for name, value in vars(given).items():
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise Invalid(f"{name} is not UTF-8 text", code="input.encoding")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     given = parser().parse_args(arguments)
     output = Output(as_json=given.json)
     try:
+        _require_text(given)
         settings = load(
             given.config, data=given.data, **given.settings(given) if hasattr(given, "settings") else {}
         )

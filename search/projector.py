@@ -8,8 +8,8 @@ from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRo
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import batch_from, read_from
-from archive_service.model.errors import Invalid, KeyUnavailable, Tampered
+from archive_service.ledger.reader import batch_from, read_entry, read_from
+from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Finding, Source, Text
 from archive_service.vault.key_layout import LogId
 from search.document import to_document
@@ -197,8 +197,8 @@ class Projector(RowsOnly):
             return known
         log = LogId.parse(first.log)
         try:
-            entry = self._capture_entry(log, first.seq)
+            entry = read_entry(self._vault.store, log, first.seq)
             opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
-        except (Tampered, KeyUnavailable, Invalid) as error:
+        except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
             return Text(not_fully_indexed=f"unreadable: {error.code}")
         return self._interpreter.extract(opened.raw, first.finding.parsed)

@@ -3,9 +3,10 @@
 import argparse
 from typing import Any
 
-from archive_service.bootstrap import open_core
+from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.ledger.reader import owners
+from archive_service.model.errors import ArchiveError
 from archive_service.settings import Settings
 
 
@@ -23,14 +24,34 @@ def _status(given: argparse.Namespace, settings: Settings, output: Output) -> in
     del given
     core = open_core(settings)
     try:
-        found = []
-        for owner in owners(core.store):
-            keyring = core.keyring(owner)
-            numbers = keyring.numbers()
-            days = [keyring.generation(number).begins.isoformat() for number in numbers]
-            found.append({"owner": owner, "generations": dict(zip(map(str, numbers), days, strict=True))})
+        found = [_owner(core, owner) for owner in owners(core.store)]
     finally:
         core.close()
+    broken = [reason for each in found for reason in each["broken"]]
     rows = [f"{each['owner']}: {len(each['generations'])} generations" for each in found]
-    output.answer({"owners": found, "provider": core.kms.provider}, "\n".join(rows))
-    return 0
+    output.answer({"owners": found, "provider": core.kms.provider}, "\n".join([*rows, *broken]))
+    return 1 if broken else 0
+
+
+def _owner(core: Core, owner: str) -> dict[str, Any]:
+    """An owner's generations with their first days, its secrets, and what does not open."""
+    keyring = core.keyring(owner)
+    found: dict[str, Any] = {"owner": owner, "generations": {}, "secrets": [], "broken": []}
+    for name in core.keys.list(f"{owner}/generations/"):
+        last = name.rpartition("/")[2]
+        try:
+            found["generations"][str(int(last))] = keyring.generation(int(last)).begins.isoformat()
+        except (ArchiveError, ValueError) as error:
+            found["broken"].append(f"{name}: {_reason(error)}")
+    for name in core.keys.list(f"{owner}/secrets/"):
+        last = name.rpartition("/")[2]
+        try:
+            keyring.secret(last)
+            found["secrets"].append(last)
+        except ArchiveError as error:
+            found["broken"].append(f"{name}: {_reason(error)}")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ArchiveError) else "no name of a generation"

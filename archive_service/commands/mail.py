@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import timedelta
@@ -15,12 +16,12 @@ from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
-from archive_service.model.errors import Invalid
+from archive_service.model.errors import Invalid, QueryError, StoreError
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from archive_service.vault.stores.base import Lock, LockMode
-from search.query_language import parse
+from search.query_language import Node, parse
 
 _IN_FLIGHT = 64
 
@@ -54,7 +55,18 @@ def the_tenant(core: Core, name: str | None) -> Tenant:
 
 def operator() -> str:
     """Who uses the command line, for the access log."""
-    return f"cli:{getpass.getuser()}"
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container's user id without a name
+        return f"cli:uid-{os.getuid()}"
+
+
+def parsed_query(text: str) -> Node:
+    """A query from the command line. Raises Invalid: a query that does not parse is wrong use."""
+    try:
+        return parse(text)
+    except QueryError as error:
+        raise Invalid(f"{error} (at character {error.position})", code=error.code) from error
 
 
 def _files(folder: Path) -> list[Path]:
@@ -63,6 +75,14 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise Invalid("no such folder", code="import.folder")
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".eml" and path.is_file())
+
+
+def _read(path: Path, number: int) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:  # which file is said by its place: a name may be a subject
+        reason = f"file {number} of the folder, by name, cannot be read ({error.strerror})"
+        raise StoreError(f"{reason}; those before it are archived", code="import.unreadable") from error
 
 
 def _source(tenant: Tenant, kind: SourceKind, domain: str) -> Source:
@@ -111,7 +131,8 @@ def _write_all(
     """Submit the files, a bounded number in flight, and yield what became durable, in order."""
     waiting: list[Future[Captured]] = []
     done = 0
-    for path in files:
+    for number, path in enumerate(files, 1):
+        raw = _read(path, number)
         now = core.clock()
         name = str(path.relative_to(folder)) if path != folder else path.name
         record = CaptureRecord(
@@ -124,7 +145,7 @@ def _write_all(
             origin=name.encode("utf-8", "backslashreplace").decode("utf-8"),
         )
         lock = Lock(LockMode(source.lock_mode), now + timedelta(days=source.intake_days))
-        waiting.append(writer.submit(CaptureDraft(record, lock, tenant.acts.seen), path.read_bytes()))
+        waiting.append(writer.submit(CaptureDraft(record, lock, tenant.acts.seen), raw))
         if len(waiting) >= _IN_FLIGHT:
             yield waiting.pop(0).result()
             done += 1
@@ -138,7 +159,7 @@ def _write_all(
 def _search(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     if not 1 <= given.limit <= 1000:
         raise Invalid("--limit is 1 to 1000", code="input.limit")
-    query = parse(given.query)
+    query = parsed_query(given.query)
     core = open_core(settings)
     try:
         tenant = the_tenant(core, given.tenant)

@@ -137,15 +137,21 @@ def _rebuild(given: argparse.Namespace, settings: Settings, output: Output) -> i
         if not core.leases.take("follower"):
             raise ArchiveError("the service is running: stop it first", code="rebuild.busy")
         with parser_pool(settings) as pool:
-            totals = {tenant.name: _rebuild_one(core, tenant, pool, output) for tenant in chosen}
+            done = {tenant.name: _rebuild_one(core, tenant, pool, output) for tenant in chosen}
     finally:
         core.close()
-    text = "\n".join(f"{name}: {total} order entries projected" for name, total in totals.items())
-    output.answer({"projected": totals}, text)
-    return 0
+    projected = {name: total for name, (total, _) in done.items()}
+    unreadable = {name: count for name, (_, count) in done.items() if count}
+    rows = [f"{name}: {total} order entries projected" for name, total in projected.items()]
+    rows += [
+        f"{name}: {count} findings cannot be read; verify names them" for name, count in unreadable.items()
+    ]
+    output.answer({"projected": projected, "unreadable": unreadable}, "\n".join(rows))
+    return 1 if unreadable else 0
 
 
-def _rebuild_one(core: Core, tenant: Tenant, pool: Any, output: Output) -> int:
+def _rebuild_one(core: Core, tenant: Tenant, pool: Any, output: Output) -> tuple[int, int]:
+    """How many order entries were projected, and how many findings could not be read."""
     folder = core.projections(tenant.id)
     for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
         (folder / name).unlink(missing_ok=True)
@@ -163,7 +169,7 @@ def _rebuild_one(core: Core, tenant: Tenant, pool: Any, output: Output) -> int:
         tenant.acts.refresh()
         order = LogId(tenant.id, "order-1")
         projector = Projector(tenant.vault, tenant.acts, order, catalog, TantivyIndex(folder / "index"), pool)
-        return projector.run(progress)
+        return projector.run(progress), projector.unreadable
     finally:
         end()
         catalog.close()

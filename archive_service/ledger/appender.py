@@ -35,7 +35,9 @@ class LedgerPolicy:
 
 
 def build(log: LogId, place: Place, time: str, drafts: Sequence[Draft]) -> list[Entry]:
-    """The drafts as chained entries at a place."""
+    """The drafts as chained entries at a place. Raises ValueError for more than a batch may hold."""
+    if len(drafts) > entries.MOST:
+        raise ValueError("more entries than a batch may hold")
     batch: list[Entry] = []
     seq, prev = place.seq, place.prev
     for kind, fields in drafts:

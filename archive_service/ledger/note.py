@@ -98,9 +98,10 @@ class Verifier:
         text += "\n"
         if not separator or not signatures.endswith("\n"):
             raise Tampered("a checkpoint without signature block")
-        if not any(
-            [self._signed(line, text) for line in signatures[:-1].split("\n")]
-        ):  # all lines, not the first
+        known = [
+            self._signed(line, text) for line in signatures[:-1].split("\n")
+        ]  # every line, not just the first
+        if not any(known):
             raise Tampered("a checkpoint without a signature by a known key")
         return self._parse_text(text, note, origin)
 

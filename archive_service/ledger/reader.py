@@ -4,6 +4,7 @@ Batches lie without gap, each named by its first seq, so the next one's name is 
 either gets it or is at the head. Nothing is listed.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,6 +108,9 @@ def _before(store: ObjectStore, log: LogId, seq: int, newest: int) -> int:
     return found
 
 
+_NEAR = 64  # entries worth walking rather than listing names
+
+
 def batch_from(store: ObjectStore, log: LogId, seq: int) -> list[Entry] | None:
     """The batch that begins at ``seq`` with its own chain checked, trusting the first entry's ``prev``
     (its place is proven by the tree, not by the walk)."""
@@ -118,14 +122,42 @@ def batch_from(store: ObjectStore, log: LogId, seq: int) -> list[Entry] | None:
     return list(entries.split(data, log, seq, first))
 
 
-def read_from(store: ObjectStore, log: LogId, seq: int) -> Iterator[Entry]:
-    """Entries from ``seq`` to the head, starting the walk at the nearest checkpoint below it."""
+def _batch_at(store: ObjectStore, log: LogId, seq: int) -> int:
+    """Where the batch that holds ``seq`` begins, or a place before it: by the nearest checkpoint, or by the names of
+    the batches just before when that is far."""
     start = _before(store, log, seq, newest_checkpoint(store, log))
-    while (batch := batch_from(store, log, start)) is not None:
-        for entry in batch:
-            if entry.seq >= seq:
+    if seq - start <= _NEAR:
+        return start
+    first = max(start, seq - entries.MOST)
+    prefix = f"{key_layout.log_prefix(log)}batch/"
+    after = key_layout.batch_key(log, first - 1) if first else ""
+    for stored in store.list(prefix, after):
+        name = stored.key.rpartition("/")[2]
+        if not name.isdecimal() or int(name) > seq:
+            break
+        start = int(name)
+    return start
+
+
+def _lines(store: ObjectStore, log: LogId, start: int) -> list[bytes] | None:
+    try:
+        return store.read(key_layout.batch_key(log, start)).removesuffix(b"\n").split(b"\n")
+    except NotFound:
+        return None
+
+
+def read_from(store: ObjectStore, log: LogId, seq: int) -> Iterator[Entry]:
+    """Entries from ``seq`` to the head. What comes before ``seq`` in its batch is not parsed."""
+    start = _batch_at(store, log, seq)
+    while (lines := _lines(store, log, start)) is not None:
+        skip = min(max(seq - start, 0), len(lines))
+        if skip < len(lines):
+            prev = hashlib.sha256(lines[skip - 1]).hexdigest() if skip else entries.first_prev(lines[0])
+            for place in range(skip, len(lines)):
+                entry = entries.parse(lines[place], log, start + place, prev)
                 yield entry
-        start = batch[-1].seq + 1
+                prev = entry.digest()
+        start += len(lines)
 
 
 def read_entry(store: ObjectStore, log: LogId, seq: int) -> Entry:

@@ -149,7 +149,7 @@ class Walk:
                 self._locks.check(key)
                 self._visited.add(seq)
                 return seq, data
-            following = self._following(key)
+            following = self._following(key, seq)
             if following is None:
                 return None
             if named:
@@ -161,12 +161,12 @@ class Walk:
                 self._damage(What.BATCH, detail, seq=seq)
             seq = following
 
-    def _following(self, key: str) -> int | None:
+    def _following(self, key: str, seq: int) -> int | None:
         """The first seq of the next batch by listing; strays among them are named at the end."""
         for stored in self._list("batch/", key):
-            seq = self._first_seq(stored)
-            if seq is not None:
-                return seq
+            first = self._first_seq(stored)
+            if first is not None and first > seq:  # names beyond 16 digits do not sort as numbers
+                return first
         return None
 
     def _first_seq(self, key: str) -> int | None:

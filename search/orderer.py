@@ -15,7 +15,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender, Draft
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import batch_from, logs
+from archive_service.ledger.reader import batch_from, logs, read_from
 from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
 from archive_service.model.mail import CaptureRecord, Finding, Parsed, Source, SourceKind, Text
 from archive_service.vault.key_layout import LogId
@@ -80,6 +80,9 @@ class Orderer:
         self._acts_taken = acts_taken
         self._most = most
         self._turn = 0
+        self._aligned: set[LogId] = set()
+        """Logs that stand at a batch's beginning: a crash may have left one in the middle, some findings appended and
+        some not."""
 
     @property
     def settled(self) -> bool:
@@ -128,6 +131,18 @@ class Orderer:
             _log.error("log %s cannot be read at seq %d: %s", log.name, start, error.code)
             done.blocked += 1
         return start
+
+    def _batch(self, log: LogId, start: int) -> list[Entry]:
+        """The batch at ``start``, or, at the first look, the rest of the batch that it stands in; empty at the head."""
+        if log in self._aligned:
+            return batch_from(self._vault.store, log, start) or []
+        rest: list[Entry] = []
+        for entry in read_from(self._vault.store, log, start):
+            if rest and batch_from(self._vault.store, log, entry.seq) is not None:
+                break
+            rest.append(entry)
+        self._aligned.add(log)
+        return rest
 
     def _append(self, drafts: list[Draft]) -> None:
         """In batches that stay small enough to be read in one go."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ class VerifyState:
         return problem.seq < self.marks.get(problem.log, 0)
 
     def clear(self) -> None:
-        """The run is complete."""
-        self._path.unlink(missing_ok=True)
+        """The run is complete. A state that cannot be removed harms nobody who does not ask for it."""
+        with suppress(OSError):
+            self._path.unlink()
 
 
 def _problem(plain: dict[str, Any]) -> Problem:

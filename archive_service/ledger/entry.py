@@ -57,6 +57,11 @@ def _is(value: Any, number: int) -> bool:
     return type(value) is int and value == number
 
 
+def is_type(value: Any) -> bool:
+    """Whether it is one of TYPES; of a value that may be anything JSON has."""
+    return isinstance(value, str) and value in TYPES
+
+
 def parse(line: bytes, log: LogId, seq: int, prev: str) -> Entry:
     """Check one line against its place. Raises Tampered naming what is wrong with it."""
     if len(line) >= LIMIT:
@@ -73,7 +78,7 @@ def parse(line: bytes, log: LogId, seq: int, prev: str) -> Entry:
         raise Tampered(f"entry {seq} carries another sequence number")
     if fields.get("prev") != prev:
         raise Tampered(f"entry {seq} does not chain to the entry before it")
-    if fields.get("type") not in TYPES or not isinstance(fields.get("time"), str):
+    if not is_type(fields.get("type")) or not isinstance(fields.get("time"), str):
         raise Tampered(f"entry {seq} has no known type or no time")
     return Entry(line, fields)
 

@@ -98,36 +98,12 @@ class Here:
 
 
 @dataclass
-class Open:
-    """A tenant of an archive, opened as a process does, and what such a process has running. Close it."""
+class Unfollowed:
+    """A tenant of an archive, and what writes to it."""
 
     core: Core
     tenant: Tenant
     source: Source
-    catalog: SqlCatalog = field(init=False)
-    index: TantivyIndex = field(init=False)
-
-    def __post_init__(self) -> None:
-        folder = self.core.projections(self.tenant.id)
-        self.index = TantivyIndex(folder / "index")
-        self.index.write([])
-        self.catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
-        self.follower = self.make_follower()
-        self.checkpointer = make_checkpointer(self.core)
-
-    def make_follower(self) -> Follower:
-        """As in the service, but parsing here."""
-        key = self.tenant.keyring.secret("identity")
-        parts = FollowerParts(
-            vault=self.tenant.vault,
-            acts=self.tenant.acts,
-            slots=self.core.slots(self.tenant.id, "order"),
-            catalog=self.catalog,
-            index=self.index,
-            interpreter=Here(),
-            identify=lambda digest, version: message_id(key, digest, version),
-        )
-        return Follower(parts)
 
     def draft(self) -> CaptureDraft:
         """An import's capture that is to be."""
@@ -156,11 +132,6 @@ class Open:
         finally:
             writer.close()
 
-    def follow(self) -> None:
-        """Bring order, catalog and index to the head."""
-        while self.follower.step():
-            continue
-
     def access(self, count: int, *, ids: int = 0) -> None:
         """Access entries, in one batch."""
         log = LogId(self.tenant.id, "access-1")
@@ -177,6 +148,41 @@ class Open:
         ]
         payloads = self.tenant.vault.seal_many(log, values * count)
         appender.append([("access", {"payload": payload, "acts_seen": 1}) for payload in payloads])
+
+
+@dataclass
+class Open(Unfollowed):
+    """The same with its projections, as a process has them. Close it."""
+
+    catalog: SqlCatalog = field(init=False)
+    index: TantivyIndex = field(init=False)
+
+    def __post_init__(self) -> None:
+        folder = self.core.projections(self.tenant.id)
+        self.index = TantivyIndex(folder / "index")
+        self.index.write([])
+        self.catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
+        self.follower = self.make_follower()
+        self.checkpointer = make_checkpointer(self.core)
+
+    def make_follower(self) -> Follower:
+        """As in the service, but parsing here."""
+        key = self.tenant.keyring.secret("identity")
+        parts = FollowerParts(
+            vault=self.tenant.vault,
+            acts=self.tenant.acts,
+            slots=self.core.slots(self.tenant.id, "order"),
+            catalog=self.catalog,
+            index=self.index,
+            interpreter=Here(),
+            identify=lambda digest, version: message_id(key, digest, version),
+        )
+        return Follower(parts)
+
+    def follow(self) -> None:
+        """Bring order, catalog and index to the head."""
+        while self.follower.step():
+            continue
 
     def close(self) -> None:
         """As a process ends."""
@@ -255,9 +261,9 @@ def _build(folder: Path) -> Built:
     archive = opened(data)
     try:
         archive.write([path.read_bytes() for path in sorted(SAMPLES.glob("*.eml"))])
-        archive.access(299)
+        archive.access(199)
         _settle(archive)
-        archive.access(300)
+        archive.access(100)
         archive.access(2, ids=2000)
         large = archive.write([large_mail(1, 1_200_000), mail(2, recipients=1500), *map(mail, range(3, 8))])[
             0
@@ -285,13 +291,15 @@ def _settle(archive: Open) -> None:
 
 
 def _write_other(data: Path) -> None:
-    other = opened(data, "beta")
+    """Another tenant, whose mail nobody has followed yet."""
+    core = open_core(Settings(data=data))
+    tenant = core.tenant("beta")
+    other = Unfollowed(core, tenant, tenant.acts.sources()[0])
     try:
         other.write([mail(100), mail(101)])
-        other.follow()
-        other.checkpointer.run_once()
+        make_checkpointer(core).run_once()
     finally:
-        other.close()
+        core.close()
 
 
 @cache

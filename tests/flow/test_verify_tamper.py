@@ -1,5 +1,7 @@
 """Whoever owns the disk can change anything; ``verify`` names it. One case a row; what cannot be seen is said too."""
 
+import functools
+import json
 import os
 import shutil
 import sqlite3
@@ -7,15 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from archive_service.ledger.merkle import root_of
 from archive_service.ledger.note import Signer
 from archive_service.vault.key_layout import LogId, batch_key, checkpoint_key
+from archive_service.vault.keyring import Keyring
 from search.indexes.base import IndexDocument
 from search.indexes.tantivy_index import TantivyIndex
-from tests.flow.archive_fixtures import Built, Copy, built, copy, run, verify
+from tests.flow.archive_fixtures import Built, Copy, built, copy, opened, run, verify
 
 __all__ = ["built", "copy"]  # fixtures
 
@@ -368,7 +371,7 @@ def _(copy: Copy) -> list[Expected]:
     log = copy.of.order
     key = a_batch(copy, log, 3)
     copy.edit(key, lambda data: b"".join(data.splitlines(keepends=True)[1:]))
-    return [problem("entry", log=log, seq=copy.first_seq(key)), problem("root", log=log)]
+    return [problem("entry", log=log, seq=copy.first_seq(key))]
 
 
 @row("order-batch-removed")
@@ -606,12 +609,10 @@ def _(copy: Copy) -> list[Expected]:
     copy.write(
         name, stolen_signer(copy).sign(str(log), copy.size_of(name), root_of([b"l" * 32])).note.encode()
     )
-    return [problem("root", log=log, seq=copy.size_of(name) - 1), problem("checkpoint", log=log)]
+    return [problem("root", log=log, seq=copy.size_of(name) - 1)]
 
 
 def stolen_signer(copy: Copy) -> Signer:
-    from tests.flow.archive_fixtures import opened
-
     archive = opened(copy.data)
     try:
         return Signer(copy.of.tenant, archive.tenant.keyring.secret("signing"))
@@ -641,7 +642,7 @@ def _(copy: Copy) -> list[Expected]:
 
 @row("tile-deleted")
 def _(copy: Copy) -> list[Expected]:
-    return [problem("tile", log=copy.of.access, name=copy.delete(tile(copy, "0/001")))]
+    return [problem("tile", log=copy.of.access, name=copy.delete(tile(copy, "0/000")))]
 
 
 @row("tile-stray")
@@ -652,7 +653,7 @@ def _(copy: Copy) -> list[Expected]:
 
 @row("bundle-flip")
 def _(copy: Copy) -> list[Expected]:
-    return [problem("tile", log=copy.of.access, name=copy.flip(tile(copy, "entries/001")))]
+    return [problem("tile", log=copy.of.access, name=copy.flip(tile(copy, "entries/000")))]
 
 
 @row("bundle-deleted")
@@ -871,7 +872,7 @@ def _(copy: Copy) -> list[Expected]:
 
 @row("generation-flip-in-both-places")
 def _(copy: Copy) -> list[Expected]:
-    name, key, seq = a_record(copy)
+    _, key, seq = a_record(copy)
     in_both(copy, f"{copy.of.tenant}/generations/00000001", sealed_flipped)
     return [
         problem("key", name=f"{copy.of.tenant}/generations/00000001"),
@@ -944,9 +945,6 @@ def _(copy: Copy) -> list[Expected]:
 @row("secret-signing-exchanged-by-the-key-service")
 def _(copy: Copy) -> list[Expected]:
     """By one who holds the key service: it opens, but signed none of the checkpoints, and is not in the first act."""
-    from archive_service.vault.keyring import Keyring
-    from tests.flow.archive_fixtures import opened
-
     name = f"{copy.of.tenant}/secrets/signing"
     copy.delete(f"keys/a/{name}", f"keys/b/{name}")
     archive = opened(copy.data)
@@ -960,12 +958,9 @@ def _(copy: Copy) -> list[Expected]:
 @row("one-key-place-wiped")
 def _(copy: Copy) -> list[Expected]:
     shutil.rmtree(copy.data / "keys/a")
-    name, _, _ = a_record_in_b(copy)
+    entry = next(entry for entry in copy.entries(copy.of.captures) if entry["type"] == "capture")
+    name = copy.record(copy.of.captures, entry["capture"]).removeprefix("keys/a/")
     return [problem("key", name=name, detail="missing in place 1")]
-
-
-def a_record_in_b(copy: Copy) -> tuple[str, str, int]:
-    return a_record(copy)
 
 
 @row("key-service-key-missing")
@@ -1161,7 +1156,7 @@ def _(copy: Copy) -> list[Expected]:
 def _(copy: Copy) -> list[Expected]:
     """The damage of one tenant does not hide the other's."""
     theirs = LogId(copy.of.other, "acts")
-    copy.flip(copy.batches(theirs)[0], 10)
+    copy.flip(copy.batches(theirs)[0], 0)
     name = query_catalog(copy, "select id from messages order by id")
     change_catalog(copy, f"delete from messages where id = '{name}'")
     return [problem("entry", log=theirs, seq=0), problem("row", name=f"messages:{name}")]
@@ -1185,3 +1180,158 @@ def test_tamper_filesystem_is_told_to_people_too(copy: Copy) -> None:
     said = run("verify", "--data", copy.data)
     assert said.code == 1
     assert f"name={key}" in said.out and "DAMAGED: 1 problems" in said.out
+
+
+# --- what is no damage, and what is not seen ------------------------------------------------------------
+
+
+def test_an_extra_file_among_the_objects_filesystem_is_a_note(copy: Copy) -> None:
+    key = copy.objects(copy.of.captures)[0]
+    extra = key[:-1] + "7777"
+    copy.write(extra, b"anything")
+    copy.write("objects/somebody/else/1", b"anything")
+    said = verify(copy.data)
+    assert said.code == 0
+    names = {found["name"] for found in said.problems if found["what"] == "orphan"}
+    assert names == {extra, "objects/somebody/else"}
+
+
+def test_deleted_projections_filesystem_are_a_note(copy: Copy) -> None:
+    """They can be made again from the logs."""
+    shutil.rmtree(copy.data / "projections")
+    said = verify(copy.data)
+    assert said.code == 0
+    assert {found["what"] for found in said.problems} == {"row"}
+
+
+def put_back(copy: Copy, *folders: str) -> None:
+    for folder in folders:
+        shutil.rmtree(copy.data / folder)
+        shutil.copytree(copy.of.earlier / folder, copy.data / folder)
+
+
+def test_what_verify_does_not_see_filesystem_everything_put_back_but_the_keys(copy: Copy) -> None:
+    """Ledger, objects, catalog, index: an older state that fits together. The key store tells that batches were
+    written that no log knows; a crash can leave such records too, so it is a note, not an alarm."""
+    newest = copy.read(copy.checkpoints(copy.of.root)[-1])
+    put_back(copy, "ledger", "objects", "projections")
+    said = verify(copy.data)
+    assert said.code == 0
+    loose = [found for found in said.problems if found["what"] == "orphan"]
+    assert {found["log"] for found in loose} == {str(copy.of.captures), str(copy.of.root)}
+    # A checkpoint that somebody kept elsewhere tells it at once: the root log is shorter than it was.
+    kept = int(newest.split(b"\n")[1])
+    assert max(copy.size_of(name) for name in copy.checkpoints(copy.of.root)) < kept
+
+
+def test_what_verify_does_not_see_filesystem_objects_left_by_a_rollback(copy: Copy) -> None:
+    put_back(copy, "ledger", "projections", "keys")
+    said = verify(copy.data)
+    assert said.code == 0
+    orphans = {found["name"] for found in said.problems if found["what"] == "orphan"}
+    assert len(orphans) == 4 and orphans < set(copy.objects(copy.of.captures))
+
+
+def test_what_verify_does_not_see_filesystem_everything_put_back(copy: Copy) -> None:
+    """An older copy of the whole archive is a whole archive: only what was kept elsewhere tells (FORMAT.md 12)."""
+    put_back(copy, "ledger", "objects", "projections", "keys")
+    said = verify(copy.data)
+    assert said.code == 0
+    assert not [found for found in said.problems if found["what"] == "orphan"]
+
+
+def test_what_verify_does_not_see_filesystem_newest_checkpoint_of_the_root_log(copy: Copy) -> None:
+    """Nobody anchors it; without it the last anchors are merely not signed yet, as after a crash."""
+    copy.delete(copy.checkpoints(copy.of.root)[-1])
+    said = verify(copy.data)
+    assert said.code == 0
+    assert said.answer["checked"]["unsigned"] > 0
+
+
+def test_what_verify_does_not_see_filesystem_the_words_of_an_index(copy: Copy) -> None:
+    """The index is compared by message and version; its text is made again by ``rebuild``."""
+
+    def blank(index: TantivyIndex) -> str:
+        name, version = sorted(index.ids().items())[0]
+        index.write([IndexDocument(name, 1, version, "2026-01", 0, 0, "", "", (), (), (), (), "", "", ())])
+        return name
+
+    change_index(copy, blank)
+    assert verify(copy.data).code == 0
+
+
+# --- any byte -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flipping(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    data = tmp_path_factory.mktemp("flipping") / "archive"
+    shutil.copytree(built.data, data)
+    yield Copy(data, built)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_tamper_filesystem_any_byte(flipping: Copy, data: st.DataObject) -> None:
+    """Of any file of store and key store, the retention journals among them."""
+    found = sorted(path for top in ("objects", "ledger", "keys") for path in (flipping.data / top).rglob("*"))
+    files = [path for path in found if path.is_file()]
+    path = data.draw(st.sampled_from(files), label="file")
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1), label="place")
+    mask = data.draw(st.integers(1, 255), label="mask")
+    mode = os.stat(path).st_mode
+    try:
+        os.chmod(path, 0o600)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        assert verify(flipping.data).code == 1
+    finally:
+        path.write_bytes(whole)
+        os.chmod(path, mode)
+
+
+VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    10**15,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    {"log": "x", "seq": []},
+    "2026-99-99T00:00:00Z",
+]
+
+
+def spots(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place inside a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield (*path, key)
+        yield from spots(item, (*path, key))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_tamper_filesystem_any_field_of_any_entry(flipping: Copy, data: st.DataObject) -> None:
+    """Well-formed JSON of another shape trips over nothing: it is named."""
+    of = flipping.of
+    log = data.draw(st.sampled_from([of.captures, of.order, of.acts, of.access, of.root]), label="log")
+    name = data.draw(st.sampled_from(flipping.batches(log)), label="batch")
+    whole = flipping.read(name)
+    lines = whole.splitlines()
+    number = data.draw(st.integers(0, len(lines) - 1), label="line")
+    entry = json.loads(lines[number])
+    *above, last = data.draw(st.sampled_from(list(spots(entry))), label="field")
+    value = data.draw(st.sampled_from(VALUES), label="value")
+    holder = functools.reduce(lambda held, key: held[key], above, entry)
+    assume(holder[last] != value)
+    holder[last] = value
+    lines[number] = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    flipping.write(name, b"".join(line + b"\n" for line in lines))
+    try:
+        assert verify(flipping.data).code == 1
+    finally:
+        flipping.write(name, whole)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -40,7 +39,9 @@ class Step:
     fails: tuple[Effect, ...] = (LOST, KEPT)
 
     def __str__(self) -> str:
-        return f"{self.medium}-{self.verb}-{self.prefix.replace('{owner}/', '').replace('/', '.').rstrip('.')}"
+        return (
+            f"{self.medium}-{self.verb}-{self.prefix.replace('{owner}/', '').replace('/', '.').rstrip('.')}"
+        )
 
     def plan(self, archive: Archive, effect: Effect, nth: int = 1) -> Fault:
         prefix = self.prefix.format(owner=archive.owner, root=archive.root_owner)
@@ -51,7 +52,7 @@ class Step:
         return {"store": world.plan, "a": world.plans[0], "b": world.plans[1]}[self.medium]
 
 
-def table(*steps: Step) -> Any:
+def table(*steps: Step) -> pytest.MarkDecorator:
     """Every step, lost and kept. A read has no effect: lost is all there is."""
     rows = [
         pytest.param(step, effect, id=f"{step}-{effect}")
@@ -227,7 +228,9 @@ def test_the_first_mail_of_a_new_day(mails: Mails, step: Step, effect: Effect) -
     assert mails.send(b"during") is (effect not in step.fails)
     assert mails.send(b"after")
     mails.check()
-    generations = {e.fields["generation"] for e in mails.archive.entries(mails.archive.capture_log) if e.seq > 0}
+    generations = {
+        e.fields["generation"] for e in mails.archive.entries(mails.archive.capture_log) if e.seq > 0
+    }
     assert len(generations) == 2
 
 
@@ -290,8 +293,9 @@ def test_a_group_fails_or_stands_as_a_whole(archive: Archive, effect: Effect) ->
     archive.world.plan.fail("create", effect=effect, prefix=f"objects/{archive.owner}/")
     slow.release.set()
     assert mails.end(b"first", first)
-    assert not any([mails.end(raw, future) for raw, future in group.items()])
-    assert all([mails.send(raw + b" again") for raw in group])
+    acknowledged = [raw for raw, future in group.items() if mails.end(raw, future)]
+    assert acknowledged == []
+    assert [raw for raw in group if not mails.send(raw + b" again")] == []
     mails.check()
     mails.close()
 

@@ -20,7 +20,7 @@ from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
 from archive_service.ledger.verify.report import Problem, Report, Severity
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord
-from archive_service.settings import Settings
+from archive_service.settings import load
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
@@ -75,7 +75,7 @@ class World:
     def core(self) -> Core:
         """The stores as ``bootstrap`` holds them."""
         leases = FileLeases(Path("never-made"))
-        return Core(Settings(), self.store, self.keys, self.kms, leases, self.clock)
+        return Core(load(), self.store, self.keys, self.kms, leases, self.clock)
 
     def heal(self) -> None:
         """No more faults."""

@@ -45,12 +45,16 @@ def test_filling_values_are_random() -> None:
 def test_the_most_that_one_entry_takes_fits_into_an_entry(count: int) -> None:
     world = World()
     owner = "a1" * 10
-    points = [Signer(new_owner(), bytes(32)).sign(f"{new_owner()}/capture-1", n, bytes(32)) for n in range(count)]
+    points = [
+        Signer(new_owner(), bytes(32)).sign(f"{new_owner()}/capture-1", n, bytes(32)) for n in range(count)
+    ]
     root = LogId(owner, "root")
     vault: PayloadVault = world.vault(owner)
     (payload,) = vault.seal_many(root, [listing(points)], pad=PAD)
     hashes = [anchor_of(bytes(32), point.note) for point in points]
     entry = make(root, 10**12, GENESIS, "t" * 27, "anchors", {"anchors": padded(hashes), "payload": payload})
     assert len(entry.line) < LIMIT
-    assert [row["log"] for row in vault.open(root, payload)["checkpoints"]] == [point.origin for point in points]
+    assert [row["log"] for row in vault.open(root, payload)["checkpoints"]] == [
+        point.origin for point in points
+    ]
     world.close()

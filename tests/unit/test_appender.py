@@ -145,7 +145,9 @@ def test_an_unknown_outcome_is_settled(slot: Slot, effect: Effect, times: int) -
 
 @pytest.mark.parametrize("verb", ["stat", "read"])
 @pytest.mark.parametrize("effect", [Effect.LOST, Effect.KEPT])
-def test_an_unknown_outcome_is_settled_even_when_looking_fails_once(slot: Slot, verb: str, effect: Effect) -> None:
+def test_an_unknown_outcome_is_settled_even_when_looking_fails_once(
+    slot: Slot, verb: str, effect: Effect
+) -> None:
     appender = slot.claimed()
     slot.plan.fail("create", effect=effect)
     slot.plan.fail(verb)

@@ -1,6 +1,7 @@
-"""The intake between the SMTP endpoint and the writers: sources known or not, small mails and streams, senders that go."""
+"""The intake between endpoint and writers: sources known or not, small mails and streams, senders that go away."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -30,15 +31,17 @@ class Intake:
         )[0]
         self.serving: Core = self.archive.world.core()  # another process than the one that made the source
         self.writers: list[CaptureWriter] = []
+        self.making = threading.Lock()
         self.intake = ArchiveIntake(self.tenants, self.archive.world.clock, streams=2, spool=SPOOL)
 
     def tenants(self) -> list[TenantIntake]:
         return [TenantIntake(tenant.id, tenant.acts, self.writer) for tenant in self.serving.tenants()]
 
     def writer(self) -> CaptureWriter:
-        if not self.writers:
-            self.writers.append(self.archive.writer())
-        return self.writers[0]
+        with self.making:
+            if not self.writers:
+                self.writers.append(self.archive.writer())
+            return self.writers[0]
 
     def draft(self) -> Draft:
         return Draft(
@@ -148,8 +151,16 @@ def test_a_mail_of_any_size_is_archived_byte_for_byte(intake: Intake, size: int,
     ((captured, opened),) = intake.archive.captures()
     assert opened.raw == mail
     record = CaptureRecord.model_validate_json(opened.record)
-    assert (record.source, record.mail_from, record.rcpt_to) == (intake.source.id, "", ("x@archive", "y@archive"))
-    assert (record.peer, record.helo, record.mail_parameters) == ("192.0.2.1", "mail.example", ("BODY=8BITMIME",))
+    assert (record.source, record.mail_from, record.rcpt_to) == (
+        intake.source.id,
+        "",
+        ("x@archive", "y@archive"),
+    )
+    assert (record.peer, record.helo, record.mail_parameters) == (
+        "192.0.2.1",
+        "mail.example",
+        ("BODY=8BITMIME",),
+    )
     assert record.capture == captured.capture
 
 
@@ -171,7 +182,9 @@ def test_a_sender_that_goes_away_leaves_nothing(intake: Intake, size: int) -> No
 
 @pytest.mark.parametrize("size", [100, 3 * SPOOL, 8_000_000])
 @pytest.mark.parametrize("effect", [Effect.LOST, Effect.KEPT])
-def test_a_mail_that_the_store_fails_on_is_not_acknowledged(intake: Intake, size: int, effect: Effect) -> None:
+def test_a_mail_that_the_store_fails_on_is_not_acknowledged(
+    intake: Intake, size: int, effect: Effect
+) -> None:
     """8 MB is more than the stream's queue holds: the writer's end must reach a sender that waits for room."""
 
     async def work() -> None:

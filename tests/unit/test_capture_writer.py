@@ -10,6 +10,7 @@ from archive_service.ledger import capture_writer
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.capture_writer import Captured, CaptureWriter
 from archive_service.ledger.reader import logs
+from archive_service.ledger.slots import Slots
 from archive_service.ledger.verify.report import What
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Overloaded, SlotLost, StoreError
@@ -120,7 +121,9 @@ def test_a_stream_that_breaks_off_leaves_no_entry(archive: Archive, writer: Capt
     assert archive.damage() == []
 
 
-def test_a_sender_that_gives_up_cannot_cancel_what_is_written(archive: Archive, writer: CaptureWriter) -> None:
+def test_a_sender_that_gives_up_cannot_cancel_what_is_written(
+    archive: Archive, writer: CaptureWriter
+) -> None:
     slow = archive.world.plan.fail("create", effect=Effect.SLOW, prefix="objects/")
     future = writer.submit(archive.draft(), b"mail")
     assert slow.reached.wait(PATIENCE)
@@ -178,7 +181,9 @@ def steal(archive: Archive) -> Appender:
     return thief
 
 
-def test_who_lost_its_slot_fails_all_in_flight_and_takes_another(archive: Archive, writer: CaptureWriter) -> None:
+def test_who_lost_its_slot_fails_all_in_flight_and_takes_another(
+    archive: Archive, writer: CaptureWriter
+) -> None:
     writer.open()
     slow = archive.world.plan.fail("create", effect=Effect.SLOW, prefix="objects/")
     futures = [writer.submit(archive.draft(), b"lost 0")]
@@ -193,7 +198,11 @@ def test_who_lost_its_slot_fails_all_in_flight_and_takes_another(archive: Archiv
         assert isinstance(result, SlotLost) or result.log.name == "capture-2"  # type: ignore[union-attr]
     after = writer.submit(archive.draft(), b"after").result(PATIENCE)
     assert after.log.name == "capture-2"
-    assert [log.name for log in logs(archive.world.objects, archive.owner)] == ["acts", "capture-1", "capture-2"]
+    assert [log.name for log in logs(archive.world.objects, archive.owner)] == [
+        "acts",
+        "capture-1",
+        "capture-2",
+    ]
     assert b"lost 0" not in raws(archive).values()
     assert archive.damage() == []
 
@@ -224,7 +233,7 @@ def test_two_writers_have_a_slot_each(archive: Archive) -> None:
     world = archive.world
     found = []
     for _ in range(2):
-        slots = capture_writer.Slots(world.store, archive.owner, "capture", world.clock, lease, QUICK)
+        slots = Slots(world.store, archive.owner, "capture", world.clock, lease, QUICK)
         one = CaptureWriter(world.store, world.keyring(archive.owner), slots, world.clock)
         found.append(one.open().name)
         one.close()

@@ -170,6 +170,8 @@ def test_more_logs_than_one_entry_takes_are_all_anchored(archive: Archive) -> No
     writer = LedgerWriter(world.store, world.clock, QUICK)
     checkpointer = Checkpointer(writer, keyrings[0], lambda: keyrings)
     assert checkpointer.run_once() == 200
-    entries = [entry for entry in archive.entries(LogId(archive.root_owner, "root")) if entry.type == "anchors"]
+    entries = [
+        entry for entry in archive.entries(LogId(archive.root_owner, "root")) if entry.type == "anchors"
+    ]
     assert [len(entry.fields["anchors"]) for entry in entries] == [128, 80]
     assert {problem.what for problem in archive.damage()} <= {What.KEY}, "the bare owners lack other secrets"

@@ -146,7 +146,9 @@ def test_entries_out_of_order_are_seen(order: tuple[int, ...]) -> None:
         list(split(join([batch[n] for n in order]), LOG, 0, GENESIS))
 
 
-@pytest.mark.parametrize("data", [b"", b"\n", b"\n\n", ONE.line, ONE.line + b"\n\n", b"\n" + ONE.line + b"\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"\n\n", ONE.line, ONE.line + b"\n\n", b"\n" + ONE.line + b"\n"]
+)
 def test_what_is_no_batch(data: bytes) -> None:
     with pytest.raises(Tampered):
         list(split(data, LOG, 0, GENESIS))

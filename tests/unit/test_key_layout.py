@@ -53,7 +53,16 @@ def test_batch_ids_sort_by_time_and_never_repeat() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", BATCH, f"{BATCH}-", f"{BATCH}-07", f"{BATCH}--1", f"{BATCH.upper()}-1", f"{BATCH[1:]}-1", f"{BATCH}-1\n"],
+    [
+        "",
+        BATCH,
+        f"{BATCH}-",
+        f"{BATCH}-07",
+        f"{BATCH}--1",
+        f"{BATCH.upper()}-1",
+        f"{BATCH[1:]}-1",
+        f"{BATCH}-1\n",
+    ],
 )
 def test_what_is_no_sealed_name(name: str) -> None:
     with pytest.raises(Invalid):

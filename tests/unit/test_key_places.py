@@ -154,7 +154,9 @@ def test_two_claimers_at_every_step_of_each_other_end_with_the_same(places: Plac
                 others.claim(NAME, data)
             calls += 1
 
-        store = KeyStore(*(Interrupted(place, lambda: between(b"theirs")) for place in (fresh.first, fresh.second)))
+        store = KeyStore(
+            *(Interrupted(place, lambda: between(b"theirs")) for place in (fresh.first, fresh.second))
+        )
         assert store.claim(NAME, b"ours") == others.get(NAME)
         assert len({fresh.first.get(NAME), fresh.second.get(NAME)}) == 1
         assert calls > step

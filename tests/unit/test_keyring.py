@@ -322,7 +322,17 @@ def renumber(record: dict[str, Any]) -> None:
         lambda record: record.update(version=2),
         lambda record: record.pop("log"),
     ],
-    ids=["reordered", "generation", "number", "text", "empty", "no-keys", "no-generation", "version", "no-log"],
+    ids=[
+        "reordered",
+        "generation",
+        "number",
+        "text",
+        "empty",
+        "no-keys",
+        "no-generation",
+        "version",
+        "no-log",
+    ],
 )
 def test_an_edited_record_is_refused(keys: Keys, change: Callable[[dict[str, Any]], None]) -> None:
     recorded(keys)
@@ -336,7 +346,7 @@ def test_an_edited_record_is_refused(keys: Keys, change: Callable[[dict[str, Any
 def test_a_flipped_bit_gives_the_right_key_or_none(data: st.DataObject) -> None:
     keys = Keys()
     recorded(keys)
-    name = data.draw(st.sampled_from([name for name in keys.places[0].list("")]))
+    name = data.draw(st.sampled_from(list(keys.places[0].list(""))))
     damaged = bytearray(keys.places[0].get(name))
     place = data.draw(st.integers(0, len(damaged) - 1))
     damaged[place] ^= 1 << data.draw(st.integers(0, 7))

@@ -14,11 +14,10 @@ from archive_service.model.errors import Tampered
 SEED = base64.b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 ENOCH = "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
-TEXT = (
-    "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-)
+TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 PETER = (
-    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZ"
+    "InNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
 )
 
 OWNER = "a1" * 10
@@ -71,7 +70,10 @@ def test_a_checkpoint_by_its_parts() -> None:
     assert text == f"{ORIGIN}\n1234\n{base64.b64encode(ROOT).decode()}"
     dash, name, encoded = signatures.removesuffix("\n").split(" ")
     assert (dash, name) == ("\u2014", OWNER)
-    assert base64.b64decode(encoded)[:4] == hashlib.sha256(OWNER.encode() + b"\n\x01" + SIGNER.public).digest()[:4]
+    assert (
+        base64.b64decode(encoded)[:4]
+        == hashlib.sha256(OWNER.encode() + b"\n\x01" + SIGNER.public).digest()[:4]
+    )
     point = Verifier([OTHER.vkey, SIGNER.vkey]).check(NOTE, ORIGIN)
     assert (point.origin, point.size, point.root, point.note) == (ORIGIN, 1234, ROOT, NOTE)
 

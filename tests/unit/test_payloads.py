@@ -46,7 +46,9 @@ def vault(world: World) -> PayloadVault:
 
 
 @given(
-    st.lists(st.dictionaries(st.text("abc", max_size=3), st.integers(0, 9) | st.text(max_size=5)), max_size=4),
+    st.lists(
+        st.dictionaries(st.text("abc", max_size=3), st.integers(0, 9) | st.text(max_size=5)), max_size=4
+    ),
     st.sampled_from([1, 16, 4096]),
 )
 @settings(max_examples=25, deadline=None)
@@ -79,7 +81,9 @@ def test_the_sizes_of_padded_values_tell_nothing(vault: PayloadVault) -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("effect", [Effect.LOST, Effect.KEPT])
-def test_a_payload_without_its_key_in_both_places_is_no_payload(world: World, number: int, effect: Effect) -> None:
+def test_a_payload_without_its_key_in_both_places_is_no_payload(
+    world: World, number: int, effect: Effect
+) -> None:
     vault = world.vault(OWNER)
     vault.seal_many(LOG, [{}])
     world.plans[number].fail("put", effect=effect, prefix=f"{OWNER}/records/")
@@ -136,7 +140,15 @@ def packed(data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "plain",
-    [b"", b"no frame", packed(b"{}")[:-1], packed(b"{"), packed(b"[]"), packed(b"[" * 100_000), packed(b"\xff")],
+    [
+        b"",
+        b"no frame",
+        packed(b"{}")[:-1],
+        packed(b"{"),
+        packed(b"[]"),
+        packed(b"[" * 100_000),
+        packed(b"\xff"),
+    ],
     ids=["empty", "foreign", "cut", "not-json", "no-object", "deep", "not-utf-8"],
 )
 def test_an_inside_that_is_not_the_format_is_refused(world: World, vault: PayloadVault, plain: bytes) -> None:

@@ -180,7 +180,8 @@ def test_a_batch_read_alone_has_its_own_chain_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    "note", ["", "\n", "origin\n12", "origin\n-1\nx", "origin\nx\nx", "origin\n" + "9" * 5000 + "\nx", "o\n٣\nx"]
+    "note",
+    ["", "\n", "origin\n12", "origin\n-1\nx", "origin\nx\nx", "origin\n" + "9" * 5000 + "\nx", "o\n٣\nx"],
 )
 def test_a_checkpoint_without_a_size(note: str) -> None:
     with pytest.raises(Tampered, match="size"):
@@ -204,7 +205,12 @@ def test_logs_and_owners_are_discovered_and_strays_passed_over() -> None:
         (other, "root"),
     ):
         Appender(store, LogId(owner, name), utc_now).claim()
-    for stray in (f"ledger/{OWNER}/capture-x/y", f"ledger/{OWNER}/zz/y", "ledger/stray/acts/y", "objects/x/y"):
+    for stray in (
+        f"ledger/{OWNER}/capture-x/y",
+        f"ledger/{OWNER}/zz/y",
+        "ledger/stray/acts/y",
+        "objects/x/y",
+    ):
         store.create([NewObject(stray, b"")])
     assert owners(store) == [OWNER, other]
     assert [log.name for log in logs(store, OWNER)] == ["acts", "capture-1", "capture-10", "capture-2"]

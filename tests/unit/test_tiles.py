@@ -191,7 +191,7 @@ def test_bundles_read_back(entries: list[bytes]) -> None:
     data = bundle(entries)
     assert list(unbundle(data)) == entries
     for cut in (1, 2):
-        if 0 < len(data) - cut and entries and len(entries[-1]) >= cut:
+        if len(data) - cut > 0 and entries and len(entries[-1]) >= cut:
             with pytest.raises(Tampered):
                 list(unbundle(data[:-cut]))
 

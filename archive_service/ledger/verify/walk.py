@@ -28,13 +28,14 @@ from archive_service.vault.stores.base import ObjectStore
 
 @dataclass
 class LogFacts:
-    """What a walk left: how far the log goes, and its checkpoints by size (checked ones only). ``signed``: whether
-    there was a key to check checkpoints with."""
+    """What a walk left: how far the log goes, and its checkpoints by size (those that the entries add up to).
+    ``claimed``: the sizes of all that are signed well. ``signed``: whether there was a key to check them with."""
 
     log: LogId
     size: int = 0
     last_time: str = ""
     checkpoints: dict[int, Checkpoint] = field(default_factory=dict)
+    claimed: set[int] = field(default_factory=set)
     signed: bool = True
 
 
@@ -48,6 +49,7 @@ class Walk:
         self._locks = Locks(store, report, log)
         self.facts = LogFacts(log, signed=verifier is not None)
         self._claimed = self._read_checkpoints(verifier)
+        self.facts.claimed.update(point.size for point in self._claimed)
         self._visited: set[int] = set()
         self._covered = max((point.size for point in self._claimed), default=0)
         self._sound = True  # the tree can be compared only while no entry is missing
@@ -203,7 +205,7 @@ class Walk:
             fields = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        usable = isinstance(fields, dict) and fields.get("seq") == seq and fields.get("type") in entries.TYPES
+        usable = isinstance(fields, dict) and fields.get("seq") == seq and entries.is_type(fields.get("type"))
         return Entry(line, fields) if usable and isinstance(fields.get("time"), str) else None
 
     @staticmethod

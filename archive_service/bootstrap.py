@@ -3,6 +3,7 @@
 import base64
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import logs, owners
 from archive_service.ledger.slots import Slots
 from archive_service.model.clock import Clock, utc_now
-from archive_service.model.errors import AlreadyExists, Invalid, NotFound, Refused
+from archive_service.model.errors import AlreadyExists, Invalid, KeyUnavailable, NotFound, Refused
 from archive_service.model.mail import Source, SourceKind
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
@@ -32,8 +33,11 @@ from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.kms import Kms, LocalKms
-from archive_service.vault.stores.base import ObjectStore
+from archive_service.vault.stores.base import KeyPlace, ObjectStore
 from archive_service.vault.stores.filesystem import FileSystemKeyPlace, FileSystemStore
+from archive_service.vault.stores.missing import MissingKeyPlace
+
+_STATE_KEY = "lock-state.key"
 
 
 @dataclass
@@ -148,13 +152,18 @@ class Core:
         self.keys.close()
 
 
-def _state_key(place: FileSystemKeyPlace) -> bytes:
-    """The key that authenticates retention state beside objects; it lies with the key service."""
+def _state_key(place: FileSystemKeyPlace, *, new: bool) -> bytes:
+    """The key that authenticates retention state beside objects; it lies with the key service. Made for a ``new``
+    archive only: another one would make every lock look edited. Raises KeyUnavailable."""
+    if new:
+        with suppress(AlreadyExists):
+            place.create(_STATE_KEY, secrets.token_hex(32).encode("ascii"))
     try:
-        place.create("lock-state.key", secrets.token_hex(32).encode("ascii"))
-    except AlreadyExists:
-        return bytes.fromhex(place.get("lock-state.key").decode("ascii"))
-    return bytes.fromhex(place.get("lock-state.key").decode("ascii"))
+        return bytes.fromhex(place.get(_STATE_KEY).decode("ascii"))
+    except NotFound as error:
+        raise KeyUnavailable(f"{_STATE_KEY} is not in the key service") from error
+    except ValueError as error:
+        raise KeyUnavailable(f"{_STATE_KEY} is damaged in the key service") from error
 
 
 def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_now) -> Core:
@@ -167,10 +176,17 @@ def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_no
         raise NotFound("there is no archive in this folder: run init first", code="archive.missing")
     if create:
         _make_folders(data)
+    if not (data / "kms").is_dir():
+        raise KeyUnavailable("the folder kms is missing: is its disk mounted?", code="key.place_missing")
     kms_place = FileSystemKeyPlace(data / "kms")
-    store = FileSystemStore(data, state_key=_state_key(kms_place), clock=clock)
-    keys = KeyStore(FileSystemKeyPlace(data / "keys" / "a"), FileSystemKeyPlace(data / "keys" / "b"))
+    new = not any((data / "ledger").iterdir())
+    store = FileSystemStore(data, state_key=_state_key(kms_place, new=new), clock=clock)
+    keys = KeyStore(_key_place(data, "keys/a"), _key_place(data, "keys/b"))
     return Core(settings, store, keys, LocalKms(kms_place), FileLeases(data / "run"), clock)
+
+
+def _key_place(data: Path, name: str) -> KeyPlace:
+    return FileSystemKeyPlace(data / name) if (data / name).is_dir() else MissingKeyPlace(name)
 
 
 def _make_folders(data: Path) -> None:
@@ -199,6 +215,8 @@ def make_tenant(core: Core, name: str) -> Tenant:
     Durable on return. Raises Refused when the name is taken, Invalid when it is senseless."""
     if not name.strip() or len(name) > 200 or any(ord(letter) < 32 for letter in name):
         raise Invalid("a tenant's name has 1 to 200 printable characters", code="tenant.name")
+    if not core.leases.take("init"):
+        raise Refused("another init is under way", code="init.busy")
     archive = _make_archive(core)
     if any(tenant.name == name for tenant in core.tenants()):
         raise Refused("a tenant of this name exists", code="tenant.exists")

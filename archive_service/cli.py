@@ -11,7 +11,7 @@ from pathlib import Path
 
 from archive_service.commands import archive, exporting, keys, mail, serve, tokens, verifying
 from archive_service.commands.output import Output
-from archive_service.model.errors import ArchiveError, Invalid
+from archive_service.model.errors import ArchiveError, Invalid, QueryError, StoreDenied
 from archive_service.settings import load
 
 _MODULES = (archive, tokens, serve, mail, exporting, verifying, keys)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.config, data=given.data, **given.settings(given) if hasattr(given, "settings") else {}
         )
         return int(given.run(given, settings, output))
-    except Invalid as error:
+    except (Invalid, QueryError) as error:
         output.error(error)
         return 2
     except ArchiveError as error:
@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        output.error(StoreDenied(f"{error.strerror}: {error.filename}", code="file.failed"))
         return 1
 
 

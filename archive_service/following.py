@@ -5,12 +5,13 @@ from collections.abc import Callable
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
-from archive_service.model.errors import SlotLost
+from archive_service.model.errors import SlotLost, StoreError
 from archive_service.settings import Settings
 from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
 from search.follower import Follower, FollowerParts
 from search.indexes.tantivy_index import TantivyIndex
+from search.query_language import Everything
 
 
 def parser_pool(settings: Settings) -> ParserPool:
@@ -23,17 +24,32 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
     folder = core.projections(tenant.id)
     key = tenant.keyring.secret("identity")
     index = TantivyIndex(folder / "index")
-    index.write([])  # a young archive's index exists, and finds nothing
+    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
+    _agree(catalog, index)
     parts = FollowerParts(
         vault=tenant.vault,
         acts=tenant.acts,
         slots=core.slots(tenant.id, "order", _only_first(core.leases.take)),
-        catalog=SqlCatalog.sqlite(folder / "catalog.sqlite"),
+        catalog=catalog,
         index=index,
         interpreter=pool,
         identify=lambda digest, version: message_id(key, digest, version),
     )
     return Follower(parts)
+
+
+def _agree(catalog: SqlCatalog, index: TantivyIndex) -> None:
+    """An index that is missing, or not of this catalog, is filled again from its beginning: it must never answer with
+    less than there is as if that were all. A young archive's index is made, and finds nothing."""
+    try:
+        held = index.search(Everything(), limit=1, snippets=False).total
+    except StoreError:
+        index.clear()
+        held = 0
+    position = catalog.position()
+    if position.indexed == position.rows and held != catalog.counts()["messages"]:
+        index.clear()
+        catalog.indexed(0)
 
 
 def _only_first(take: Callable[[str], bool]) -> Callable[[str], bool]:

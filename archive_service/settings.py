@@ -5,7 +5,7 @@ Only ``bootstrap``, ``cli`` and the processes that ``serve`` starts read this; a
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     parser_memory: int = Field(
         2 * 1024**3, ge=256 * 1024**2, description="memory limit of a parser process, bytes"
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
 
 
 def load(config: Path | None = None, **given: Any) -> Settings:

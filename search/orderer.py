@@ -121,9 +121,7 @@ class Orderer:
     def _log(self, log: LogId, start: int, drafts: list[Draft], done: Ordered) -> int:
         """Take a log's new batches from ``start``; where it is taken to. A damaged batch holds up its own log only."""
         try:
-            while (
-                done.taken < self._most and (batch := batch_from(self._vault.store, log, start)) is not None
-            ):
+            while done.taken < self._most and (batch := self._batch(log, start)):
                 for entry in batch:
                     drafts.extend(self._entry(log, entry, done))
                 start = batch[-1].seq + 1

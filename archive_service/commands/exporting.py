@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import open_core
-from archive_service.catching_up import catch_up
+from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.mail import operator, parsed_query, the_tenant
 from archive_service.commands.output import Output
 from archive_service.export.verify_bundle import verify_bundle
@@ -70,6 +70,7 @@ def _export(given: argparse.Namespace, settings: Settings, output: Output) -> in
                 result, ids = run_export(opened, asked, pool, given.output, lambda done, total: move(done))
             finally:
                 opened.close()
+                seal_looks(core)
     finally:
         end()
         core.close()

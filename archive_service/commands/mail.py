@@ -11,7 +11,7 @@ from typing import Any
 
 from archive_service.access.events import AccessEvent
 from archive_service.bootstrap import Core, Tenant, add_source, open_core
-from archive_service.catching_up import catch_up
+from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
@@ -182,6 +182,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
             )
         finally:
             opened.close()
+            seal_looks(core)
     finally:
         core.close()
     hits = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from archive_service.model.errors import ArchiveError
+from archive_service.model.errors import ArchiveError, QueryError
 
 
 class Output:
@@ -31,7 +31,8 @@ class Output:
         """Why the answer is no."""
         if self.as_json:
             sys.stdout.write(json.dumps({"error": {"code": error.code, "message": str(error)}}) + "\n")
-        sys.stderr.write(f"archive-service: {error} ({error.code})\n")
+        where = f" at character {error.position}" if isinstance(error, QueryError) else ""
+        sys.stderr.write(f"archive-service: {error}{where} ({error.code})\n")
 
     def progress(self, total: int | None, unit: str) -> tuple[Callable[[int], None], Callable[[], None]]:
         """A bar on a terminal: how to move it to a place, and how to end it."""

@@ -13,7 +13,7 @@ from archive_service.api.services import ApiServices, TenantServices
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
-from archive_service.serving.supervisor import reserve
+from archive_service.serving.supervisor import share
 from archive_service.settings import Settings, host_port
 from archive_service.tenant_services import OpenTenant, open_tenant
 from archive_service.vault.key_layout import is_owner
@@ -88,7 +88,7 @@ def run(settings: Settings) -> None:
         ready=tenants.ready,
         clock=core.clock,
     )
-    listening = reserve(*host_port(settings.http, "http"))
+    listening = share(*host_port(settings.http, "http"))
     config = uvicorn.Config(
         create_app(services),
         log_config=None,

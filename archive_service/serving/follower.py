@@ -1,7 +1,10 @@
 """The follower role: per tenant one active follower in a thread, and the checkpointer of all logs."""
 
 import logging
+import os
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
@@ -22,7 +25,13 @@ def run(settings: Settings) -> None:
         child.say_ready()
         _await_turn(core, stop)
         with parser_pool(settings) as pool:
-            threads = [threading.Thread(target=_checkpoint, args=(core, settings, stop), name="checkpointer")]
+            threads = [
+                threading.Thread(
+                    target=_or_restart,
+                    args=(partial(_checkpoint, core, settings, stop),),
+                    name="checkpointer",
+                )
+            ]
             threads[0].start()
             _follow_all(core, settings, pool, stop, threads)
             for thread in threads:
@@ -47,7 +56,9 @@ def _follow_all(
                 continue
             followed.add(tenant.id)
             thread = threading.Thread(
-                target=_follow, args=(core, tenant, settings, pool, stop), name=f"follow-{tenant.id[:6]}"
+                target=_or_restart,
+                args=(partial(_follow, core, tenant, settings, pool, stop),),
+                name=f"follow-{tenant.id[:6]}",
             )
             threads.append(thread)
             thread.start()
@@ -60,6 +71,17 @@ def _tenants(core: Core) -> list[Tenant]:
     except ArchiveError as error:
         _log.warning("tenants cannot be listed: %s", error.code)
         return []
+
+
+def _or_restart(work: Callable[[], None]) -> None:
+    """Run a thread's work; on a fault that nobody foresaw end the process, so that the supervisor starts it anew:
+    a follower that is dead while its process lives would leave mail unfindable, silently."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - logged, and ended loudly
+        _log.exception("a follower thread failed; the process ends and is started again")
+        logging.shutdown()
+        os._exit(70)
 
 
 def _follow(core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, stop: threading.Event) -> None:

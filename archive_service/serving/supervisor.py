@@ -27,8 +27,26 @@ _STOP_SECONDS = 70.0  # a writer gives up after 60
 _RESTART_PAUSE = 1.0
 
 
+def _refuse_taken(family: socket.AddressFamily, host: str, port: int) -> None:
+    """A port may be shared among our own children only: with another archive's, half the mail would hear 550."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Invalid(f"cannot use port {port}: {error.strerror}", code="port.taken") from error
+
+
 def reserve(host: str, port: int) -> socket.socket:
-    """Bind without listening, shareable with children. Raises Invalid when the port is taken."""
+    """Bind without listening, shareable with children. Raises Invalid when anybody else has the port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if port:
+        _refuse_taken(family, host, port)
+    return share(host, port)
+
+
+def share(host: str, port: int) -> socket.socket:
+    """Bind without listening, beside the parent's own hold on the port. Raises Invalid when that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

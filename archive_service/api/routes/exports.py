@@ -37,7 +37,9 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportV
         id=secrets.token_hex(16),
         kind=KIND,
         actor=caller.actor.subject,
-        request=asked.model_dump(exclude_none=True) | ({"ids": ids} if ids else {}),
+        request=asked.model_dump(exclude_none=True)
+        | ({"ids": ids} if ids else {})
+        | {"role": str(caller.actor.role)},
         total=len(ids),
         created_at=rfc3339(services.clock()),
     )

@@ -138,14 +138,15 @@ class _Collector:
         else:
             self.take(text, self.attached if attached else self.plain)
 
-    def body(self) -> str:
+    def body(self) -> tuple[str, int | None]:
         """Plain text, and HTML unless the plain text has all its words: an alternative that says "use another
-        reader" must not hide what the HTML says."""
-        pieces = list(self.plain)
-        if pieces and self.html:
-            words = _words(" ".join(pieces))
-            pieces.extend(text for text in self.html if not _words(text) <= words)
-        return "\n".join(pieces or self.html)
+        reader" must not hide what the HTML says. When both are there: where the HTML begins."""
+        plain = "\n".join(self.plain)
+        if not self.plain or not self.html:
+            return plain or "\n".join(self.html), None
+        words = _words(plain)
+        more = [text for text in self.html if not _words(text) <= words]
+        return "\n".join([plain, *more]), len(plain) + 1 if more else None
 
     def reason(self, parsed: Parsed) -> str | None:
         reasons: list[str] = []
@@ -177,8 +178,10 @@ def extract_text(raw: bytes, parsed: Parsed, *, limit: int = LIMIT) -> Text:
     """
     collector = _Collector(limit, limit)
     collector.message(raw, parsed.parts, 0)
+    body, html_from = collector.body()
     return Text(
-        body=collector.body(),
+        body=body,
+        html_from=html_from,
         attachments="\n".join(collector.attached),
         not_fully_indexed=collector.reason(parsed),
     )

@@ -30,6 +30,7 @@ from archive_service.export.evidence import (
     NoteSigner,
     Progress,
     Reserve,
+    named,
 )
 from archive_service.export.manifest import (
     FORMAT,
@@ -91,8 +92,9 @@ def write_bundle(
         report = Report(work, request, keys, volume_pages=volume_pages)
         with Spool(work) as spool:
             for done, evidence in enumerate(messages, 1):
-                spool.add(evidence)
-                report.add(evidence)
+                with named(evidence.message.id):
+                    spool.add(evidence)
+                    report.add(evidence)
                 progress(done)
             pages = report.paginate()
             numbering = Numbering(request.bates_prefix, reserve(pages), pages)
@@ -163,10 +165,11 @@ class _Draft:
         )
 
     def write(self, sign: NoteSigner, path: Path, target: Path) -> BundleResult:
-        """The ZIP at ``path``, not yet checked; durable."""
+        """The ZIP at ``path``, not yet checked; durable, readable by this user only."""
         manifest, count = self._write_manifest()
         seal = self._write_seal(sign, manifest, count)
-        with path.open("xb") as file:
+        path.touch(0o600, exist_ok=False)  # it keeps its mode when it leaves the private folder
+        with path.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:
                 for piece in self._in_order(manifest, seal):
                     self._put(zipped, piece)

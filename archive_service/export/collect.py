@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive_service.catalog.base import CaptureRow, Catalog, MessageRow
-from archive_service.export.evidence import CaptureEvidence, CustodyEvent, MessageEvidence
+from archive_service.export.evidence import CaptureEvidence, CustodyEvent, MessageEvidence, named
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.ledger.payloads import PayloadVault
@@ -53,12 +53,14 @@ class Collector:
 
     def messages(self, ids: list[str]) -> Iterator[MessageEvidence]:
         """Evidence of each message, in order. Raises NotFound when one has gone, Tampered, KeyUnavailable,
-        Overloaded (``proof.pending``)."""
+        Overloaded (``proof.pending``), each with the id of the message that it is about in its text."""
         for name in ids:
-            found = self.catalog.messages([name])
-            if not found:
-                raise NotFound("a message of this export is no longer in the archive")
-            yield self._message(found[0])
+            with named(name):
+                found = self.catalog.messages([name])
+                if not found:
+                    raise NotFound("a message of this export is no longer in the archive")
+                evidence = self._message(found[0])
+            yield evidence
 
     def _message(self, message: MessageRow) -> MessageEvidence:
         captures: list[CaptureEvidence] = []
@@ -76,13 +78,9 @@ class Collector:
     def _custody(self, row: CaptureRow, size: int, root_seq: int) -> Iterator[CustodyEvent]:
         entry = self.contents.entry(row)
         digest = entry.fields["object"]["sha256"]
-        yield CustodyEvent(
-            entry.time, "received, sealed, chained", row.log, row.seq, f"sealed object SHA-256 {digest}"
-        )
+        yield CustodyEvent(entry.time, "captured", row.log, row.seq, digest)
         order = LogId(LogId.parse(row.log).owner, "order-1")
         finding = read_entry(self.vault.store, order, row.order_seq)
-        yield CustodyEvent(finding.time, "read and identified", str(order), finding.seq, f"capture {row.id}")
+        yield CustodyEvent(finding.time, "identified", str(order), finding.seq, row.id)
         anchored, root = self.proofs.anchored(root_seq)
-        yield CustodyEvent(
-            anchored, "anchored in the root log", root, root_seq, f"log checkpoint of {size} entries"
-        )
+        yield CustodyEvent(anchored, "anchored", root, root_seq, str(size))

@@ -5,7 +5,8 @@ this package opens a store or a log. Byte layouts: ``R``, ``E`` and the commit a
 and nodes as in RFC 6962 section 2.1, checkpoints and keys as in C2SP ``signed-note``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,10 @@ class CaptureEvidence:
 
 @dataclass(frozen=True)
 class CustodyEvent:
-    """One thing that happened to a message in the archive, from the logs: when, what, where recorded."""
+    """One thing that happened to a message in the archive, from the logs: when, what, where recorded.
+
+    ``event``: ``captured``, ``identified`` or ``anchored``, which the report puts into words with ``detail``
+    (the sealed object's SHA-256, the capture, the entries under the checkpoint); else printed as it is."""
 
     time: str
     event: str
@@ -123,6 +127,17 @@ class MessageEvidence:
     captures: tuple[CaptureEvidence, ...]
     text: Text
     custody: tuple[CustodyEvent, ...] = ()
+
+
+@contextmanager
+def named(message: str) -> Iterator[None]:
+    """Has an ArchiveError of the block name the message (by its opaque id) that it is about; its class, code
+    and attributes stay."""
+    try:
+        yield
+    except ArchiveError as error:
+        error.args = (f"message {message}: {error}",)
+        raise
 
 
 @dataclass(frozen=True)

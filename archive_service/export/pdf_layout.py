@@ -17,6 +17,10 @@ BLACK, GREY, PALE = 0.0, 0.42, 0.82
 BODY, SMALL, TINY = 9.5, 8.5, 7.5
 _MONO_SIZE = 7.6
 _LEADING = 1.42
+_HEADING = 30.0  # room that a section heading takes
+_TABLE_HEAD = SMALL * _LEADING + 5
+_HEAD_NEEDS = 40.0  # room without which a table does not begin
+_FIRST_ROW = 120.0  # at most so much of a first row is kept with the headings above it
 _LABEL = 118.0  # width of the label column of facts
 
 Text = tuple[str, float, float, float, float, str]
@@ -25,6 +29,10 @@ Rule = tuple[float, float, float, float]
 """x1, x2, y, grey of a horizontal hairline."""
 Link = tuple[float, float, float, float, int]
 """x1, y1, x2, y2 of an area, and the page it leads to, counted from 0."""
+
+
+Row = tuple[Sequence[str], str]
+"""Cells of a table's row, and a digest to stand below them, or ""."""
 
 
 @dataclass
@@ -89,10 +97,10 @@ class Flow:
         if self._y - points < BOTTOM:
             self.end()
 
-    def heading(self, text: str) -> None:
-        """A section heading, kept with what follows."""
+    def heading(self, text: str, keep: float = 34) -> None:
+        """A section heading, kept with the first ``keep`` points of what follows."""
         self.space(14)
-        self.need(64)
+        self.need(_HEADING + keep)
         self.text(text, 11.5, bold=True)
         self.rule(PALE)
         self._y -= 5
@@ -140,9 +148,30 @@ class Flow:
                 self._draw(next(self.setter.lines(label, SMALL, ROOM)), LEFT, _LABEL, SMALL, GREY)
             self._page.rules.append((LEFT + _LABEL, RIGHT, self._y - 2, GREY))
 
+    def table(
+        self, columns: Sequence[Column], rows: Sequence[Row], *, title: str = "", whole: float = 0
+    ) -> None:
+        """A table of at least one row, under its title. Title, headings and first row stay on one page, and so do the last two
+        rows; the whole table, when it is at most ``whole`` points high."""
+        heights = [self._row_height(columns, row) for row in rows]
+        kept = sum(heights) if sum(heights) <= whole else min(heights[0], _FIRST_ROW)
+        keep = max(_TABLE_HEAD + kept, _HEAD_NEEDS)
+        if title:
+            self.heading(title, keep)
+        self.need(keep)
+        self.table_head(columns)
+        for number, (cells, digest) in enumerate(rows):
+            last_two = number == len(rows) - 2
+            self.table_row(columns, cells, digest, keep=min(heights[-1], _FIRST_ROW) if last_two else 0)
+
+    def _row_height(self, columns: Sequence[Column], row: Row) -> float:
+        cells, digest = row
+        most = max(len(self._cell(column, cell)) for column, cell in zip(columns, cells, strict=True))
+        return _height(most, digest)
+
     def table_head(self, columns: Sequence[Column]) -> None:
         """The headings of a table."""
-        self.need(40)
+        self.need(_HEAD_NEEDS)
         self._y -= SMALL * _LEADING
         x = LEFT
         for column in columns:
@@ -152,13 +181,18 @@ class Flow:
         self.rule(PALE)
 
     def table_row(
-        self, columns: Sequence[Column], cells: Sequence[str], digest: str = "", link: int | None = None
+        self,
+        columns: Sequence[Column],
+        cells: Sequence[str],
+        digest: str = "",
+        link: int | None = None,
+        keep: float = 0,
     ) -> None:
-        """One row, kept on one page unless it is longer than one; ``digest`` in fixed width below it,
-        ``link`` to a page. The headings stand again on a new page."""
+        """One row, kept on one page unless it is longer than one, with ``keep`` points of what follows;
+        ``digest`` in fixed width below it, ``link`` to a page. The headings stand again on a new page."""
         wrapped = [self._cell(column, cell) for column, cell in zip(columns, cells, strict=True)]
-        height = max(map(len, wrapped)) * SMALL * _LEADING + (SMALL * _LEADING if digest else 0) + 3
-        if self._y - height < BOTTOM and self._y < TOP - 30:
+        height = _height(max(map(len, wrapped)), digest)
+        if self._y - height - keep < BOTTOM and self._y < TOP - 30:
             self.end()
             self.table_head(columns)
         top, page = self._y, self._page
@@ -190,3 +224,8 @@ class Flow:
     def _draw(self, line: Line, left: float, room: float, size: float, grey: float) -> None:
         x = left + room - line.width if line.from_right else left
         self._page.put(line, size, grey, x, self._y)
+
+
+def _height(lines: int, digest: str) -> float:
+    """Of a table's row."""
+    return (lines + (1 if digest else 0)) * SMALL * _LEADING + 3

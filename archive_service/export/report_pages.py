@@ -29,7 +29,10 @@ from archive_service.export.words import Words
 _SHOWN_CHECKPOINTS = 12
 _QUERY_SHOWN = 2000
 _HOW = 330.0  # room that keeps the instructions and the hand-over on one page
-_CAPTURE = 260.0  # room that keeps the facts of a capture on one page
+_FACT = 15.0  # room of a fact on one line
+_FIRST, _LAST = 6, 4  # facts of a capture that stay with its title, and that stay together at its end
+_CAPTURE = 14 + _FIRST * _FACT
+_EVENTS = 220.0  # a table of events up to this height is kept on one page
 _TITLE = 240  # characters of a subject set as the title; the header shows all
 _RUNNING, _BATES = 8.0, 10.0
 _HEAD_Y, _FOOT_Y = TOP + 28, BOTTOM - 30
@@ -200,6 +203,12 @@ def lay_message(flow: Flow, sheet: Sheet, words: Words, number: int, count: int)
     flow.heading(words("body"))
     if sheet.body:
         flow.text(sheet.body)
+    if sheet.html:
+        flow.space(6)
+        flow.need(45)
+        flow.text(words("html_follows"), SMALL, grey=GREY)
+        flow.space(2)
+        flow.text(sheet.html)
     if sheet.body_note:
         flow.text(sheet.body_note, SMALL, grey=GREY)
     _lay_attachments(flow, sheet, words)
@@ -220,44 +229,36 @@ def _lay_envelope(flow: Flow, sheet: Sheet, words: Words) -> None:
         Column(words("role"), 0.12),
         Column(words("how_known"), 0.40),
     ]
-    flow.table_head(columns)
-    for cells in sheet.recipients:
-        flow.table_row(columns, cells)
+    flow.table(columns, [(cells, "") for cells in sheet.recipients])
 
 
 def _lay_attachments(flow: Flow, sheet: Sheet, words: Words) -> None:
     if not sheet.attachments:
         return
-    flow.heading(words("attachments"))
     columns = [Column(words("file"), 0.50), Column(words("type"), 0.32), Column(words("size"), 0.18)]
-    flow.table_head(columns)
-    for cells, digest in sheet.attachments:
-        flow.table_row(columns, cells, digest=f"SHA-256 {digest}")
+    rows = [(cells, f"SHA-256 {digest}") for cells, digest in sheet.attachments]
+    flow.table(columns, rows, title=words("attachments"))
 
 
 def _lay_custody(flow: Flow, sheet: Sheet, words: Words) -> None:
-    flow.need(_CAPTURE + 50)
-    flow.heading(words("custody"))
+    flow.heading(words("custody"), keep=_CAPTURE)
     for number, capture in enumerate(sheet.captures, 1):
         flow.space(6 if number > 1 else 0)
         flow.need(_CAPTURE)
         flow.text(words("capture_n", number=number), BODY, bold=True)
-        for fact in capture:
+        for at, fact in enumerate(capture):
+            if at == len(capture) - _LAST:
+                flow.need(_LAST * _FACT)
             flow.fact(fact.label, fact.value, mono=fact.mono)
     if not sheet.events:
         return
-    flow.space(8)
-    flow.need(60)
-    flow.text(words("events"), BODY, bold=True)
     columns = [
         Column(words("time"), 0.21),
         Column(words("event"), 0.23),
         Column(words("recorded"), 0.26),
         Column(words("detail"), 0.30),
     ]
-    flow.table_head(columns)
-    for cells in sheet.events:
-        flow.table_row(columns, cells)
+    flow.table(columns, [(cells, "") for cells in sheet.events], title=words("events"), whole=_EVENTS)
 
 
 class Running:

@@ -41,6 +41,7 @@ class Sheet:
     envelope_note: str
     remarks: tuple[str, ...]
     body: str
+    html: str  # what HTML says beyond the plain text in ``body``
     body_note: str
     attachments: tuple[tuple[tuple[str, ...], str], ...]  # (name, type, size), SHA-256
     captures: tuple[tuple[Fact, ...], ...]
@@ -99,9 +100,9 @@ class _SheetMaker:
         self._han = han_of(evidence.message.subject + evidence.text.body[:BODY_LIMIT])
 
     def make(self) -> Sheet:
-        replaced = self._case.replaced
+        replaced, steered = self._case.replaced, self._case.steered
         message = self._evidence.message
-        body, body_note = self._body()
+        body, html, body_note = self._body()
         sheet = Sheet(
             han=self._han,
             row=(when(message.sent_at), self._listed(message.sender), self._listed(message.subject)),
@@ -112,11 +113,14 @@ class _SheetMaker:
             envelope_note=self._words("complete" if message.envelope_complete else "incomplete"),
             remarks=self._remarks(),
             body=body,
+            html=html,
             body_note=body_note,
             attachments=tuple(self._attachment(part) for part in attachments_of(self._evidence)),
             captures=tuple(self._capture(number) for number in range(len(self._evidence.captures))),
             events=self._events(),
         )
+        if self._case.steered > steered:
+            sheet = replace(sheet, remarks=(*sheet.remarks, self._line(self._words("flag_steered"))))
         lost = self._case.replaced - replaced
         if lost:
             sheet = replace(
@@ -174,14 +178,19 @@ class _SheetMaker:
             remarks.append(self._line(self._words("flag_not_indexed", reason=reason)))
         return tuple(remarks)
 
-    def _body(self) -> tuple[str, str]:
-        text = self._evidence.text.body
+    def _body(self) -> tuple[str, str, str]:
+        """The text, or the plain and the HTML text when the latter says more; and a note on what is missing."""
+        text, html_from = self._evidence.text.body, self._evidence.text.html_from
         note = ""
         if not text.strip():
             note = self._words("empty")
         elif len(text) > BODY_LIMIT:
             note = self._words("body_cut", count=len(text) - BODY_LIMIT)
-        return self._text(text[:BODY_LIMIT].strip("\r\n")), self._line(note)
+        shown = text[:BODY_LIMIT]
+        plain, html = (shown, "") if html_from is None else (shown[:html_from], shown[html_from:])
+        if not plain.strip():
+            plain, html = html, ""
+        return self._text(plain.strip("\r\n")), self._text(html.strip("\r\n")), self._line(note)
 
     def _attachment(self, part: Part) -> tuple[tuple[str, ...], str]:
         name = self._line(part.filename or self._words("unnamed"))
@@ -217,15 +226,12 @@ class _SheetMaker:
         return tuple(facts)
 
     def _events(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(
-            (
-                when(e.time),
-                self._line(e.event),
-                self._line(f"{e.log.rpartition('/')[2]} #{e.seq}"),
-                self._line(e.detail),
-            )
-            for e in self._evidence.custody
-        )
+        rows = []
+        for item in self._evidence.custody:
+            event, detail = self._words.event(item.event, item.detail)
+            place = f"{item.log.rpartition('/')[2]} #{item.seq}"
+            rows.append((when(item.time), self._line(event), self._line(place), self._line(detail)))
+        return tuple(rows)
 
 
 def _entry(capture: CaptureEvidence) -> dict[str, Any]:

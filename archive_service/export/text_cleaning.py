@@ -9,6 +9,7 @@ from arabic_reshaper import ArabicReshaper
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff]")
 _RTL = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _OVERRIDES = re.compile("[\u202d\u202e]")
+_STEERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LINE_ENDS = re.compile("\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]")
 _SPACES = re.compile("[\u1680\u2000-\u200a\u202f\u205f]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -47,6 +48,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line: line ends become spaces."""
     return clean(text).replace("\n", " ")
+
+
+def steers(text: str) -> bool:
+    """Whether the text has a character of UAX #9 that steers its direction: override, embedding, isolate, mark."""
+    return not text.isascii() and _STEERS.search(text) is not None
 
 
 def reads_right_to_left(text: str) -> bool:

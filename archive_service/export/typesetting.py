@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from bidi import get_base_level, get_display
+from bidi import get_base_level
 
 from archive_service.export.fonts import BOLD, MONO, REGULAR, REPLACEMENT, Face, cut, face_key, family_of
-from archive_service.export.text_cleaning import clean, one_line, reads_right_to_left
+from archive_service.export.text_cleaning import clean, one_line, reads_right_to_left, steers
+from archive_service.export.visual_order import mirror_of, visual
 
 _EAST = "\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _CLOSING = "\u3001\u3002\u300b\u300d\u300f\u3011\u3015\uff01\uff09\uff0c\uff1a\uff1b\uff1f\u2019\u201d"
@@ -48,6 +49,7 @@ class Typecase:
 
     used: dict[str, set[str]] = field(default_factory=dict)
     replaced: int = 0  # characters that gave way to U+FFFD so far: controls, and what no face has
+    steered: int = 0  # texts so far with invisible characters that steer the direction
 
     def admit(self, text: str, han: str = "SC", *, bold: bool = False) -> str:
         """The cleaned text, with U+FFFD for every character that no face has."""
@@ -59,8 +61,9 @@ class Typecase:
 
     def _take(self, given: str, text: str, han: str, weight: int) -> str:
         self.replaced += text.count(REPLACEMENT) - given.count(REPLACEMENT)
+        self.steered += steers(given)
         lost = set()
-        for char in set(text) - {"\n"}:
+        for char in self._drawn(text, han):
             family = family_of(char, han)
             if family is None:
                 lost.add(char)
@@ -71,6 +74,15 @@ class Typecase:
             self.replaced += sum(text.count(char) for char in lost)
             text = text.translate({ord(char): REPLACEMENT for char in lost})
         return text
+
+    @staticmethod
+    def _drawn(text: str, han: str) -> set[str]:
+        """The characters that setting the text may draw: its own, and mirrored brackets that a face has."""
+        drawn = set(text) - {"\n"}
+        if reads_right_to_left(text):
+            mirrors = {mirror for mirror in map(mirror_of, drawn) if mirror and family_of(mirror, han)}
+            return drawn | mirrors
+        return drawn
 
     def cast(self) -> dict[str, Face]:
         """The faces by key; the fixed-width one, and Noto Sans with ASCII, are always there."""
@@ -102,7 +114,7 @@ class Setter:
     """Measures, wraps and orders admitted text, for one East Asian drawing (see ``han_of``)."""
 
     def __init__(self, faces: Mapping[str, Face], han: str) -> None:
-        self._mono = faces[MONO].widths
+        self._mono, self._han = faces[MONO].widths, han
         self._widths = {weight: _Widths(faces, han, weight) for weight in (REGULAR, BOLD)}
 
     def width(self, text: str, size: float, *, bold: bool = False) -> float:
@@ -117,8 +129,11 @@ class Setter:
             special = reads_right_to_left(paragraph)
             from_right = special and get_base_level(paragraph) == 1
             for line in _wrap(paragraph, widths, room * 1000 / size):
-                shown = _visual(line, from_right) if special else line
+                shown = visual(line, from_right, self._drawable) if special else line
                 yield _runs(shown, widths, size, from_right)
+
+    def _drawable(self, char: str) -> bool:
+        return family_of(char, self._han) is not None
 
     def fixed(self, text: str, size: float) -> Line:
         """A digest or number in the fixed-width face; other characters than ASCII show as ``?``."""
@@ -165,11 +180,6 @@ def _chop(word: str, widths: _Widths, room: float) -> list[str]:
             start, used = at, 0.0
         used += width
     return [*pieces, word[start:]]
-
-
-def _visual(line: str, from_right: bool) -> str:
-    """The line in visual order. A Hebrew or Arabic mark comes before its letter, where Noto draws it."""
-    return str(get_display(line, base_dir="R" if from_right else "L"))
 
 
 def _runs(text: str, widths: _Widths, size: float, from_right: bool) -> Line:

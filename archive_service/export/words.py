@@ -85,9 +85,12 @@ _ENGLISH = {
     "flag_other": "Mark of the archive: {flag}.",
     "flag_not_indexed": "Not fully indexed: {reason}.",
     "flag_replaced": "Characters of this message without a printable form, which appear here as \ufffd: {count}.",
+    "flag_steered": "The message has invisible characters that steer the direction of text, and may look otherwise "
+    "in a mail program. Those that override it are shown as [U+202E] or [U+202D]; the others are left out here.",
     "flag_on_capture": "Capture {number}: ",
     "body": "Text",
     "empty": "(The message has no text.)",
+    "html_follows": "The HTML part has words that the plain text lacks; its text follows.",
     "body_cut": "The text goes on for {count} more characters; see message.eml.",
     "file": "File",
     "type": "Type",
@@ -116,6 +119,12 @@ _ENGLISH = {
     "event": "Event",
     "recorded": "Recorded in",
     "detail": "Detail",
+    "event_captured": "received, sealed, chained",
+    "detail_captured": "sealed object SHA-256 {value}",
+    "event_identified": "read and identified",
+    "detail_identified": "capture {value}",
+    "event_anchored": "anchored in the root log",
+    "detail_anchored": "log checkpoint of {value} entries",
     "cut": "[{count} more characters; see message.eml]",
 }
 _FRENCH = {
@@ -203,9 +212,12 @@ _FRENCH = {
     "flag_other": "Marque de l’archive : {flag}.",
     "flag_not_indexed": "Indexation incomplète : {reason}.",
     "flag_replaced": "Caractères de ce message sans forme imprimable, qui figurent ici comme \ufffd : {count}.",
+    "flag_steered": "Le message a des caractères invisibles qui dirigent le sens du texte, et peut paraître autrement "
+    "dans une messagerie. Ceux qui forcent ce sens figurent comme [U+202E] ou [U+202D] ; les autres sont omis ici.",
     "flag_on_capture": "Capture {number} : ",
     "body": "Texte",
     "empty": "(Le message n’a pas de texte.)",
+    "html_follows": "La partie HTML a des mots que le texte brut n’a pas ; son texte suit.",
     "body_cut": "Le texte continue sur {count} caractères ; voir message.eml.",
     "file": "Fichier",
     "type": "Type",
@@ -234,6 +246,12 @@ _FRENCH = {
     "event": "Événement",
     "recorded": "Inscrit dans",
     "detail": "Détail",
+    "event_captured": "reçu, scellé, chaîné",
+    "detail_captured": "objet scellé, SHA-256 {value}",
+    "event_identified": "lu et identifié",
+    "detail_identified": "capture {value}",
+    "event_anchored": "ancré dans le journal racine",
+    "detail_anchored": "point de contrôle du journal, {value} entrées",
     "cut": "[encore {count} caractères ; voir message.eml]",
 }
 LANGUAGES = {"en": _ENGLISH, "fr": _FRENCH}
@@ -254,6 +272,11 @@ class Words:
     def flag(self, flag: str) -> str:
         """What a finding's flag means, in a sentence."""
         return self._words.get(f"flag_{flag}") or self("flag_other", flag=flag)
+
+    def event(self, event: str, detail: str) -> tuple[str, str]:
+        """An event of the chain of custody and its detail; one without words of its own stays as it is."""
+        shown = self._words.get(f"event_{event}")
+        return (event, detail) if shown is None else (shown, self(f"detail_{event}", value=detail))
 
     def every(self) -> list[str]:
         """All words; the report's faces must have their characters."""

@@ -132,6 +132,7 @@ class Text(Frozen):
     """What the index may read of a message; never stored in a log."""
 
     body: str = ""
+    html_from: int | None = None  # where in ``body`` HTML text begins that follows plain text
     attachments: str = ""
     not_fully_indexed: str | None = None  # the reason
 

@@ -184,7 +184,7 @@ def test_an_export_is_a_job(archive):
     assert view == {"id": view["id"], "state": "queued", "progress": {"done": 0, "total": 2}, "error": None}
     job = archive.one.jobs.jobs[view["id"]]
     assert (job.kind, job.actor) == ("export", "lea")
-    assert job.request == {"ids": ["m2", "m1"], "formats": ["bundle"], "purpose": "CNIL"}
+    assert job.request == {"ids": ["m2", "m1"], "formats": ["bundle"], "purpose": "CNIL", "role": "legal"}
     assert job.created_at.startswith(NOW.strftime("%Y-%m-%dT%H:%M:%S"))
     (event,) = archive.one.access_log.events
     assert (event.action, event.ids, event.purpose) == ("export.request", ("m2", "m1"), "CNIL")

@@ -146,6 +146,10 @@ class Core:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
+    def exports(self, owner: str) -> Path:
+        """Where an owner's finished exports lie; disposable."""
+        return self.data / "exports" / owner
+
     def close(self) -> None:
         """Let leases and threads go."""
         self.leases.close()
@@ -190,7 +194,7 @@ def _key_place(data: Path, name: str) -> KeyPlace:
 
 
 def _make_folders(data: Path) -> None:
-    for name in ("objects", "ledger", "keys/a", "keys/b", "kms", "projections", "run", "exports"):
+    for name in ("", "objects", "ledger", "keys", "keys/a", "keys/b", "kms", "projections", "run", "exports"):
         try:
             (data / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

@@ -80,5 +80,6 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         sources=AddSources(tenant, core.settings.smtp_domain),
         integrity=CountedIntegrity(core, tenant, catalog),
         acts_position=tenant.acts.refresh,
+        exports=core.exports(tenant.id),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

@@ -20,7 +20,7 @@ from archive_service.vault.stores.base import Lock, LockMode
 from ingest.intake import Draft, Receipt, Sink, SourceMatch
 
 SPOOL = 1024 * 1024
-_QUEUED_CHUNKS = 16
+_QUEUED_CHUNKS = 8
 _CHUNK = 256 * 1024
 
 
@@ -61,7 +61,12 @@ class ArchiveIntake:
     """See ``intake.Intake``. ``tenants()`` looks for tenants again: one may be new."""
 
     def __init__(
-        self, tenants: Callable[[], list[TenantIntake]], clock: Clock, *, streams: int = 8, spool: int = SPOOL
+        self,
+        tenants: Callable[[], list[TenantIntake]],
+        clock: Clock,
+        *,
+        streams: int = 32,
+        spool: int = SPOOL,
     ) -> None:
         self._find_tenants = tenants
         self._tenants: dict[str, TenantIntake] = {}

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,10 +14,11 @@ from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import SearchIndex
-from search.orderer import Identify, Interpreter, Orderer
+from search.orderer import Identify, Interpreter, Ordered, Orderer
 from search.projector import Projector
 
 _log = logging.getLogger(__name__)
+_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Follower:
         )
         self._slot: Appender | None = None
         self._orderer: Orderer | None = None
+        self._retry_at = 0.0
         self.unreadable = 0
 
     def start(self) -> None:
@@ -81,7 +84,7 @@ class Follower:
         if self._orderer is None:
             raise SlotLost("the follower has no order slot")
         try:
-            ordered = self._orderer.step()
+            ordered = self._again() if time.monotonic() >= self._retry_at else self._orderer.step()
         finally:
             if not self._orderer.settled:
                 self._orderer = None
@@ -90,6 +93,14 @@ class Follower:
         while projected := self._projector.step(ordered.texts):
             taken += projected
         return taken
+
+    def _again(self) -> Ordered:
+        """What could not be opened before, once at the start and then once a minute."""
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
+        if self._orderer is None:
+            return Ordered()
+        ordered = self._orderer.retry(self._parts.catalog.unread())
+        return self._orderer.step() if not ordered.texts else ordered
 
     def run(self, stop: threading.Event, idle: float, failed: Callable[[ArchiveError], None]) -> None:
         """Follow until ``stop`` is set; ``idle`` seconds between looks at quiet logs."""

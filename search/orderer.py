@@ -7,7 +7,7 @@ import hashlib
 import logging
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,8 +15,8 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender, Draft
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import batch_from, logs, read_from
-from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
+from archive_service.ledger.reader import batch_from, logs, read_entry, read_from
+from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, NotFound, StoreError, Tampered
 from archive_service.model.mail import CaptureRecord, Finding, Parsed, Source, SourceKind, Text
 from archive_service.vault.key_layout import LogId
 
@@ -110,6 +110,21 @@ class Orderer:
         self._took, self._acts_taken = took, acts_taken
         return done
 
+    def retry(self, unread: Sequence[tuple[str, int]]) -> Ordered:
+        """Try captures again that could not be opened when they were taken; what opens now gets a late finding, durable
+        on return. Raises ArchiveError."""
+        done = Ordered()
+        drafts: list[Draft] = []
+        for name, seq in unread[: self._most]:
+            log = LogId.parse(name)
+            try:
+                drafts.append(self._finding(log, read_entry(self._vault.store, log, seq), done))
+            except (Tampered, KeyUnavailable, Invalid, NotFound):
+                done.unreadable += 1
+        if drafts:
+            self._append(drafts)
+        return done
+
     def _capture_logs(self) -> list[LogId]:
         """Another one first at every step, so that a busy log does not hold up the others."""
         owner = self._acts.log.owner
@@ -159,10 +174,12 @@ class Orderer:
             return [self._finding(log, entry, done)]
         except (Tampered, KeyUnavailable, Invalid) as error:
             self._require_keys(error)
-            # Damage must not stop the line, and is not ours to judge: ``verify`` names it, the count rings.
+            # Damage must not stop the line, and is not ours to judge: ``verify`` names it. What was damaged may be
+            # mended (a disk comes back): it stands in the order as unread, and is tried again.
             _log.error("capture %s seq %d cannot be opened: %s", log.name, entry.seq, error.code)
             done.unreadable += 1
-            return []
+            kind, fields = self._range(log, entry.seq, entry.seq + 1)
+            return [(kind, {**fields, "unread": True})]
 
     def _require_keys(self, error: ArchiveError) -> None:
         """A key store that is away as a whole (a disk not mounted) must not pass for damage to every capture."""

@@ -54,21 +54,27 @@ class RowsOnly:
         captures: list[CaptureRow] = []
         sources: list[Source] = []
         took: dict[str, int] = {}
+        unread: list[tuple[str, int]] = []
         for entry in batch:
             if entry.type == "finding":
                 of, seq = self._of(entry)
-                took[str(of)] = seq + 1  # its range may stand in a later batch, or be lost with a crash
+                # its range may stand in a later batch, or be lost with a crash; a late finding lies behind
+                took[str(of)] = max(took.get(str(of), 0), seq + 1)
                 captures.extend(self._rows_of(entry, of, seq))
             elif entry.type == "took":
                 log, start, end = self._range(entry)
+                if entry.fields.get("unread") is True:
+                    unread.append((str(log), start))
                 if log == self._acts.log:
                     sources.extend(self._sources(start, end))
                     acts = end
                 else:
-                    took[str(log)] = end
+                    took[str(log)] = max(took.get(str(log), 0), end)
             elif entry.type != "claim":
                 raise Tampered(f"the order log holds an entry of type {entry.type}")
-        return Changes(captures, sources, batch[-1].seq + 1, acts, took)
+        found = {(row.log, row.seq) for row in captures}
+        unread = [place for place in unread if place not in found]
+        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread)
 
     @staticmethod
     def _range(entry: Entry) -> tuple[LogId, int, int]:

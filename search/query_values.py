@@ -34,6 +34,9 @@ _LARGEST = 2**53
 LEAST_LITERALS = 2
 """A wildcard needs this many other characters: less would read the whole dictionary of an index."""
 
+MOST_WILDCARDS = 8
+"""So many ``*`` and ``?`` a wildcard may have: each more multiplies the states of an index's automaton."""
+
 
 def word(text: str, field: str | None, position: int) -> Node:
     """A bare or field value: ``*``, ``cont*``, ``contrta~1``, or words. Raises QueryError."""
@@ -74,6 +77,9 @@ def _fuzzy(text: str, distance: str, field: str | None, position: int) -> Node:
 
 
 def _wildcard(pattern: str, field: str | None, position: int) -> Node:
+    if pattern.count("*") + pattern.count("?") > MOST_WILDCARDS:
+        message = f"a word has at most {MOST_WILDCARDS} wildcards"
+        raise QueryError(message, position, code="query.too_complex")
     whole_value = field == "filename" or field in ADDRESS_FIELDS
     if whole_value:
         if analysis.literal_count(analysis.keyword(pattern)) < LEAST_LITERALS:

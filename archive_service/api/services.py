@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from archive_service.access.events import AccessLog
@@ -14,6 +15,10 @@ from search.indexes.base import SearchIndex
 
 class Contents(Protocol):
     """Captures as they were received. Thread-safe."""
+
+    def check(self, message: MessageRow) -> None:
+        """The catalog's rows of a message against the ledger. Raises Tampered: then nothing of it is shown."""
+        ...
 
     def raw(self, capture: CaptureRow) -> bytes:
         """The whole capture, ciphertext and plaintext re-hashed against its entry by this very read.
@@ -62,7 +67,8 @@ class Integrity(Protocol):
 
 @dataclass(frozen=True)
 class TenantServices:
-    """One tenant's archive as the routes see it. ``id`` is opaque; ``acts_position`` counts the entries
+    """One tenant's archive as the routes see it. ``exports``: where finished ZIPs lie, by job id.
+    ``id`` is opaque; ``acts_position`` counts the entries
     of the acts log as known here."""
 
     id: str
@@ -76,6 +82,7 @@ class TenantServices:
     sources: SourcesAdmin
     integrity: Integrity
     acts_position: Callable[[], int]
+    exports: Path
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ class Changes:
     rows: int
     acts: int
     took: Mapping[str, int] = field(default_factory=dict)
+    unread: Sequence[tuple[str, int]] = ()
+    """(log id, seq) of captures that were taken but could not be opened: to be tried again."""
 
 
 class Catalog(Protocol):
@@ -80,6 +82,10 @@ class Catalog(Protocol):
 
     def took(self) -> dict[str, int]:
         """Per capture log id, the next seq that the order log will take, as of ``position().rows``."""
+        ...
+
+    def unread(self) -> list[tuple[str, int]]:
+        """Captures that the order log took without a finding, by (log id, seq)."""
         ...
 
     def apply(self, changes: Changes) -> None:

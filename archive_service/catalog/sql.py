@@ -58,8 +58,7 @@ class SqlCatalog:
             sources = {source.id: source for source in changes.sources}
             values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
             _replace(connection, tables.sources, values)
-            taken = [{"id": log, "next": following} for log, following in sorted(changes.took.items())]
-            _replace(connection, tables.took, taken)
+            _note_taken(connection, changes)
             connection.execute(update(tables.position).values(rows=changes.rows, acts=changes.acts))
 
     def counts(self) -> dict[str, int]:
@@ -72,9 +71,15 @@ class SqlCatalog:
             grouped = select(f.c.flag, func.count()).group_by(f.c.flag).order_by(f.c.flag)
             return found | {f"flag:{flag}": count for flag, count in connection.execute(grouped)}
 
+    def unread(self) -> list[tuple[str, int]]:
+        table = tables.unread
+        with engines.translated(), engines.reading(self._engine) as connection:
+            rows = connection.execute(select(table.c.log, table.c.seq).order_by(table.c.log, table.c.seq))
+            return [(row.log, row.seq) for row in rows]
+
     def took(self) -> dict[str, int]:
         with engines.translated(), engines.reading(self._engine) as connection:
-            return {row.id: row.next for row in connection.execute(select(tables.took))}
+            return _taken(connection)
 
     def indexed(self, rows: int) -> None:
         with engines.translated(), engines.writing(self._engine) as connection:
@@ -139,7 +144,18 @@ def _check_format(connection: Connection) -> None:
 def _position(connection: Connection, *, lock: bool = False) -> Position:
     query = select(tables.position)
     row = connection.execute(query.with_for_update() if lock else query).one()
-    return Position(rows=row.rows, indexed=row.indexed, acts=row.acts)
+    return Position(rows=_count_in(row.rows), indexed=_count_in(row.indexed), acts=_count_in(row.acts))
+
+
+def _taken(connection: Connection) -> dict[str, int]:
+    return {row.id: _count_in(row.next) for row in connection.execute(select(tables.took))}
+
+
+def _count_in(value: object) -> int:
+    """SQLite keeps whatever is put into a column, so a number is one only when looked at. Raises StoreError."""
+    if type(value) is not int or value < 0:
+        raise StoreError("the catalog is damaged; rebuild it", code="catalog.unreadable")
+    return value
 
 
 def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -> None:
@@ -147,6 +163,23 @@ def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -
     for some in _chunks(values):
         connection.execute(delete(table).where(table.c.id.in_([value["id"] for value in some])))
         connection.execute(insert(table), some)
+
+
+def _note_taken(connection: Connection, changes: Changes) -> None:
+    """How far logs are taken never goes back: a late finding lies behind. What is found is no longer unread."""
+    known = _taken(connection)
+    taken = [
+        {"id": log, "next": following}
+        for log, following in sorted(changes.took.items())
+        if following > known.get(log, 0)
+    ]
+    _replace(connection, tables.took, taken)
+    table = tables.unread
+    settled = [(row.log, row.seq) for row in changes.captures]
+    for log, seq in [*settled, *changes.unread]:
+        connection.execute(delete(table).where(table.c.log == log, table.c.seq == seq))
+    if changes.unread:
+        connection.execute(insert(table), [{"log": log, "seq": seq} for log, seq in changes.unread])
 
 
 def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:

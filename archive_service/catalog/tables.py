@@ -80,6 +80,13 @@ flags = Table(
     Index("flags_by_flag", "flag"),
 )
 
+unread = Table(
+    "unread",
+    metadata,
+    Column("log", String, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+)
+
 took = Table(
     "took",
     metadata,

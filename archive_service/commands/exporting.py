@@ -7,7 +7,7 @@ from typing import Any
 
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
-from archive_service.commands.mail import operator, parsed_query, the_tenant
+from archive_service.commands.mail import operator, the_tenant
 from archive_service.commands.output import Output
 from archive_service.export.verify_bundle import verify_bundle
 from archive_service.exporting import ExportAsked, run_export, summary
@@ -16,6 +16,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
+from search.query_language import parse
 
 
 def register(commands: Any) -> None:
@@ -45,7 +46,7 @@ def _export(given: argparse.Namespace, settings: Settings, output: Output) -> in
     if (given.query is None) == (given.ids is None):
         raise Invalid("an export takes either a query or --id", code="export.selection")
     if given.query is not None:
-        parsed_query(given.query)
+        parse(given.query)
     if given.output.exists():
         raise Invalid("the output file exists", code="export.output")
     core = open_core(settings)

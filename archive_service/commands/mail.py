@@ -16,12 +16,12 @@ from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
-from archive_service.model.errors import Invalid, QueryError, StoreError
+from archive_service.model.errors import Invalid, StoreError
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from archive_service.vault.stores.base import Lock, LockMode
-from search.query_language import Node, parse
+from search.query_language import parse
 
 _IN_FLIGHT = 64
 
@@ -59,14 +59,6 @@ def operator() -> str:
         return f"cli:{getpass.getuser()}"
     except (OSError, KeyError):  # a container's user id without a name
         return f"cli:uid-{os.getuid()}"
-
-
-def parsed_query(text: str) -> Node:
-    """A query from the command line. Raises Invalid: a query that does not parse is wrong use."""
-    try:
-        return parse(text)
-    except QueryError as error:
-        raise Invalid(f"{error} (at character {error.position})", code=error.code) from error
 
 
 def _files(folder: Path) -> list[Path]:
@@ -159,7 +151,7 @@ def _write_all(
 def _search(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     if not 1 <= given.limit <= 1000:
         raise Invalid("--limit is 1 to 1000", code="input.limit")
-    query = parsed_query(given.query)
+    query = parse(given.query)
     core = open_core(settings)
     try:
         tenant = the_tenant(core, given.tenant)

@@ -120,7 +120,7 @@ def _verify_projections(core: Core, report: Report) -> None:
 def _compare(tenant: Tenant, folder: Path, report: Report) -> None:
     """Build the rows again beside the live catalog, from the logs alone, and compare row for row."""
     live = SqlCatalog.sqlite(folder / "catalog.sqlite")
-    with tempfile.TemporaryDirectory(prefix="verify-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder.parents[1] / "run") as scratch:
         again = SqlCatalog.sqlite(Path(scratch) / "catalog.sqlite")
         try:
             rows = RowsOnly(tenant.vault, tenant.acts, LogId(tenant.id, "order-1"), again)

@@ -63,6 +63,7 @@ class Collector:
             yield evidence
 
     def _message(self, message: MessageRow) -> MessageEvidence:
+        self.contents.check(message)
         captures: list[CaptureEvidence] = []
         custody: list[CustodyEvent] = []
         for row in message.captures:

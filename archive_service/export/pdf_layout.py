@@ -151,10 +151,12 @@ class Flow:
     def table(
         self, columns: Sequence[Column], rows: Sequence[Row], *, title: str = "", whole: float = 0
     ) -> None:
-        """A table of at least one row, under its title. Title, headings and first row stay on one page, and so do the last two
-        rows; the whole table, when it is at most ``whole`` points high."""
+        """A table of at least one row, under its title. Title, headings and first row stay on one page, and so
+        do the last two rows; all of the rows, when they are at most ``whole`` points high together."""
         heights = [self._row_height(columns, row) for row in rows]
-        kept = sum(heights) if sum(heights) <= whole else min(heights[0], _FIRST_ROW)
+        capped = [min(height, _FIRST_ROW) for height in heights]
+        first = sum(capped) if len(rows) == 2 else capped[0]  # the last two include the first
+        kept = sum(heights) if sum(heights) <= whole else first
         keep = max(_TABLE_HEAD + kept, _HEAD_NEEDS)
         if title:
             self.heading(title, keep)
@@ -162,7 +164,7 @@ class Flow:
         self.table_head(columns)
         for number, (cells, digest) in enumerate(rows):
             last_two = number == len(rows) - 2
-            self.table_row(columns, cells, digest, keep=min(heights[-1], _FIRST_ROW) if last_two else 0)
+            self.table_row(columns, cells, digest, keep=capped[-1] if last_two else 0)
 
     def _row_height(self, columns: Sequence[Column], row: Row) -> float:
         cells, digest = row

@@ -1,6 +1,7 @@
 """The read path: from the catalog's row to the ledger's entry to the object, re-hashing all of it."""
 
-from archive_service.catalog.base import CaptureRow
+from archive_service.catalog.base import CaptureRow, MessageRow
+from archive_service.catalog.merge import merge
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import read_entry
@@ -23,9 +24,37 @@ class LedgerContents:
         return entry
 
     def opened(self, capture: CaptureRow) -> Opened:
-        """Raw bytes and record, re-hashed. Raises Tampered, KeyUnavailable, StoreError."""
-        fields = self.entry(capture).fields
+        """Raw bytes and record, re-hashed, for a row that says what the ledger says. Raises Tampered, KeyUnavailable,
+        StoreError."""
+        fields = self._checked(capture).fields
         return open_capture(self._vault.store, self._vault.keyring, LogId.parse(capture.log), fields)
+
+    def check(self, message: MessageRow) -> None:
+        """The catalog is no authority: before a message is shown, its rows must say what the sealed findings say.
+        Raises Tampered, KeyUnavailable, StoreError."""
+        for capture in message.captures:
+            self._checked(capture)
+        if merge(list(message.captures)) != message:
+            raise Tampered("the catalog's message does not follow from its captures", code="integrity.row")
+
+    def _checked(self, capture: CaptureRow) -> Entry:
+        """The capture's entry, after comparing the row with it and with the finding in the order log."""
+        entry = self.entry(capture)
+        log = LogId.parse(capture.log)
+        order = LogId(log.owner, "order-1")
+        found = read_entry(self._vault.store, order, capture.order_seq)
+        if found.type != "finding" or found.fields.get("of") != {"log": capture.log, "seq": capture.seq}:
+            raise Tampered("the catalog's row does not fit the order log", code="integrity.row")
+        key = self._vault.keyring.object_key(log, capture.id)
+        opened = self._vault.open_finding(order, found.fields.get("payload"), capture.id, key)
+        same = (
+            opened.get("finding") == capture.finding.plain()
+            and entry.fields["object"]["key"] == capture.object_key
+            and entry.fields["lock_until"] == capture.lock_until
+        )
+        if not same:
+            raise Tampered("the catalog's row does not say what the ledger says", code="integrity.row")
+        return entry
 
     def raw(self, capture: CaptureRow) -> bytes:
         """The capture as received, byte for byte. Raises as ``opened``."""

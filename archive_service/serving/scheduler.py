@@ -50,7 +50,7 @@ class Scheduler:
             current = replace(current, done=done, total=total)
             jobs.update(current)
 
-        target = self._core.data / "exports" / opened.services.id / f"{job.id}.zip"
+        target = opened.services.exports / f"{job.id}.zip"
         try:
             result, ids = run_export(opened, self._asked(job), self._pool, target, progress)
         except ArchiveError as error:

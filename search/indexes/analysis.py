@@ -150,6 +150,30 @@ def literal_count(word: str) -> int:
     return len(word) - word.count("*") - word.count("?")
 
 
+def matches_pattern(pattern: str, word: str) -> bool:
+    """Whether a word of a pattern means ``word``: ``*`` any characters or none, ``?`` exactly one.
+
+    Only the last star is ever tried again, further on, so the work is at most the product of the lengths:
+    no pattern makes it explode, as a backtracking regular expression would.
+    """
+    at = seen = 0
+    star, resumed = -1, 0
+    while seen < len(word):
+        wanted = pattern[at : at + 1]
+        if wanted == "*":
+            star, resumed = at, seen
+            at += 1
+        elif wanted and wanted in ("?", word[seen]):
+            at += 1
+            seen += 1
+        elif star >= 0:
+            resumed += 1
+            at, seen = star + 1, resumed
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
 def regex_of(word: str) -> str:
     """A word of a pattern as a regular expression (RE2 syntax) over whole words."""
     return "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in word)

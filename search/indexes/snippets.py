@@ -16,6 +16,10 @@ WIDTH = 160
 _LEAD = 60  # characters shown before a match
 _FIELDS = ("body", "attachment", "subject", "filename")
 
+_PATTERN_WORK = 2_000_000
+"""Comparisons of patterns and fuzzy words that the snippets of one search may take (about a second);
+after them only plain words are marked. The finding of messages itself does not rest on this."""
+
 _Matcher = str | Callable[[str], bool]  # a word, or what says whether a word is meant
 
 
@@ -32,6 +36,7 @@ class Snippets:
 
     def __init__(self, query: Node) -> None:
         self._sequences = list(_sequences(query))
+        self._work = _Work(_PATTERN_WORK)
 
     def of(self, original: Mapping[str, str]) -> tuple[str, ...]:
         """At most three fragments of about 160 characters: HTML-escaped text, matches within <b></b>.
@@ -44,9 +49,23 @@ class Snippets:
             here = [s for s in self._sequences if s.field in (None, field)]
             text = original.get(field, "")
             if here and text and len(found) < FRAGMENTS:
-                fragments = _fragments(text, here, FRAGMENTS - len(found))
+                fragments = _fragments(_spans(text, here, self._work), text, FRAGMENTS - len(found))
                 found += [_marked(text, fragment) for fragment in fragments]
         return tuple(found)
+
+
+@dataclass
+class _Work:
+    """What is left of the comparisons that one search may take."""
+
+    left: int
+
+    def take(self, units: int) -> bool:
+        """Whether so many may still be done; then they count as done."""
+        if units > self.left:
+            return False
+        self.left -= units
+        return True
 
 
 def _sequences(node: Node) -> Iterator[_Sequence]:
@@ -75,8 +94,7 @@ def _matchers(node: Text | Wildcard | Fuzzy) -> list[_Matcher]:
 
 
 def _wild(word: str) -> _Matcher:
-    pattern = re.compile(analysis.regex_of(word))
-    return _remembered(lambda other: pattern.fullmatch(other) is not None)
+    return _remembered(lambda other: analysis.matches_pattern(word, other))
 
 
 def _remembered(matches: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -103,7 +121,7 @@ def within_distance(one: str, other: str, limit: int) -> bool:
     return row[-1] <= limit
 
 
-def _spans(text: str, sequences: list[_Sequence]) -> Iterator[tuple[int, int]]:
+def _spans(text: str, sequences: list[_Sequence], work: _Work) -> Iterator[tuple[int, int]]:
     """[start, end) of each match, by its end."""
     by_last_word: dict[str, list[_Sequence]] = {}
     others: list[_Sequence] = []
@@ -111,9 +129,16 @@ def _spans(text: str, sequences: list[_Sequence]) -> Iterator[tuple[int, int]]:
         last = sequence.words[-1]
         (by_last_word.setdefault(last, []) if isinstance(last, str) else others).append(sequence)
     recent: deque[tuple[str, int, int]] = deque(maxlen=max(len(sequence.words) for sequence in sequences))
+    seen: set[str] = set()
     for located in analysis.located_words(text):
         recent.append(located)
-        for sequence in (*by_last_word.get(located[0], ()), *others):
+        word = located[0]
+        # A pattern's first look at a word costs by the word's length, a further one next to nothing.
+        units = len(others) * (1 if word in seen else 1 + len(word))
+        seen.add(word)
+        if others and not work.take(units):
+            others = []
+        for sequence in (*by_last_word.get(word, ()), *others):
             length = len(sequence.words)
             if length <= len(recent) and _matches(sequence, recent):
                 first = recent[-length]
@@ -137,9 +162,9 @@ class _Fragment:
     marks: list[tuple[int, int]]
 
 
-def _fragments(text: str, sequences: list[_Sequence], most: int) -> list[_Fragment]:
+def _fragments(spans: Iterator[tuple[int, int]], text: str, most: int) -> list[_Fragment]:
     fragments: list[_Fragment] = []
-    for start, end in _spans(text, sequences):
+    for start, end in spans:
         current = fragments[-1] if fragments else None
         if current and end <= current.end:
             if start >= current.marks[-1][1]:

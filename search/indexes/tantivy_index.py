@@ -5,6 +5,8 @@ search: so a search sees all that was committed before it began, in whatever pro
 """
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,7 +122,7 @@ class TantivyIndex:
         with self._opening:
             try:
                 with _translated():
-                    meta = (self._path / "meta.json").stat()
+                    meta = self._plain_files()
                     state = (meta.st_ino, meta.st_mtime_ns, meta.st_size)
                     if self._index is None:
                         self._index = tantivy.Index(self._schema, str(self._path))
@@ -134,6 +136,18 @@ class TantivyIndex:
                 raise StoreError(
                     "the search index cannot be read; rebuild it", code="index.unreadable"
                 ) from error
+
+    def _plain_files(self) -> os.stat_result:
+        """State of ``meta.json``. Raises StoreError when any file here is no plain one: a pipe put in its
+        place would keep whoever opens it waiting for ever."""
+        for file in self._path.iterdir():
+            try:
+                mode = file.lstat().st_mode
+            except FileNotFoundError:  # a merge took it away meanwhile
+                continue
+            if not stat.S_ISREG(mode):
+                raise StoreError("the search index holds what is no plain file", code="index.unreadable")
+        return (self._path / "meta.json").lstat()
 
     @contextmanager
     def _changing(self) -> Iterator[tantivy.IndexWriter]:
@@ -152,6 +166,8 @@ class TantivyIndex:
     def _open_writer(self) -> tantivy.IndexWriter:
         with _translated():
             self._path.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # a new index has no meta.json yet
+                self._plain_files()
             index = tantivy.Index(self._schema, str(self._path))
             return index.writer(self._memory, 1)
 
@@ -169,7 +185,7 @@ class TantivyIndex:
             self._end_writer()
         with _translated():
             for file in self._path.glob("*"):
-                if file.is_file() and file.suffix != ".lock":
+                if not file.is_dir() and (file.suffix != ".lock" or not file.is_file()):
                     file.unlink()
 
 

@@ -24,12 +24,14 @@ from search.query_language import (
     Size,
     Text,
     Wildcard,
+    walk,
 )
 from search.query_tree import ADDRESS_FIELDS, WORD_FIELDS
 
 ADDRESS_INDEX_FIELDS = ("from", "to", "cc", "bcc", "other")
 MAX_CLAUSES = 4096
-"""Layouts of one NEAR or PRE that are tried; phrases far apart within many alternatives need more."""
+"""Layouts of all NEAR and PRE of a query that are tried; phrases far apart within many alternatives
+need more."""
 
 
 class TantivyQueries:
@@ -39,14 +41,23 @@ class TantivyQueries:
         self._schema = schema
 
     def build(self, node: Node) -> Query:
-        """Raises QueryError."""
+        """Raises QueryError, before anything is built, also for a query of more than MAX_CLAUSES layouts."""
+        layouts = 0
+        for part in walk(node):
+            layouts += _layouts(part) if isinstance(part, Near) else 0
+            if layouts > MAX_CLAUSES and isinstance(part, Near):
+                message = "too many alternatives, or too far apart, for NEAR and PRE"
+                raise QueryError(message, part.position, code="query.too_complex")
+        return self._built(node)
+
+    def _built(self, node: Node) -> Query:
         match node:
             case Everything():
                 return Query.all_query()
             case And(parts):
                 return self._all(parts)
             case Or(parts):
-                return any_of([self.build(part) for part in parts])
+                return any_of([self._built(part) for part in parts])
             case Not():
                 return self._all([node])
             case Near():
@@ -75,9 +86,9 @@ class TantivyQueries:
 
     def _all(self, parts: Sequence[Node]) -> Query:
         clauses = [
-            (Occur.MustNot, self.build(part.part))
+            (Occur.MustNot, self._built(part.part))
             if isinstance(part, Not)
-            else (Occur.Must, self.build(part))
+            else (Occur.Must, self._built(part))
             for part in parts
         ]
         if all(occur is Occur.MustNot for occur, _ in clauses):
@@ -146,14 +157,9 @@ class TantivyQueries:
         pairs = list(product(_alternatives(node.left, node), _alternatives(node.right, node)))
         if not node.ordered:
             pairs += [(right, left) for left, right in pairs]
-        field = next(_leaves(node.left)).field
-        fields = WORD_FIELDS if field is None else (field,)
         clauses: list[Query] = []
-        for name, (left, right) in product(fields, pairs):
+        for name, (left, right) in product(_fields_of(node), pairs):
             clauses += self._within(name, left, right, node.distance)
-            if len(clauses) > MAX_CLAUSES:
-                message = "too many alternatives, or too far apart, for one NEAR or PRE"
-                raise QueryError(message, node.position, code="query.too_complex")
         return any_of(clauses)
 
     def _within(self, field: str, left: list[str], right: list[str], distance: int) -> Iterator[Query]:
@@ -186,6 +192,19 @@ def any_of(queries: Sequence[Query]) -> Query:
     if len(queries) == 1:
         return queries[0]
     return Query.boolean_query([(Occur.Should, query) for query in queries])
+
+
+def _fields_of(node: Near) -> Sequence[str]:
+    field = next(_leaves(node.left)).field
+    return WORD_FIELDS if field is None else (field,)
+
+
+def _layouts(node: Near) -> int:
+    """How many phrases ``_near`` would make: of two single words one or two, of longer sides one a place."""
+    sides = [[len(words) for words in _alternatives(side, node)] for side in (node.left, node.right)]
+    all_pairs, single = len(sides[0]) * len(sides[1]), sides[0].count(1) * sides[1].count(1)
+    one_way = single * (2 - node.distance % 2) + (all_pairs - single) * node.distance
+    return one_way * (1 if node.ordered else 2) * len(_fields_of(node))
 
 
 def _leaves(node: Node) -> Iterator[Text | Wildcard | Fuzzy]:

@@ -137,6 +137,10 @@ class FakeContents:
     bytes_of: dict[str, bytes] = field(default_factory=dict)
     broken: Exception | None = None
 
+    def check(self, message: MessageRow) -> None:
+        if self.broken is not None:
+            raise self.broken
+
     def raw(self, capture: CaptureRow) -> bytes:
         if self.broken is not None:
             raise self.broken
@@ -253,6 +257,7 @@ class FakeTenant:
         self.contents = FakeContents({capture.id: RAW for row in rows for capture in row.captures})
         self.jobs, self.access_log, self.proofs = FakeJobs(), FakeAccessLog(), FakeProofs()
         self.sources, self.integrity = FakeSources(), FakeIntegrity()
+        self.exports = Path("/nowhere")
 
     @property
     def public_pem(self) -> bytes:
@@ -271,6 +276,7 @@ class FakeTenant:
             sources=self.sources,
             integrity=self.integrity,
             acts_position=lambda: 4,
+            exports=self.exports,
         )
 
     def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
@@ -342,7 +348,7 @@ WRITE_FAILED = StoreError("the log cannot be written")
 def archive_with_export(folder: Path) -> Archive:
     """The archive whose first tenant has one finished export, ``done``."""
     archive = Archive()
-    path = folder / "export.zip"
+    path = folder / "done.zip"
     path.write_bytes(b"PK-zip-bytes")
     job = Job(
         id="done",
@@ -356,6 +362,7 @@ def archive_with_export(folder: Path) -> Archive:
         created_at="2026-03-01T12:00:00.000000Z",
     )
     archive.one.jobs.add(job)
+    archive.one.exports = folder
     return archive
 
 

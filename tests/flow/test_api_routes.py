@@ -228,7 +228,6 @@ def test_an_export_whose_query_does_not_parse_says_where(archive):
         ({"state": "failed"}, 409, "export.failed"),
         ({"state": "cancelled"}, 409, "export.failed"),
         ({"result": None}, 410, "export.gone"),
-        ({"result": {"path": "/nowhere/at/all.zip", "messages": []}}, 410, "export.gone"),
         ({"kind": "import"}, 404, "not_found"),
     ],
 )
@@ -236,6 +235,20 @@ def test_only_a_finished_export_can_be_downloaded(archive, changes, status, code
     archive.one.jobs.update(replace(archive.one.jobs.jobs["done"], **changes))
     is_problem(archive.call("GET", "/v1/exports/done/download", "legal"), status, code)
     assert archive.one.access_log.events == []
+
+
+def test_an_export_whose_file_is_gone_says_so(archive):
+    (archive.one.exports / "done.zip").unlink()
+    is_problem(archive.call("GET", "/v1/exports/done/download", "legal"), 410, "export.gone")
+
+
+def test_the_jobs_table_does_not_choose_which_file_leaves(archive, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"PK-secret")
+    job = archive.one.jobs.jobs["done"]
+    archive.one.jobs.jobs["done"] = replace(job, result={"path": str(secret), "messages": ["m1"]})
+    whole = archive.call("GET", "/v1/exports/done/download", "legal")
+    assert whole.content == b"PK-zip-bytes"
 
 
 def test_a_download_is_a_zip_that_can_be_resumed(archive):

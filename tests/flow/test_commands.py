@@ -397,7 +397,7 @@ def test_search_that_finds_nothing_says_no(imported: tuple[Path, Said]) -> None:
 def test_a_query_that_does_not_parse_is_wrong_use(imported: tuple[Path, Said], query: str) -> None:
     said = run("search", query, "--data", imported[0], "--json")
     assert said.code == 2 and said.answer["error"]["code"].startswith("query.")
-    assert "character" in said.answer["error"]["message"]
+    assert re.search(r" at character [0-9]+ \(query\.[a-z_]+\)\n$", said.err)
     assert run("export", query, "-o", imported[0] / "never.zip", "--data", imported[0]).code == 2
 
 

@@ -1,6 +1,7 @@
 """Ways to lose mail or answers that were found by hand once."""
 
 import shutil
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -125,3 +126,47 @@ def test_a_look_from_the_command_line_is_covered_by_a_checkpoint(tmp_path: Path)
     newest.chmod(0o600)
     newest.unlink()
     refused("verify", "--data", data, code=1)
+
+
+def one_mail(data: Path) -> Path:
+    """An archive with one mail that nobody has followed yet; its object."""
+    running = start(data, make(data, "generic"), "--role", "smtp", ARCHIVE_SMTP_WORKERS="1")
+    head = b"Message-ID: <one@example.fr>\r\nFrom: anne@example.fr\r\nTo: paul@example.fr\r\n"
+    mail = head + b"Subject: Contrat\r\n\r\nx\r\n"
+    assert running.send(mail)[0] == 250
+    assert running.stop() == 0
+    (sealed,) = [path for path in (data / "objects").rglob("*-0") if path.is_file()]
+    return sealed
+
+
+def test_a_capture_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    data = tmp_path / "archive"
+    sealed = one_mail(data)
+    away = tmp_path / "away"
+    shutil.move(sealed, away)
+    refused("search", "*", "--data", data, code=1)  # nothing is found yet
+    shutil.move(away, sealed)
+    assert command("search", "contrat", "--data", data)["total"] == 1
+    assert command("verify", "--data", data)["clean"] is True
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update messages set content = replace(content, 'Contrat', 'Aveu')",
+        "update messages set content = replace(content, 'anne@', 'ministre@')",
+        "update captures set finding = replace(finding, 'paul@example.fr', 'juge@example.fr')",
+        "update captures set lock_until = '2020-01-01T00:00:00.000000Z'",
+    ],
+)
+def test_tamper_an_edited_catalog_is_never_exported(tmp_path: Path, change: str) -> None:
+    data = tmp_path / "archive"
+    one_mail(data)
+    assert command("search", "contrat", "--data", data)["total"] == 1
+    (catalog,) = (data / "projections").glob("*/catalog.sqlite")
+    with sqlite3.connect(catalog) as connection:
+        assert connection.execute(change).rowcount == 1
+    connection.close()
+    said = refused("export", "*", "--data", data, "-o", tmp_path / "bundle.zip", code=1)
+    assert "integrity" in said
+    assert not (tmp_path / "bundle.zip").exists()

@@ -2,26 +2,40 @@
 
 import hashlib
 import io
+import os
 import re
+import stat
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
+from archive_service.export.bundle import write_bundle
+from archive_service.export.collect import Collector
+from archive_service.export.evidence import named
 from archive_service.export.fonts import family_of, han_of
 from archive_service.export.headers import quoted_headers
 from archive_service.export.numbering import Numbering
+from archive_service.export.pdf_layout import Flow, Page
+from archive_service.export.report_pages import lay_message
 from archive_service.export.report_pdf import Report
+from archive_service.export.sheet import make_sheet
 from archive_service.export.text_cleaning import clean
 from archive_service.export.typesetting import Setter, Typecase
+from archive_service.export.visual_order import mirror_of
 from archive_service.export.words import LANGUAGES, Words
-from archive_service.model.errors import Invalid
-from archive_service.model.mail import Recipient, Role
-from tests.unit.export_fixtures import Archive, Mail, part, request, small_archive
+from archive_service.model.errors import Invalid, NotFound, Tampered
+from archive_service.model.mail import CaptureRecord, Recipient, Role, SourceKind, Text
+from ingest.extraction import extract_text
+from ingest.interpret import interpret
+from tests.unit.export_fixtures import TIME, Archive, Mail, part, request, small_archive
 
 
 def draw(archive: Archive, folder: Path, **changes: object) -> PdfReader:
@@ -238,6 +252,11 @@ def _letters(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
+def _folded(text: str) -> list[str]:
+    """Brackets may turn round among right to left letters."""
+    return sorted(min(char, mirror_of(char) or char) for char in text)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.text(st.characters(blacklist_categories=()), max_size=120), st.integers(min_value=20, max_value=300)
@@ -252,7 +271,7 @@ def test_any_text_can_be_set(text: str, room: int) -> None:
         if line.width > room + 0.01:
             assert len("".join(run.text for run in line.runs).strip()) <= 2 or room < 40
     shown = "".join(run.text for line in lines for run in line.runs)
-    assert sorted(_letters(shown)) == sorted(_letters(admitted))
+    assert _folded(_letters(shown)) == _folded(_letters(admitted))
     assert setter.clip(admitted.replace("\n", " "), 9, room).width <= max(room, 40)
 
 
@@ -318,6 +337,137 @@ def test_two_reports_at_once_do_not_mix_their_faces(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for word, text in zip(["déjà", "契約", "Привет", "👍"], pool.map(one, range(4)), strict=True):
             assert word in text
+
+
+def test_html_that_says_more_is_told_from_the_plain_text(tmp_path: Path) -> None:
+    said = "The HTML part has words that the plain text lacks; its text follows."
+    archive = Archive()
+    archive.receive(Mail("m1", b"\r\n"))
+    (evidence,) = archive.evidence()
+
+    def shown(text: Text, name: str) -> str:
+        (tmp_path / name).mkdir()
+        report = Report(tmp_path / name, request(), archive.keys)
+        report.add(replace(evidence, text=text))
+        (path,) = report.draw(Numbering("LEF", 1, report.paginate()))
+        return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(path.read_bytes())).pages)
+
+    both = shown(Text(body="100 EUR\n900 EUR", html_from=8), "both")
+    assert re.search(rf"100 EUR\s+{re.escape(said)}\s+900 EUR", both)
+    assert said not in shown(Text(body="100 EUR\n900 EUR"), "plain")
+    assert said not in shown(Text(body="\n\n900 EUR", html_from=2), "blank"), "nothing stands before it"
+
+
+def test_extraction_says_where_html_begins() -> None:
+    def text_of(plain: str) -> Text:
+        raw = (
+            "Content-Type: multipart/alternative; boundary=B\n\n"
+            f"--B\nContent-Type: text/plain\n\n{plain}\n--B\nContent-Type: text/html\n\n<p>900 EUR</p>\n--B--\n"
+        ).encode()
+        record = CaptureRecord(capture="c", source="s", received_at=TIME, mail_from="", rcpt_to=("a@b.fr",))
+        return extract_text(raw, interpret(raw, SourceKind.GENERIC, record))
+
+    found = text_of("100 EUR")
+    assert found.html_from is not None
+    assert (found.body[: found.html_from], found.body[found.html_from :]) == ("100 EUR\n", "900 EUR")
+    assert text_of("Total: 900 EUR").html_from is None
+
+
+@pytest.mark.parametrize(
+    ("lang", "said"),
+    [
+        ("en", ["received, sealed, chained", "sealed object SHA-256 77", "log checkpoint of 12 entries"]),
+        ("fr", ["reçu, scellé, chaîné", "objet scellé, SHA-256 77", "du journal, 12 entrées"]),
+    ],
+)
+def test_custody_is_told_in_the_report_s_language(lang: str, said: list[str]) -> None:
+    words = Words(lang)
+    told = [*words.event("captured", "77"), *words.event("anchored", "12"), *words.event("identified", "c")]
+    for phrase in said:
+        assert any(phrase in text for text in told), phrase
+    assert "capture c" in told
+    assert words.event("searched and shown", "matter") == ("searched and shown", "matter")
+
+
+def test_headings_stay_with_what_they_head() -> None:
+    """Wherever the pages break: no heading without its first rows, no last row alone."""
+    many = tuple(Recipient(address=f"p{number}@example.org", role=Role.TO) for number in range(5))
+    archive = Archive()
+    archive.receive(Mail("m1", b"\r\n", recipients=many, parts=(part("a.pdf"), part("b.pdf")), events=3))
+    words, case = Words("en"), Typecase()
+    for word in words.every():
+        case.admit(word)
+        case.admit(word, bold=True)
+    sheet = make_sheet(archive.evidence()[0], words, case)
+    setter = Setter(case.cast(), "SC")
+    for count in range(60):
+        pages: list[Page] = []
+        body = "\n".join(["Bonjour"] * count)
+        lay_message(Flow(setter, pages.append), replace(sheet, body=body), words, 1, 1)
+        texts = ["\n".join(text[-1] for text in page.texts) for page in pages]
+        for heading, first in (
+            ("Attachments", "a.pdf"),
+            ("Envelope", "anne@example.org"),
+            ("Recipient\n", "p0@example.org"),
+            ("Chain of custody", "capture-1.eml, 2 bytes"),
+            ("Capture 1", "message.eml, SHA-256"),
+            ("Events", "access-1 #0"),
+        ):
+            begins = next(text for text in texts if heading in text)
+            assert first in begins.partition(heading)[2], (count, heading)
+        for together in (("p3@", "p4@"), ("access-1 #0", "access-1 #2"), ("Checkpoint", "Anchored in")):
+            assert any(all(word in text for word in together) for text in texts), (count, together)
+
+
+def test_a_damaged_capture_is_named() -> None:
+    with pytest.raises(Tampered) as caught, named("m" * 8):
+        raise Tampered("the object is not what was sealed", code="integrity.other")
+    assert str(caught.value) == "message mmmmmmmm: the object is not what was sealed"
+    assert type(caught.value) is Tampered and caught.value.code == "integrity.other"
+
+
+def test_a_collector_names_the_message_that_it_fails_at() -> None:
+    archive = small_archive()
+    rows = {item.message.id: item.message for item in archive.evidence()}
+
+    def damaged(row: object) -> None:
+        raise Tampered("the object is not what was sealed")
+
+    parts: dict[str, Any] = {
+        "vault": None,
+        "catalog": SimpleNamespace(messages=lambda ids: [rows[name] for name in ids if name in rows]),
+        "contents": SimpleNamespace(check=lambda message: None, opened=damaged),
+        "proofs": None,
+        "extract": None,
+    }
+    collector = Collector(**parts)
+    with pytest.raises(Tampered, match=r"^message m2: the object"):
+        next(collector.messages(["m2"]))
+    with pytest.raises(NotFound, match=r"^message gone: "):
+        next(collector.messages(["gone"]))
+
+
+def test_bundle_and_spool_are_for_this_user_only(tmp_path: Path) -> None:
+    archive = small_archive()
+    modes: list[int] = []
+
+    def look(done: int) -> None:
+        modes.extend(stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir())
+
+    before = os.umask(0)
+    try:
+        result = write_bundle(
+            request(),
+            archive.evidence(),
+            archive.keys,
+            archive.root_key.sign_text,
+            tmp_path / "bundle.zip",
+            progress=look,
+        )
+    finally:
+        os.umask(before)
+    assert set(modes) == {0o700}, "the spool folder"
+    assert stat.S_IMODE(result.path.stat().st_mode) == 0o600
 
 
 # ---------------------------------------------------------------- header fields

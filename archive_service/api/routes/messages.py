@@ -22,6 +22,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["messages"], dependencies=[Ca
 def view(id: str, caller: CallerDep) -> MessageView:
     """What is known of a message."""
     row = lookups.message(caller, id)
+    caller.tenant.contents.check(row)
     caller.record([row.id])
     return message_view(row)
 

@@ -71,10 +71,14 @@ class ArchiveVerifier:
     def run(self) -> Report:
         """Check everything; the report names what does not fit. Raises StoreError when a store cannot be listed."""
         store, report = self._stores.objects, self._report
-        found = {owner: find_logs(store, owner, report) for owner in find_owners(store, report)}
-        # The root log first: whatever it names existed before it was read, so no growing log can look cut back.
-        for owner in sorted(found, key=lambda name: (LogId(name, "root") not in found[name], name)):
-            self._owner(owner, found[owner])
+        found = set(find_owners(store, Report()))
+        rooted = {owner for owner in found if LogId(owner, "root") in find_logs(store, owner, Report())}
+        # The root log first, the others listed after it: whatever it names existed before it was read, so no log that
+        # grows or is born meanwhile can look cut back or gone.
+        for owner in sorted(rooted):
+            self._owner(owner, find_logs(store, owner, report))
+        for owner in sorted(set(find_owners(store, report)) - rooted):
+            self._owner(owner, find_logs(store, owner, report))
         if self._roots is not None:
             self._roots.compare(self._facts, self._salts)
         elif found:

@@ -20,6 +20,7 @@ import fcntl
 import hmac
 import json
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ from archive_service.vault.stores.base import Lock, LockMode
 from archive_service.vault.stores.rules import strictest
 
 _JOURNAL = ".locks"
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place must not keep us waiting
+_APPEND = os.O_RDWR | os.O_APPEND | _SAFELY
 _GENESIS = "0" * 64
 _MAC_LENGTH = len(',"x":""}') + 64
 _READ_SIZE = 1 << 20
@@ -300,6 +302,7 @@ class LockJournals:
                     raise view.missing() from None
                 fd = os.open(_JOURNAL, _APPEND | os.O_CREAT, durable.PRIVATE_FILE, dir_fd=folder_fd)
         try:
+            _require_plain(fd, folder)
             if os.fstat(fd).st_size == 0:  # new: its name must be durable before any object's name is
                 self._folders.sync(folder, folder_fd)
             yield OpenJournal(view, fd, self._folders)
@@ -330,11 +333,18 @@ def require_state(folder: str, name: str, state: LockState | None) -> LockState:
     return state
 
 
+def _require_plain(fd: int, folder: str) -> None:
+    """Raises Tampered for a journal that is no plain file: a pipe, a folder, a device."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise Tampered(f"retention journal of folder {folder or '/'}: not a plain file")
+
+
 def _read_settled(view: _View, path: str) -> None:
     """Refresh from the path. A writer at work may show half an append, so no alarm is rung before a
     second look that excludes writers."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | _SAFELY)
     try:
+        _require_plain(fd, view.chain.folder)
         try:
             view.refresh(fd)
         except Tampered:

@@ -148,7 +148,7 @@ class Keyring:
             begins, table = date.fromisoformat(record["from"]), int(record["table"])
         except (KeyError, ValueError, TypeError) as error:
             raise Tampered(f"{what} lacks its date or table key") from error
-        context = self._context("generation", number)
+        context = self._context("generation", f"{number}/{begins.isoformat()}/{table}")
         key = _unwrap(self._table(table), _unb64(record.get("sealed")), context, what)
         return Generation(number, begins, key, table)
 
@@ -158,7 +158,8 @@ class Keyring:
 
     def _add_generation(self, number: int, begins: date) -> None:
         table = self._newest_table()
-        context = self._context("generation", number)
+        # the date is bound too: moved, it would stop the daily change of keys, or use a key before its day
+        context = self._context("generation", f"{number}/{begins.isoformat()}/{table}")
         sealed = _b64(_wrap(self._table(table), secrets.token_bytes(32), context))
         record = {
             "version": 1,

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -145,6 +146,11 @@ class Core:
         folder = self.data / "projections" / owner
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
+
+    def sweep(self) -> None:
+        """Remove what writers that died a day ago or longer left half written; it was never named or acknowledged."""
+        if isinstance(self.store, FileSystemStore):
+            self.store.sweep_temporary(timedelta(days=1))
 
     def exports(self, owner: str) -> Path:
         """Where an owner's finished exports lie; disposable."""

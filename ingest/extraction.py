@@ -139,13 +139,14 @@ class _Collector:
             self.take(text, self.attached if attached else self.plain)
 
     def body(self) -> tuple[str, int | None]:
-        """Plain text, and HTML unless the plain text has all its words: an alternative that says "use another
-        reader" must not hide what the HTML says. When both are there: where the HTML begins."""
+        """Plain text, and HTML unless its words stand in the plain text one after the other: an alternative that
+        says "use another reader", or that has the same words in another order, must not hide what the HTML
+        says. When both are there: where the HTML begins."""
         plain = "\n".join(self.plain)
         if not self.plain or not self.html:
             return plain or "\n".join(self.html), None
         words = _words(plain)
-        more = [text for text in self.html if not _words(text) <= words]
+        more = [text for text in self.html if _words(text) not in words]
         return "\n".join([plain, *more]), len(plain) + 1 if more else None
 
     def reason(self, parsed: Parsed) -> str | None:
@@ -161,8 +162,9 @@ class _Collector:
         return "; ".join(reasons) or None
 
 
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(" ".join(set(text.casefold().split()))))
+def _words(text: str) -> str:
+    """The words in their order, each between spaces."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
 
 
 def _is_wordless(part: Part, kind: str) -> bool:

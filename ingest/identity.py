@@ -3,10 +3,21 @@
 The digest is SHA-256 over the inner message, normalised as follows (version 1):
 
 - LF that does not follow CR becomes CRLF; a lone CR stays.
-- Line ends at the very end are dropped, for transports add and lose them (as RFC 6376 section 3.4.3 does).
-- If the message has a Message-ID that is not blank, every field named in ``TRACE_FIELDS_V1``, or beginning
-  with one of ``TRACE_PREFIXES_V1``, is left out with its continuation lines, wherever it stands in the header.
-  Without a Message-ID nothing is left out.
+- If the message has a Message-ID that is not blank, then
+
+  - every field named in ``TRACE_FIELDS_V1``, or beginning with one of ``TRACE_PREFIXES_V1``, is left out of the
+    header with its continuation lines, and
+  - line ends at the very end are dropped, for transports add and lose them (as RFC 6376 section 3.4.3 does).
+
+  Without a Message-ID nothing is left out: all inner bytes count.
+
+The header is what no reader of mail can take for the body: it ends before an empty line (CRs and LF), before a
+line that is no field (RFC 5322 section 2.2: a name, a colon at once, a value) and before a field that holds a
+lone CR, another control character or a continuation line of white space alone, which some readers take for the
+header's end. A mailbox ``From `` line before it is passed over. So the header never reaches beyond where the
+parser's does, and from there on every byte counts. A header of more than ``MAX_HEADER_BYTES`` (line ends
+counted as CRLF) or ``MAX_HEADER_LINES`` is not examined: then all inner bytes count, as if there were no
+Message-ID.
 
 Everything else counts, byte for byte and in its order. The lists hold what transports and filters stamp on
 copies of one message as they pass (RFC 5321 section 4.4, RFC 8601, RFC 8617, RFC 7208; RFC 6376 section 3.5
@@ -74,8 +85,12 @@ TRACE_PREFIXES_V1 = (
     b"x-bm-journaling-",
 )
 
-_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[^\n]*\n?(?:[ \t][^\n]*\n?)*")
-_LINE = re.compile(rb"[^\n]*\n?")
+MAX_HEADER_BYTES = 1 << 20
+MAX_HEADER_LINES = 10_000
+
+_FIELD = re.compile(rb"([!-9;-~]++):([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+_ODD = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f]|\n[ \t]++(?:\r?\n|\Z)")
+_MAILBOX_LINES = (b"From ", b">From ")
 _CR, _LF = 13, 10
 _CHUNK = 1 << 20
 _ID_DOMAIN = b"archive-service/message/v1\x00"
@@ -87,33 +102,22 @@ def _content_end(raw: bytes, start: int, end: int) -> int:
     """Where ``raw[start:end]`` ends without the line ends (CRLF or LF) at its very end."""
     if end > start and raw[end - 1] == _CR:
         return end  # a last CR is lone, hence content
-    size, body = 1 << 12, start
-    while size < end - start:
-        body = end - size + len(raw[end - size : end].rstrip(b"\r\n"))
-        if body > end - size:
+    body = end
+    while body > start:
+        before = max(start, body - _CHUNK)
+        content = len(raw[before:body].rstrip(b"\r\n"))
+        body = before + content
+        if content:
             break
-        size *= 16
-    else:
-        body = start + len(raw[start:end].rstrip(b"\r\n"))
     lone = raw.rfind(b"\r\r", body, end)
     return body if lone < 0 else lone + 1
 
 
-def _without_last_line_ends(raw: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    while spans:
-        start, end = spans[-1]
-        content = _content_end(raw, start, end)
-        if content > start:
-            return [*spans[:-1], (start, content)]
-        spans = spans[:-1]
-    return spans
-
-
 def _chunks(raw: bytes, start: int, end: int) -> Iterator[bytes]:
-    """``raw[start:end]`` with CRLF line ends, in pieces that never part a CR from its LF."""
+    """``raw[start:end]`` with CRLF line ends, in bounded pieces that never part a CR from its LF."""
     while start < end:
         after = min(start + _CHUNK, end)
-        while after < end and raw[after - 1] == _CR:
+        if after < end and raw[after - 1] == _CR and raw[after] == _LF:
             after += 1
         yield raw[start:after].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         start = after
@@ -123,43 +127,62 @@ def _is_trace(name: bytes) -> bool:
     return name in TRACE_FIELDS_V1 or name.startswith(TRACE_PREFIXES_V1)
 
 
-def _kept(raw: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    """The stretches that count: all but trace fields, or everything if there is no Message-ID."""
-    kept: list[tuple[int, int]] = []
-    identified = False
+def _header(raw: bytes, start: int, end: int) -> tuple[bytes, int] | None:
+    """What counts of the header, and where it ends; None if there is no Message-ID or it is too large."""
+    window = min(end, start + MAX_HEADER_BYTES + 1)
     position = start
-    while position < end and raw[position : position + 2] != b"\r\n" and raw[position] != _LF:
-        field = _FIELD.match(raw, position, end)
-        if field is None:  # a line that is no field belongs to the message like any other
-            line = _LINE.match(raw, position, end)
-            after = line.end() if line is not None else end
-        else:
-            after = field.end()
-        name = field.group(1).lower() if field is not None else b""
-        if name == b"message-id" and field is not None:
-            identified = identified or bool(raw[field.end(1) : after].partition(b":")[2].strip())
+    if raw.startswith(_MAILBOX_LINES, start, end):
+        position = raw.find(b"\n", start, window) + 1 or window
+    kept = [raw[start:position]]
+    size, lines, identified = position - start, 1, False
+    while position < window:
+        found = _FIELD.match(raw, position, window)
+        if found is None or _ODD.search(found.group()) is not None:
+            break
+        field, name = found.group(), found.group(1).lower()
+        ends = field.count(b"\n")
+        size += len(field) + ends - field.count(b"\r\n")
+        lines += ends
+        if size > MAX_HEADER_BYTES or lines > MAX_HEADER_LINES:
+            return None
+        identified = identified or (name == b"message-id" and bool(found.group(2).strip()))
         if not _is_trace(name):
-            if kept and kept[-1][1] == position:
-                kept[-1] = (kept[-1][0], after)
-            else:
-                kept.append((position, after))
-        position = after
-    return [*kept, (position, end)] if identified else [(start, end)]
+            kept.append(field)
+        position = found.end()
+    return (b"".join(kept), position) if identified else None
+
+
+def whole_digest(raw: bytes, start: int, end: int) -> str:
+    """SHA-256 in hex of all of ``raw[start:end]``, line ends as CRLF; nothing is read, nothing left out.
+
+    Linear in the size, in bounded memory.
+    """
+    digest = hashlib.sha256()
+    for chunk in _chunks(raw, start, end):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def identity_digest(raw: bytes, start: int, end: int, version: int = IDENTITY_VERSION) -> str:
     """SHA-256 in hex of the message ``raw[start:end]`` as this module's docstring normalises it.
 
-    Raises Invalid for a version that is not known or offsets outside ``raw``. Linear in the size.
+    Raises Invalid for a version that is not known or offsets outside ``raw``. Linear in the size, in
+    bounded memory: the header up to its bound and pieces of the rest.
     """
     if version not in IDENTITY_VERSIONS:
         raise Invalid("unknown identity version")
     if not 0 <= start <= end <= len(raw):
         raise Invalid("offsets outside the message")
+    header = _header(raw, start, end)
+    if header is None:
+        return whole_digest(raw, start, end)
+    kept, body = header
+    content = _content_end(raw, body, end)
     digest = hashlib.sha256()
-    for begin, after in _without_last_line_ends(raw, _kept(raw, start, end)):
-        for chunk in _chunks(raw, begin, after):
-            digest.update(chunk)
+    for chunk in _chunks(kept, 0, len(kept) if content > body else _content_end(kept, 0, len(kept))):
+        digest.update(chunk)
+    for chunk in _chunks(raw, body, content):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

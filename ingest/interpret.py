@@ -2,7 +2,7 @@
 
 from archive_service.model.mail import CaptureRecord, Parsed, Recipient, Role, SourceKind
 from ingest.dialects import Envelope, dialect_for
-from ingest.identity import IDENTITY_VERSION, identity_digest
+from ingest.identity import IDENTITY_VERSION, identity_digest, whole_digest
 from ingest.mime.addresses import parse_addresses
 from ingest.mime.charsets import clean
 from ingest.mime.dates import parse_date
@@ -97,13 +97,16 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
 
 
 def unread(raw: bytes, kind: SourceKind) -> Parsed:
-    """What may be said of a capture whose parser broke: its bytes, whole, and nothing read out of them."""
+    """What may be said of a capture whose parser broke: its bytes, whole, and nothing read out of them.
+
+    It may run outside the parser's bounds, so that it only hashes: its identity is that of all its bytes.
+    """
     return Parsed(
         parser=PARSER,
         dialect=dialect_for(kind).name,
         flags=("partly_parsed",),
         inner_start=0,
         inner_end=len(raw),
-        inner_digest=identity_digest(raw, 0, len(raw)),
+        inner_digest=whole_digest(raw, 0, len(raw)),
         identity_version=IDENTITY_VERSION,
     )

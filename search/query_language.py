@@ -9,7 +9,8 @@
 Operators are upper case; quotes may be "..." or the typographic ones. Any text either parses or raises
 QueryError with the 0-based position of the trouble: ``query.syntax``, ``query.empty``,
 ``query.too_complex`` (10,000 characters, depth 50, 1,000 terms, 8 wildcards in a word),
-``query.too_broad`` (a wildcard with fewer than two other characters), ``query.unsupported`` (understood, but nothing here can answer it).
+``query.too_broad`` (a wildcard with fewer than two other characters), ``query.unsupported`` (understood,
+but nothing here can answer it).
 """
 
 from archive_service.model.errors import QueryError

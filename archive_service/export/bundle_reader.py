@@ -28,6 +28,11 @@ _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _LARGE = 0xFFFFFFFF
+_NARROW = (1 << 31) - 1  # what is larger goes to a ZIP64 field; the writer's bound
+_MAY_BE_WIDE = 1 << 30  # a local header may have one from here on: it was written before the size was sure
+_MADE_BY = 3 << 8  # Unix, and the version needed
+_VERSION, _VERSION64 = 20, 45
+_ATTRIBUTES = 0o100644 << 16
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,29 @@ class _Member:
     packed: int
     size: int
     offset: int
-    mode: int
+    made: int
+    needed: int
+    moment: tuple[int, int]  # time and date as they stand
+    extra: bytes
+    attributes: tuple[int, int, int]  # disk, internal, external
+
+    @property
+    def mode(self) -> int:
+        """Of the file, as Unix has it."""
+        return self.attributes[2] >> 16
+
+    def as_written(self, local_version: int) -> bool:
+        """Whether all that says nothing of the content is what the archive writes, so that it cannot
+        carry anything: extra fields, versions, attributes."""
+        wide = [self.size, self.packed] if max(self.size, self.packed) > _NARROW else []
+        wide += [self.offset] if self.offset > _NARROW else []
+        extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
+        version = _VERSION64 if wide else local_version
+        return (
+            (self.extra, self.needed, self.made) == (extra, version, _MADE_BY | version)
+            and not (self.flags or self.method)
+            and self.attributes == (0, 0, _ATTRIBUTES)
+        )
 
     @property
     def shown(self) -> str:
@@ -149,16 +176,22 @@ class _Member:
 
 def _list_zip(bundle: Bundle, file: BinaryIO) -> None:
     length = file.seek(0, os.SEEK_END)
-    start, end = _find_directory(file, length)
+    start, end, count = _find_directory(file, length)
     members = _read_directory(file, start, end)
+    if len(members) != count:
+        raise _Broken
     bundle.places = {}
     position = 0
-    for member in sorted(members, key=lambda m: m.offset):
-        data = _check_local(file, member) if member.offset == position else None
-        if data is None:
+    for member in members:
+        local = _check_local(file, member) if member.offset == position else None
+        if local is None:
             bundle.flaws.append(Flaw("zip", member.shown, "bytes before it, or its header differs"))
             break
-        position = data + member.packed
+        if not local.as_written or member.moment != members[0].moment:
+            reason = "fields of its headers that the archive does not write so"
+            bundle.flaws.append(Flaw("zip", member.shown, reason))
+            break
+        position = local.start + member.packed
     else:
         if position != start:
             bundle.flaws.append(Flaw("zip", "end of file", "bytes between members and directory"))
@@ -166,8 +199,9 @@ def _list_zip(bundle: Bundle, file: BinaryIO) -> None:
         _take(bundle, file, member)
 
 
-def _find_directory(file: BinaryIO, length: int) -> tuple[int, int]:
-    """Where the central directory starts and ends. The end records must close the file."""
+def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int]:
+    """Where the central directory starts and ends, and how many members it has. The end records must
+    close the file, and have the ZIP64 ones before them exactly when a value needs them."""
     if length < _END.size:
         raise _Broken
     file.seek(length - _END.size)
@@ -175,19 +209,33 @@ def _find_directory(file: BinaryIO, length: int) -> tuple[int, int]:
     end = length - _END.size
     if magic != b"PK\x05\x06" or comment or disk or first or here != total:
         raise _Broken
-    if 0xFFFF in (total,) or _LARGE in (size, start):
+    narrow = (total, size, start)
+    record = _find_end64(file, end - _END64.size - _LOCATOR64.size)
+    if record is not None:
         end -= _END64.size + _LOCATOR64.size
-        if end < 0:
-            raise _Broken
-        file.seek(end)
-        record = _END64.unpack(file.read(_END64.size))
-        locator = _LOCATOR64.unpack(file.read(_LOCATOR64.size))
-        if record[0] != b"PK\x06\x06" or locator[0] != b"PK\x06\x07" or locator[2] != end:
-            raise _Broken
-        size, start = record[8], record[9]
-    if start + size != end:
+        total, size, start = record
+    needed = total > 0xFFFF or size > _NARROW or start > _NARROW
+    if needed != (record is not None) or start + size != end:
         raise _Broken
-    return start, end
+    if narrow != (min(total, 0xFFFF), min(size, _LARGE), min(start, _LARGE)):
+        raise _Broken
+    return start, end, total
+
+
+def _find_end64(file: BinaryIO, at: int) -> tuple[int, int, int] | None:
+    """Members, directory's size and its start by the ZIP64 end record at ``at``, if one stands there."""
+    if at < 0:
+        return None
+    file.seek(at)
+    record = _END64.unpack(file.read(_END64.size))
+    locator = _LOCATOR64.unpack(file.read(_LOCATOR64.size))
+    if record[0] != b"PK\x06\x06" or locator[0] != b"PK\x06\x07":
+        return None
+    if record[1:6] != (44, _VERSION64, _VERSION64, 0, 0) or record[6] != record[7]:
+        raise _Broken
+    if locator[1:] != (0, at, 1):
+        raise _Broken
+    return record[7], record[8], record[9]
 
 
 def _read_directory(file: BinaryIO, start: int, end: int) -> list[_Member]:
@@ -196,14 +244,20 @@ def _read_directory(file: BinaryIO, start: int, end: int) -> list[_Member]:
     members = []
     while at < len(directory):
         fields = _CENTRAL.unpack_from(directory, at)
-        magic, flags, method = fields[0], fields[3], fields[4]
-        crc, packed, size, named, extra, comment, attributes, offset = (*fields[7:13], *fields[15:17])
+        magic, made, needed, flags, method, time, date = fields[:7]
+        crc, packed, size, named, extra, comment, disk, internal, external, offset = fields[7:]
         if magic != b"PK\x01\x02" or comment:
             raise _Broken
         at += _CENTRAL.size
         name = directory[at : at + named]
-        sizes = _widen(directory[at + named : at + named + extra], size, packed, offset)
-        members.append(_Member(name, flags, method, crc, sizes[1], sizes[0], sizes[2], attributes >> 16))
+        more = directory[at + named : at + named + extra]
+        size, packed, offset = _widen(more, size, packed, offset)
+        attributes = (disk, internal, external)
+        members.append(
+            _Member(
+                name, flags, method, crc, packed, size, offset, made, needed, (time, date), more, attributes
+            )
+        )
         at += named + extra
     if at != len(directory):
         raise _Broken
@@ -222,18 +276,33 @@ def _widen(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int,
     return values[0], values[1], values[2]
 
 
-def _check_local(file: BinaryIO, member: _Member) -> int | None:
-    """Where the member's bytes start, if its local header says what the directory says."""
+@dataclass(frozen=True)
+class _Local:
+    """Where a member's bytes start; whether both its headers are otherwise what the archive writes."""
+
+    start: int
+    as_written: bool
+
+
+def _check_local(file: BinaryIO, member: _Member) -> _Local | None:
+    """The member's local header, if it says what the directory says of the content."""
     file.seek(member.offset)
     head = file.read(_LOCAL.size)
     if len(head) != _LOCAL.size:
         return None
-    magic, _, flags, method, _, _, crc, packed, size, named, extra = _LOCAL.unpack(head)
+    magic, needed, flags, method, time, date, crc, packed, size, named, extra = _LOCAL.unpack(head)
     same = (flags, method, crc) == (member.flags, member.method, member.crc)
     sized = (packed, size) in ((member.packed, member.size), (_LARGE, _LARGE))
     if magic != b"PK\x03\x04" or not same or not sized or file.read(named) != member.name:
         return None
-    return member.offset + _LOCAL.size + int(named) + int(extra)
+    more, form = file.read(extra), b""
+    if size == _LARGE and member.size >= _MAY_BE_WIDE:
+        form = struct.pack("<2H2Q", 1, 16, member.size, member.packed)
+    version = _VERSION64 if form else _VERSION
+    honest = more == form and (size == _LARGE) == bool(form) and needed == version
+    same_moment = (time, date) == member.moment
+    start = member.offset + _LOCAL.size + int(named) + int(extra)
+    return _Local(start, honest and same_moment and member.as_written(version))
 
 
 def _take(bundle: Bundle, file: BinaryIO, member: _Member) -> None:
@@ -248,6 +317,6 @@ def _take(bundle: Bundle, file: BinaryIO, member: _Member) -> None:
     elif member.flags or member.method or member.packed != member.size:
         bundle.flaws.append(Flaw("unreadable", name, "encrypted, streamed or compressed"))
     else:
-        start = _check_local(file, member)
-        if start is not None and bundle.places is not None:
-            bundle.sizes[name], bundle.places[name] = member.size, Place(start, member.crc)
+        local = _check_local(file, member)
+        if local is not None and bundle.places is not None:
+            bundle.sizes[name], bundle.places[name] = member.size, Place(local.start, member.crc)

@@ -1,40 +1,39 @@
-"""The header lines of a message as the report quotes them (RFC 5322 section 2.2, RFC 2047, RFC 6532)."""
+"""The header lines of a message as the report quotes them (RFC 5322 section 2.2, RFC 2047, RFC 6532).
+
+What is a line, a field and the header's end is said by the scanner that also read the message when it
+came, so that the report shows the very header that was found: a lone CR, say, ends no line in either.
+"""
 
 import base64
 import binascii
 import codecs
 import re
 
+from ingest.mime.scanner import scan_headers
+
 SHOWN = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject", "Message-ID")
 _HEAD_LIMIT = 1 << 20
 _VALUE_LIMIT = 60_000
-_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:+*-]{1,60})\?([bBqQ])\?([^?\s]*)\?=")
 _NO_CHARSETS = {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_FOLD = re.compile(rb"\r*\n[ \t]+")
+_LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_SUBSTITUTE = "\x1a"
 
 
 def quoted_headers(inner: bytes) -> list[tuple[str, str]]:
     """Name and decoded value of each shown field, in the order of ``SHOWN``; a field that stands twice is
-    there twice. Looks at the first MiB; never fails: what cannot be decoded is shown as it stands."""
-    head = inner[:_HEAD_LIMIT]
-    end = _END.search(head)
-    fields = _unfold(head[: end.start()] if end else head)
-    return [
-        (name, _decode(value)) for name in SHOWN for field, value in fields if field.lower() == name.lower()
-    ]
+    there twice. Looks at the first MiB; never fails: what cannot be decoded is shown as it stands.
+
+    A value is one line: what would end one inside it (a lone CR, an encoded line end) is given as U+001A,
+    which typesetting shows as U+FFFD and counts, as it does every control character."""
+    fields = scan_headers(inner, 0, min(len(inner), _HEAD_LIMIT)).fields
+    return [(name, _value(value)) for name in SHOWN for found, value in fields if found == name.lower()]
 
 
-def _unfold(head: bytes) -> list[tuple[str, str]]:
-    """The fields, continuation lines joined (section 2.2.3)."""
-    lines: list[bytes] = []
-    for line in _LINE_END.split(head):
-        if line[:1] in (b" ", b"\t") and lines:
-            lines[-1] += b" " + line.strip()
-        else:
-            lines.append(line)
-    pairs = (line.partition(b":") for line in lines if b":" in line)
-    return [(name.strip().decode("latin-1"), _text(value.strip())) for name, _, value in pairs]
+def _value(raw: bytes) -> str:
+    """Unfolded (section 2.2.3), decoded, on one line."""
+    return _LINE_ENDS.sub(_SUBSTITUTE, _decode(_text(_FOLD.sub(b" ", raw).strip(b" \t\r\n"))))
 
 
 def _text(value: bytes) -> str:

@@ -21,12 +21,15 @@ _HEADING = 30.0  # room that a section heading takes
 _TABLE_HEAD = SMALL * _LEADING + 5
 _HEAD_NEEDS = 40.0  # room without which a table does not begin
 _FIRST_ROW = 120.0  # at most so much of a first row is kept with the headings above it
+_QUOTED, _BAR, _DEPTH = 14.0, 4.0, 2.5  # a quote's indent, its rule's place in it, and below a baseline
 _LABEL = 118.0  # width of the label column of facts
 
 Text = tuple[str, float, float, float, float, str]
 """Face, size, grey (0 black, 1 white), x, y of the baseline's start, text in visual order."""
 Rule = tuple[float, float, float, float]
 """x1, x2, y, grey of a horizontal hairline."""
+Bar = tuple[float, float, float]
+"""x, y1, y2 of a vertical hairline, grey, beside what the archive only quotes."""
 Link = tuple[float, float, float, float, int]
 """x1, y1, x2, y2 of an area, and the page it leads to, counted from 0."""
 
@@ -43,15 +46,23 @@ class Page:
     rules: list[Rule] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     starts: str = ""
+    bars: list[Bar] = field(default_factory=list)
 
     def dump(self) -> bytes:
         """One line of JSON."""
-        return json.dumps([self.texts, self.rules, self.links, self.starts]).encode() + b"\n"
+        return json.dumps([self.texts, self.rules, self.links, self.starts, self.bars]).encode() + b"\n"
 
     @staticmethod
     def load(line: bytes) -> "Page":
         """The reverse of ``dump``."""
         return Page(*json.loads(line))
+
+    def bar(self, x: float, top: float, bottom: float) -> None:
+        """A vertical hairline; one that goes on from the last is drawn with it."""
+        top, bottom = round(top, 2), round(bottom, 2)
+        if self.bars and self.bars[-1][0] == x and self.bars[-1][2] == top:
+            top = self.bars.pop()[1]
+        self.bars.append((x, top, bottom))
 
     def put(self, line: Line, size: float, grey: float, x: float, y: float) -> None:
         """Places a line with its left end at ``x``."""
@@ -119,6 +130,17 @@ class Flow:
             self.need(size * _LEADING)
             self._y -= size * _LEADING
             self._draw(line, LEFT + indent, ROOM - indent, size, grey)
+
+    def quote(self, text: str) -> None:
+        """A paragraph of the mail's own, set in, with a rule all along its left: whatever it says, it cannot
+        pass for a statement of the archive."""
+        height = BODY * _LEADING
+        for line in self.setter.lines(text, BODY, ROOM - _QUOTED):
+            self.need(height)
+            top = self._y
+            self._y -= height
+            self._draw(line, LEFT + _QUOTED, ROOM - _QUOTED, BODY, BLACK)
+            self._page.bar(LEFT + _BAR, top - _DEPTH, self._y - _DEPTH)
 
     def fact(self, label: str, value: str, *, mono: bool = False) -> None:
         """A label and its value beside it. A value may run over pages; the label is not repeated."""

@@ -202,13 +202,13 @@ def lay_message(flow: Flow, sheet: Sheet, words: Words, number: int, count: int)
             flow.text("\u2013  " + remark)
     flow.heading(words("body"))
     if sheet.body:
-        flow.text(sheet.body)
+        flow.quote(sheet.body)
     if sheet.html:
         flow.space(6)
         flow.need(45)
         flow.text(words("html_follows"), SMALL, grey=GREY)
         flow.space(2)
-        flow.text(sheet.html)
+        flow.quote(sheet.html)
     if sheet.body_note:
         flow.text(sheet.body_note, SMALL, grey=GREY)
     _lay_attachments(flow, sheet, words)

@@ -22,7 +22,7 @@ from reportlab.pdfgen.canvas import Canvas
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, ExportFailed, MessageEvidence
 from archive_service.export.fonts import MONO, Face
 from archive_service.export.numbering import Numbering
-from archive_service.export.pdf_layout import HEIGHT, WIDTH, Flow, Page
+from archive_service.export.pdf_layout import GREY, HEIGHT, WIDTH, Flow, Page
 from archive_service.export.report_pages import Front, ListRow, Running, Totals, lay_message
 from archive_service.export.sheet import Sheet, Stated, attachments_of, make_sheet
 from archive_service.export.typesetting import Setter, Typecase
@@ -248,6 +248,9 @@ class _Volume:
         for x1, x2, y, grey in page.rules:
             canvas.setStrokeGray(grey)
             canvas.line(x1, y, x2, y)
+        canvas.setStrokeGray(GREY)
+        for x, y1, y2 in page.bars:
+            canvas.line(x, y1, x, y2)
         for x1, y1, x2, y2, target in page.links:
             if self._first <= target <= self._last:
                 canvas.linkRect("", f"p{target}", (x1, y1, x2, y2), thickness=0)

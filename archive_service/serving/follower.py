@@ -24,6 +24,7 @@ def run(settings: Settings) -> None:
     try:
         child.say_ready()
         _await_turn(core, stop)
+        core.sweep()
         with parser_pool(settings) as pool:
             threads = [
                 threading.Thread(

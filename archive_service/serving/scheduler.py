@@ -56,7 +56,7 @@ class Scheduler:
         except ArchiveError as error:
             _log.warning("export failed: %s", error.code)
             target.unlink(missing_ok=True)
-            jobs.update(replace(current, state="failed", error=error.code))
+            jobs.update(replace(current, state="failed", error=f"{error.code}: {error}"))
             return
         except Exception as error:  # noqa: BLE001 - one job's fault must not end the others' work
             _log.exception("export failed")
@@ -101,11 +101,12 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     child.on_stop(stop.set)
     core = open_core(settings)
-    if core.leases.take("scheduler"):
-        sweep(core.data / "exports")
+    child.say_ready()
+    while not core.leases.take("scheduler") and not stop.wait(_IDLE):
+        continue  # another scheduler works here: two would write one export twice
+    sweep(core.data / "exports")
     with parser_pool(settings) as pool:
         scheduler = Scheduler(core, pool)
-        child.say_ready()
         try:
             while not stop.is_set():
                 try:

@@ -18,7 +18,8 @@ from ingest.mime.scanner import Entity, scan
 _LONGEST_REPORT = 1 << 26  # bytes of report text; some 500,000 recipients
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]*)[ \t]*:(.*)", re.DOTALL)
 _EXTENSION = re.compile(r",\s*(expanded|forwarded)\s*:", re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# It matches an open quote up to the end as well, lest every quote after it is tried again.
+_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:(")|\\?\Z)', re.DOTALL)
 _ROLES = {"to": Role.TO, "cc": Role.CC, "bcc": Role.BCC, "recipient": Role.UNKNOWN}
 _ONCE = frozenset(
     ("sender", "on-behalf-of", "subject", "message-id", "label", "mailbox", "sentutc", "receivedutc")
@@ -79,9 +80,14 @@ def parse_report(text: str) -> Report | None:
     return report if "sender" in report.fields else None
 
 
+def _hidden(quoted: re.Match[str]) -> str:
+    """As many characters that mean nothing; a quote that is never closed hides nothing."""
+    return "\x00" * len(quoted.group()) if quoted.group(1) else quoted.group()
+
+
 def _recipients(role: Role, value: str) -> list[Recipient]:
     """``addr [, Expanded: list] [, Forwarded: addr]``; commas inside quotes belong to an address."""
-    hidden = _QUOTED.sub(lambda m: "\x00" * len(m.group()), value)
+    hidden = _QUOTED.sub(_hidden, value)
     marks = list(_EXTENSION.finditer(hidden))
     ends = [mark.start() for mark in marks[1:]] + [len(value)]
     extensions = {

@@ -1,6 +1,7 @@
 """HTML and other marked-up text to the words people read in it."""
 
 import re
+from collections.abc import Iterator
 from html import unescape
 
 from selectolax.lexbor import LexborHTMLParser
@@ -17,6 +18,19 @@ _TAG = re.compile(r"<(/?)[a-zA-Z][^<>]*>")
 # HTML trees take a time that grows with the square of their depth: beyond these bounds tags are only cut out.
 _MANY_TAGS = 20_000
 _DEEP = 5_000
+# The time that a tag takes grows with the square of its attributes. A tag that has too many, wherever a reader may
+# think that one begins; each "<" counts as one more, which keeps this search linear.
+_MANY_ATTRIBUTES = re.compile(
+    r"<[a-zA-Z][^\s/><]*+"
+    r"(?:[\s/]*+[^\s/>][^\s/>=<]*+(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s><]*+))?+){200}"
+)
+_SAID = re.compile(r"\b(?i:alt|title)\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')")
+_TEMPLATE = re.compile(r"<(?=/?(?i:template)\b)(/?)\w+")
+# What only Outlook shows, a comment to others; and the settings of Office that stand in most of them.
+_CONDITION = re.compile(r"<!--\[(?i:if)\b[^\]>]{0,200}\]>")
+_OFFICE_SETTING = re.compile(
+    r"<([ow]:[a-z]{1,40})>(?:\d{1,4}|true|false|normal|x-none|[a-z]{2}-[a-z]{2})</\1>", re.IGNORECASE
+)
 _META_CHARSET = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE
 )
@@ -38,16 +52,43 @@ def _is_deep(html: str) -> bool:
 def html_text(html: str) -> str:
     """The text of an HTML document, entities decoded, without scripts, styles and comments.
 
-    A document nested absurdly deep is read without regard to its structure: no word of it is lost.
+    After it stand what conditional comments show in Outlook alone, and the texts of ``alt`` and ``title``
+    attributes. A document nested absurdly deep, or with tags of hundreds of attributes, is read without
+    regard to its structure: no word of it is lost.
     """
-    if _is_deep(html):
-        return _squeezed(clean(unescape(_TAG.sub("\n", html))))
-    tree = LexborHTMLParser(_BLOCK.sub("\n<", html))
-    tree.strip_tags(["script", "style", "noscript", "template"])
+    if _is_deep(html) or _MANY_ATTRIBUTES.search(html) is not None:
+        said = "\n".join(found.group(1) or found.group(2) or "" for found in _SAID.finditer(html))
+        return _squeezed(clean(unescape(_TAG.sub("\n", html) + "\n" + said)))
+    text, said = _read(html)
+    shown = [_read(_OFFICE_SETTING.sub("", comment)) for comment in _conditional_comments(html)]
+    pieces = [
+        text,
+        *(one for one, _ in shown),
+        *dict.fromkeys([*said, *(one for _, more in shown for one in more)]),
+    ]
+    return _squeezed("\n".join(pieces))
+
+
+def _read(html: str) -> tuple[str, list[str]]:
+    """The text, and what its ``alt`` and ``title`` attributes say. Templates are blocks to old readers."""
+    tree = LexborHTMLParser(_BLOCK.sub("\n<", _TEMPLATE.sub(r"<\1div", html)))
+    tree.strip_tags(["script", "style"])
     root = tree.root
     if root is None:
-        return ""
-    return _squeezed(without_nul(root.text(deep=True, separator="", strip=False)))
+        return "", []
+    attributes = [node.attributes for node in tree.css("[alt], [title]")]
+    said = [value for found in attributes for name in ("alt", "title") if (value := found.get(name))]
+    text = root.text(deep=True, separator="", strip=False)
+    return without_nul(text), [without_nul(value) for value in said]
+
+
+def _conditional_comments(html: str) -> Iterator[str]:
+    """Their content, each a document of its own: a tag left open in one hides nothing of the others."""
+    position = 0
+    while (found := _CONDITION.search(html, position)) is not None:
+        end = html.find("-->", found.end())
+        position = end + 3 if end >= 0 else len(html)
+        yield html[found.end() : end if end >= 0 else position]
 
 
 def _squeezed(text: str) -> str:

@@ -145,7 +145,7 @@ class TantivyIndex:
                 mode = file.lstat().st_mode
             except FileNotFoundError:  # a merge took it away meanwhile
                 continue
-            if not stat.S_ISREG(mode):
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise StoreError("the search index holds what is no plain file", code="index.unreadable")
         return (self._path / "meta.json").lstat()
 

@@ -50,6 +50,9 @@ HEX32 = re.compile(r"[0-9a-f]{64}\Z")
 CHUNK = 1 << 20
 LIMITS = {MANIFEST: 512 << 20, SEAL: 64 << 10}
 JSON_LIMIT = 64 << 20
+LARGE, NARROW = 0xFFFFFFFF, (1 << 31) - 1  # stands for a ZIP64 value; the largest value without one
+MAY_BE_WIDE = 1 << 30  # a local header may have a ZIP64 field from here on
+VERSION, VERSION64 = 20, 45
 DER = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo of Ed25519 (RFC 8410)
 READ_ERRORS = (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, struct.error)
 
@@ -132,24 +135,30 @@ class Zip:
             findings.add("zip", *flaw)
 
     def _structure(self, file: IO[bytes]) -> Optional[Tuple[str, str]]:
-        """Members must follow each other without a gap, from byte 0 to the directory at the end."""
-        position, directory = 0, 0
-        for info in sorted(self.zip.infolist(), key=lambda i: i.header_offset):
-            name = info.orig_filename.encode("utf-8", "replace")
-            file.seek(position)
-            head = file.read(30)
-            if info.header_offset != position or len(head) != 30:
+        """Members must follow each other without a gap, from byte 0 to the directory at the end, and their
+        headers be, byte for byte, what the archive writes: so no field can carry anything of its own."""
+        infos, position, at = self.zip.infolist(), 0, 0
+        length = file.seek(0, os.SEEK_END)
+        file.seek(self.zip.start_dir)
+        directory = file.read(length - self.zip.start_dir)
+        for info in infos:
+            if info.header_offset != position:
                 return info.orig_filename, "bytes before a member"
-            magic, _, flags, method, _, _, crc, packed, size, named, extra = struct.unpack("<4s5H3L2H", head)
-            sizes = {(info.compress_size, info.file_size), (0xFFFFFFFF, 0xFFFFFFFF)}
-            same = (flags, method, crc) == (info.flag_bits, info.compress_type, info.CRC)
-            if magic != b"PK\x03\x04" or not same or (packed, size) not in sizes or file.read(named) != name:
-                return info.orig_filename, "its header and the directory differ"
-            position += 30 + named + extra + info.compress_size
-            directory += 46 + len(name) + len(info.extra)
-        file.seek(0, os.SEEK_END)
-        rest = file.tell() - position - directory
-        if self.zip.start_dir != position or rest not in (22, 98):  # the end record, or with ZIP64's two
+            name, moment = info.orig_filename.encode("utf-8", "replace"), dos_moment(infos[0])
+            file.seek(position)
+            head = file.read(30 + len(name) + 20)
+            local = local_header(info, name, moment, False)
+            if not head.startswith(local) and info.file_size >= MAY_BE_WIDE:
+                local = local_header(info, name, moment, True)
+            entry = directory_entry(info, name, moment, local[4] == VERSION64)
+            if not head.startswith(local) or directory[at : at + len(entry)] != entry:
+                return (
+                    info.orig_filename,
+                    "its headers differ, or have fields that the archive does not write so",
+                )
+            position += len(local) + info.compress_size
+            at += len(entry)
+        if self.zip.start_dir != position or directory[at:] != end_records(len(infos), at, position):
             return "end of file", "bytes between, in or after the end records"
         return None
 
@@ -158,6 +167,52 @@ class Zip:
 
     def close(self) -> None:
         self.zip.close()
+
+
+# The headers that the archive writes (APPNOTE.TXT 6.3.9 sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16, 4.5.3).
+
+
+def dos_moment(info: zipfile.ZipInfo) -> Tuple[int, int]:
+    """Time and date as a header has them; all members have the first one's."""
+    year, month, day, hour, minute, second = info.date_time
+    return hour << 11 | minute << 5 | second // 2, year - 1980 << 9 | month << 5 | day
+
+
+def zip64_field(values: Sequence[int]) -> bytes:
+    """The extra field for values that are too large for the header; nothing for none."""
+    return struct.pack(f"<2H{len(values)}Q", 1, 8 * len(values), *values) if values else b""
+
+
+def local_header(info: zipfile.ZipInfo, name: bytes, moment: Tuple[int, int], wide: bool) -> bytes:
+    """What stands before a member's bytes; ``wide``: its sizes are in a ZIP64 field."""
+    extra = zip64_field([info.file_size, info.compress_size] if wide else [])
+    sizes = (LARGE, LARGE) if wide else (min(info.compress_size, LARGE), min(info.file_size, LARGE))
+    version = VERSION64 if wide else VERSION
+    head = (b"PK\x03\x04", version, 0, 0, *moment, info.CRC, *sizes, len(name), len(extra))
+    return struct.pack("<4s5H3L2H", *head) + name + extra
+
+
+def directory_entry(info: zipfile.ZipInfo, name: bytes, moment: Tuple[int, int], wide: bool) -> bytes:
+    """What the directory has of a member; ``wide``: its local header has a ZIP64 field."""
+    packed, size, offset, values = info.compress_size, info.file_size, info.header_offset, []
+    if max(size, packed) > NARROW:
+        values, packed, size = [size, packed], LARGE, LARGE
+    if offset > NARROW:
+        values, offset = [*values, offset], LARGE
+    version, extra = VERSION64 if wide or values else VERSION, zip64_field(values)
+    head = (b"PK\x01\x02", 3 << 8 | version, version, 0, 0, *moment, info.CRC, packed, size)
+    rest = (len(name), len(extra), 0, 0, 0, 0o100644 << 16, offset)
+    return struct.pack("<4s6H3L5H2L", *head, *rest) + name + extra
+
+
+def end_records(count: int, size: int, start: int) -> bytes:
+    """What closes the ZIP behind a directory of ``size`` bytes at ``start``."""
+    records = b""
+    if count > 0xFFFF or max(size, start) > NARROW:
+        records = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start)
+        records += struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1)
+    few, size, start = min(count, 0xFFFF), min(size, LARGE), min(start, LARGE)
+    return records + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, few, few, size, start, 0)
 
 
 Box = Union[Folder, Zip]

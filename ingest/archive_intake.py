@@ -145,7 +145,7 @@ class _Spool:
         if self._stream is not None:
             captured = await self._stream.finish()
         else:
-            captured = await asyncio.wrap_future(self._writer.submit(self._draft, b"".join(self._pieces)))
+            captured = await self._writer.submit_from_loop(self._draft, b"".join(self._pieces))
             self._pieces = []
         return Receipt(str(captured.log), captured.seq, captured.capture)
 

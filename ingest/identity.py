@@ -14,7 +14,8 @@ The digest is SHA-256 over the inner message, normalised as follows (version 1):
 The header is what no reader of mail can take for the body: it ends before an empty line (CRs and LF), before a
 line that is no field (RFC 5322 section 2.2: a name, a colon at once, a value) and before a field that holds a
 lone CR, another control character or a continuation line of white space alone, which some readers take for the
-header's end. A mailbox ``From `` line before it is passed over. So the header never reaches beyond where the
+header's end. A mailbox ``From `` line before it is passed over, if
+it holds nothing of that kind. So the header never reaches beyond where the
 parser's does, and from there on every byte counts. A header of more than ``MAX_HEADER_BYTES`` (line ends
 counted as CRLF) or ``MAX_HEADER_LINES`` is not examined: then all inner bytes count, as if there were no
 Message-ID.
@@ -133,11 +134,13 @@ def _header(raw: bytes, start: int, end: int) -> tuple[bytes, int] | None:
     position = start
     if raw.startswith(_MAILBOX_LINES, start, end):
         position = raw.find(b"\n", start, window) + 1 or window
+        if _ODD.search(raw[start:position]) is not None:
+            return None
     kept = [raw[start:position]]
     size, lines, identified = position - start, 1, False
     while position < window:
         found = _FIELD.match(raw, position, window)
-        if found is None or _ODD.search(found.group()) is not None:
+        if found is None:
             break
         field, name = found.group(), found.group(1).lower()
         ends = field.count(b"\n")
@@ -145,6 +148,8 @@ def _header(raw: bytes, start: int, end: int) -> tuple[bytes, int] | None:
         lines += ends
         if size > MAX_HEADER_BYTES or lines > MAX_HEADER_LINES:
             return None
+        if _ODD.search(field) is not None:
+            break
         identified = identified or (name == b"message-id" and bool(found.group(2).strip()))
         if not _is_trace(name):
             kept.append(field)

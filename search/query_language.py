@@ -43,6 +43,8 @@ __all__ = [
 MAX_CHARACTERS = 10_000
 MAX_DEPTH = 50
 MAX_TERMS = 1_000
+MAX_MORE_WILDCARDS = 64
+"""Wildcards beyond the second of their word, in all of a query: each makes its word's automaton larger."""
 
 
 def parse(query: str) -> Node:
@@ -64,6 +66,7 @@ class _Parser:
         self._next = 0
         self._depth = 0
         self._terms = 0
+        self._more_wildcards = 0
 
     def run(self) -> Node:
         node = self._or(None)
@@ -163,7 +166,13 @@ class _Parser:
 
     def _read(self, token: Token, field: str | None) -> Node:
         read = query_values.quoted if token.kind is Kind.PHRASE else query_values.word
-        return read(token.text, field, token.start)
+        node = read(token.text, field, token.start)
+        if isinstance(node, Wildcard):
+            self._more_wildcards += max(0, node.pattern.count("*") + node.pattern.count("?") - 2)
+            if self._more_wildcards > MAX_MORE_WILDCARDS:
+                message = "too many words with more than two wildcards"
+                raise QueryError(message, token.start, code="query.too_complex")
+        return node
 
     def _count(self, token: Token) -> None:
         self._terms += 1

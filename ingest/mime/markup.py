@@ -18,6 +18,7 @@ _TAG = re.compile(r"<(/?)[a-zA-Z][^<>]*>")
 # HTML trees take a time that grows with the square of their depth: beyond these bounds tags are only cut out.
 _MANY_TAGS = 20_000
 _DEEP = 5_000
+_MANY_COMMENTS = 500
 # The time that a tag takes grows with the square of its attributes. A tag that has too many, wherever a reader may
 # think that one begins; each "<" counts as one more, which keeps this search linear.
 _MANY_ATTRIBUTES = re.compile(
@@ -57,16 +58,23 @@ def html_text(html: str) -> str:
     regard to its structure: no word of it is lost.
     """
     if _is_deep(html) or _MANY_ATTRIBUTES.search(html) is not None:
-        said = "\n".join(found.group(1) or found.group(2) or "" for found in _SAID.finditer(html))
-        return _squeezed(clean(unescape(_TAG.sub("\n", html) + "\n" + said)))
+        return _squeezed(clean(_cut(html)))
     text, said = _read(html)
-    shown = [_read(_OFFICE_SETTING.sub("", comment)) for comment in _conditional_comments(html)]
-    pieces = [
-        text,
-        *(one for one, _ in shown),
-        *dict.fromkeys([*said, *(one for _, more in shown for one in more)]),
-    ]
-    return _squeezed("\n".join(pieces))
+    pieces = [text]
+    for number, comment in enumerate(_conditional_comments(html)):
+        if number < _MANY_COMMENTS:
+            shown, more = _read(_OFFICE_SETTING.sub("", comment))
+            said += more
+        else:  # a tree for each would take long
+            shown = clean(_cut(comment))
+        pieces.append(shown)
+    return _squeezed("\n".join([*pieces, *dict.fromkeys(said)]))
+
+
+def _cut(html: str) -> str:
+    """All text, that of scripts too, and the ``alt`` and ``title`` attributes, without building a tree."""
+    attributes = [found.group(1) or found.group(2) or "" for found in _SAID.finditer(html)]
+    return unescape("\n".join([_TAG.sub("\n", html), *attributes]))
 
 
 def _read(html: str) -> tuple[str, list[str]]:

@@ -271,4 +271,5 @@ REFUSED: list[tuple[str, str, int]] = [
     ("a header:X-Dept:achats", "query.unsupported", 16),
     ("contrat AND (contrta~1 NEAR/2 secret)", "query.unsupported", 23),
     ('"a b c" NEAR/1000 ("d e" OR f)', "query.too_complex", 8),
+    ('"a b" NEAR/300 "d e" OR "a b" NEAR/300 "f g"', "query.too_complex", 30),
 ]

@@ -259,6 +259,36 @@ def test_sqlite_damage_is_a_clear_error(tmp_path):
     assert caught.value.code == "catalog.unreadable"
 
 
+@pytest.mark.parametrize("value", ["'abc'", "-1", "1.5", "x'00'"])
+@pytest.mark.parametrize("column", ["rows", "indexed", "acts"])
+def test_sqlite_a_position_that_is_no_number_is_damage(tmp_path, column, value):
+    catalog = SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
+    _run_on(tmp_path / "catalog.sqlite", f"UPDATE position SET {column} = {value}")
+    with pytest.raises(StoreError) as caught:
+        catalog.position()
+    assert caught.value.code == "catalog.unreadable"
+    with pytest.raises(StoreError):
+        catalog.apply(Changes(rows=1, captures=(), sources=(), took={}, acts=0))
+    catalog.close()
+
+
+@pytest.mark.parametrize("value", ["'abc'", "-1", "1.5"])
+def test_sqlite_a_log_taken_up_to_no_number_is_damage(tmp_path, value):
+    catalog = SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
+    _run_on(tmp_path / "catalog.sqlite", f"INSERT INTO took VALUES ('log-a', {value})")
+    with pytest.raises(StoreError) as caught:
+        catalog.took()
+    assert caught.value.code == "catalog.unreadable"
+    catalog.close()
+
+
+def _run_on(path, statement):
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
 def test_sqlite_another_format_is_to_be_rebuilt(tmp_path):
     SqlCatalog.sqlite(tmp_path / "catalog.sqlite").close()
     engine = create_engine(f"sqlite:///{tmp_path / 'catalog.sqlite'}")

@@ -1,5 +1,6 @@
 """The contract of SearchIndex, over every back end; queries and answers stand in ``query_scenarios``."""
 
+import os
 import random
 import subprocess
 import sys
@@ -381,6 +382,17 @@ def _break_meta(folder):
     (folder / "meta.json").write_text("{")
 
 
+def _pipe_for_meta(folder):
+    (folder / "meta.json").unlink()
+    os.mkfifo(folder / "meta.json")
+
+
+def _pipe_for_segments(folder):
+    for file in folder.glob("*.store"):
+        file.unlink()
+        os.mkfifo(file)
+
+
 def _break_list(folder):
     (folder / ".managed.json").write_text("{")
 
@@ -401,7 +413,18 @@ def _other_schema(folder):
     meta.write_text(meta.read_text().replace('"has_attachment"', '"other"'))
 
 
-@pytest.mark.parametrize("damage", [_break_meta, _break_list, _lose_segments, _cut_segments, _other_schema])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _break_meta,
+        _break_list,
+        _lose_segments,
+        _cut_segments,
+        _other_schema,
+        _pipe_for_meta,
+        _pipe_for_segments,
+    ],
+)
 def test_tantivy_damage_is_a_clear_error_and_clear_begins_anew(tmp_path, damage):
     folder = tmp_path / "index"
     index = TantivyIndex(folder)

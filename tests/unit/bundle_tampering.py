@@ -93,6 +93,16 @@ class Entry:
     packed: int | None = None
     before: bytes = b""
     comment: bytes = b""
+    extra: bytes = b""
+    local_extra: bytes = b""
+    needed: int = 20
+    local_needed: int = 20
+    made: int = 0x314
+    moment: tuple[int, int] = (0, 33)
+    local_moment: tuple[int, int] = (0, 33)
+    disk: int = 0
+    internal: int = 0
+    low_external: int = 0
 
 
 def zip_of(entries: list[Entry], *, gap: bytes = b"", tail: bytes = b"", comment: bytes = b"") -> bytes:
@@ -105,14 +115,15 @@ def zip_of(entries: list[Entry], *, gap: bytes = b"", tail: bytes = b"", comment
         size = len(entry.data) if entry.size is None else entry.size
         packed = len(entry.data) if entry.packed is None else entry.packed
         local_crc = crc if entry.local_crc is None else entry.local_crc
-        head = (20, entry.flags, entry.method, 0, 33)
-        body += struct.pack("<4s5H3L2H", b"PK\x03\x04", *head, local_crc, packed, size, len(local), 0)
-        body += local + entry.data
-        lengths = (len(entry.name), 0, len(entry.comment), 0, 0)
-        directory += struct.pack(
-            "<4s6H3L5H2L", b"PK\x01\x02", 0x314, *head, crc, packed, size, *lengths, entry.mode << 16, offset
-        )
-        directory += entry.name + entry.comment
+        how = (entry.flags, entry.method)
+        head = (b"PK\x03\x04", entry.local_needed, *how, *entry.local_moment, local_crc, packed, size)
+        body += struct.pack("<4s5H3L2H", *head, len(local), len(entry.local_extra))
+        body += local + entry.local_extra + entry.data
+        head = (b"PK\x01\x02", entry.made, entry.needed, *how, *entry.moment, crc, packed, size)
+        lengths = (len(entry.name), len(entry.extra), len(entry.comment), entry.disk, entry.internal)
+        attributes = entry.mode << 16 | entry.low_external
+        directory += struct.pack("<4s6H3L5H2L", *head, *lengths, attributes, offset)
+        directory += entry.name + entry.extra + entry.comment
     body += gap
     end = struct.pack(
         "<4s4H2LH", b"PK\x05\x06", 0, 0, len(entries), len(entries), len(directory), len(body), len(comment)

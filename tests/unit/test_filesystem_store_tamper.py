@@ -64,6 +64,17 @@ def rewrite(change: Callable[[list[bytes]], list[bytes]]) -> Tampering:
     return tamper
 
 
+def pipe_in_place(root: Path) -> None:
+    """Who opens it unwarily waits for ever."""
+    (root / "o/.locks").unlink()
+    os.mkfifo(root / "o/.locks")
+
+
+def folder_in_place(root: Path) -> None:
+    (root / "o/.locks").unlink()
+    (root / "o/.locks").mkdir()
+
+
 def in_place(root: Path) -> None:
     """A hold turned off, as many bytes as before, and the file's times set back."""
     path = root / "o/.locks"
@@ -101,6 +112,8 @@ TAMPERING: dict[str, Tampering] = {
     "add-an-empty-line": rewrite(lambda lines: [*lines, b"\n"]),
     "add-an-endless-line": rewrite(lambda lines: [*lines, b"x" * 3_000_000]),
     "delete-the-journal": lambda root: (root / "o/.locks").unlink(),
+    "a-pipe-in-its-place": pipe_in_place,
+    "a-folder-in-its-place": folder_in_place,
     "empty-the-journal": rewrite(lambda lines: []),
     "bring-another-folders-journal": other_folders_journal,
 }

@@ -1,6 +1,7 @@
 """What the index gets to read, and the honest account of what it does not."""
 
 import base64
+import re
 
 from archive_service.model.mail import CaptureRecord, SourceKind, Text
 from ingest.extraction import extract_text
@@ -37,6 +38,48 @@ def test_an_alternative_that_says_more_is_read_too() -> None:
     """A plain part that only asks for another reader must not hide the message from a search."""
     found = text_of(mixed("Content-Type: text/plain\n\nUse another reader.", HTML, kind="alternative"))
     assert found.body == "Use another reader.\nBonjour, le contrat est signé."
+
+
+def test_the_same_words_in_another_order_are_read_too() -> None:
+    salad = "Content-Type: text/plain\n\nat bribe lunch noon not pay the to us you want see"
+    html = "Content-Type: text/html\n\n<p>Pay the bribe to us at noon</p>"
+    found = text_of(mixed(salad, html, kind="alternative"))
+    assert found.body.endswith("see\nPay the bribe to us at noon")
+    around = "Content-Type: text/plain\n\nPlease pay *the*\nbribe to us, at noon."
+    assert text_of(mixed(around, html, kind="alternative")).html_from is None
+    part = "Content-Type: text/plain\n\nPay the bribe to us at noontide."
+    assert text_of(mixed(part, html, kind="alternative")).html_from is not None
+
+
+def html_body(html: str) -> str:
+    return text_of("Content-Type: text/html; charset=utf-8\n\n" + html, limit=100_000).body
+
+
+def test_what_some_readers_show_is_read() -> None:
+    assert html_body("<p>a</p><noscript>pay</noscript><template>now</template>") == "a\npay\nnow"
+    assert html_body("<head><noscript>pay</noscript></head>a").split() == ["pay", "a"]
+    assert (
+        html_body('<p>a<img alt="the &eacute;"><a title=b>c</a><img alt="the &eacute;">d')
+        == "a\nc\nd\nthe é\nb"
+    )
+    assert html_body("<p>a</p><!-- no --><script>no</script><style>no</style>") == "a"
+
+
+def test_conditional_comments_are_read() -> None:
+    assert html_body("<p>a</p><!--[if mso]><p>pay <b>t</b>he</p><![endif]--><p>b</p>") == "a\nb\npay the"
+    assert html_body("<!--[if !mso]><!--><p>a</p><!--<![endif]-->b") == "a\nb"
+    settings = "<xml><o:AllowPNG/><o:PixelsPerInch>96</o:PixelsPerInch></xml>"
+    assert html_body(f"<!--[if gte mso 9]>{settings}<![endif]-->a") == "a"
+    assert html_body("<!--[if mso]><style><![endif]--><p>seen</p><!--[IF mso]><i alt=x>b") == "seen\nb\nx"
+    assert html_body("<!--[if a]><b>c--> " * 600).count("c") == 600
+
+
+def test_too_many_attributes_hide_nothing() -> None:
+    many = " ".join(f'a{n}=">"' for n in range(300))
+    found = html_body(f'<p>before</p><a {many} alt="said">inside</a> after <i title="&amp; more">')
+    assert {"before", "inside", "after", "said", "more"} <= set(re.findall(r"\w+", found))
+    few = " ".join(f"a{n}=1" for n in range(100))
+    assert html_body(f"<p>be<b {few}>fore</b></p>" * 3) == "before\nbefore\nbefore"
 
 
 def test_html_alone() -> None:

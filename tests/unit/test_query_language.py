@@ -163,8 +163,19 @@ def test_error_names_its_position(query, position, code):
         ),
         ("NOT " * MAX_DEPTH + "a", "NOT " * (MAX_DEPTH + 1) + "a", 4 * MAX_DEPTH),
         ("a " * MAX_TERMS, "a " * (MAX_TERMS + 1), 2 * MAX_TERMS),
+        ("a*a*a*a*a " * 32 + "a*b*", "a*a*a*a*a " * 32 + "a*b*c*", 320),
+        ("b a" + "*a" * 7 + "?", "b a" + "*a" * 8 + "?", 2),
+        ("b filename:a" + "*a" * 8, "b filename:a" + "*a" * 9, 11),
     ],
-    ids=["characters", "parentheses", "nots", "terms"],
+    ids=[
+        "characters",
+        "parentheses",
+        "nots",
+        "terms",
+        "wildcards of all words",
+        "wildcards",
+        "wildcards of a whole value",
+    ],
 )
 def test_limits(fits, too_much, position):
     parse(fits)

@@ -301,6 +301,8 @@ class LockJournals:
                 if view.chain.length or not create:
                     raise view.missing() from None
                 fd = os.open(_JOURNAL, _APPEND | os.O_CREAT, durable.PRIVATE_FILE, dir_fd=folder_fd)
+            except IsADirectoryError:
+                raise _not_plain(folder) from None
         try:
             _require_plain(fd, folder)
             if os.fstat(fd).st_size == 0:  # new: its name must be durable before any object's name is
@@ -336,7 +338,11 @@ def require_state(folder: str, name: str, state: LockState | None) -> LockState:
 def _require_plain(fd: int, folder: str) -> None:
     """Raises Tampered for a journal that is no plain file: a pipe, a folder, a device."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise Tampered(f"retention journal of folder {folder or '/'}: not a plain file")
+        raise _not_plain(folder)
+
+
+def _not_plain(folder: str) -> Tampered:
+    return Tampered(f"retention journal of folder {folder or '/'}: not a plain file")
 
 
 def _read_settled(view: _View, path: str) -> None:

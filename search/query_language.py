@@ -45,6 +45,8 @@ MAX_DEPTH = 50
 MAX_TERMS = 1_000
 MAX_MORE_WILDCARDS = 64
 """Wildcards beyond the second of their word, in all of a query: each makes its word's automaton larger."""
+MAX_LEADING_WILDCARDS = 32
+"""Words that begin with a wildcard: each reads the index's whole dictionary."""
 
 
 def parse(query: str) -> Node:
@@ -67,6 +69,7 @@ class _Parser:
         self._depth = 0
         self._terms = 0
         self._more_wildcards = 0
+        self._leading = 0
 
     def run(self) -> Node:
         node = self._or(None)
@@ -171,6 +174,10 @@ class _Parser:
             self._more_wildcards += max(0, node.pattern.count("*") + node.pattern.count("?") - 2)
             if self._more_wildcards > MAX_MORE_WILDCARDS:
                 message = "too many words with more than two wildcards"
+                raise QueryError(message, token.start, code="query.too_complex")
+            self._leading += node.pattern[0] in "*?"
+            if self._leading > MAX_LEADING_WILDCARDS:
+                message = f"more than {MAX_LEADING_WILDCARDS} words that begin with a wildcard"
                 raise QueryError(message, token.start, code="query.too_complex")
         return node
 

@@ -246,3 +246,10 @@ def _combined(parts):
 @given(st.recursive(_LEAVES, _combined, max_leaves=8))
 def test_every_tree_renders_to_text_that_parses_to_it(tree):
     assert parse(render(tree)) == tree
+
+
+def test_many_words_that_begin_with_a_wildcard_are_too_complex() -> None:
+    parse(" OR ".join(f"*ab{number}" for number in range(32)))
+    with pytest.raises(QueryError) as raised:
+        parse(" OR ".join(f"*ab{number}" for number in range(33)))
+    assert raised.value.code == "query.too_complex"

@@ -25,6 +25,10 @@ class Compared(Dump, Protocol):
         """See ``base.Catalog``."""
         ...
 
+    def unread(self) -> list[tuple[str, int]]:
+        """See ``base.Catalog``."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Look:
@@ -34,6 +38,7 @@ class _Look:
     after: Position
     rows: Rows
     took: dict[str, int]
+    unread: list[tuple[str, int]]
     index: dict[str, int] | None
 
     @property
@@ -81,12 +86,12 @@ def compare_catalogs(
 def _look(live: Compared, index_ids: Callable[[], dict[str, int]], report: Report) -> _Look:
     for _ in range(_TRIES):
         before = live.position()
-        rows, took = dict(_rows(live)), live.took()
+        rows, took, unread = dict(_rows(live)), live.took(), live.unread()
         try:
             index, unreadable = index_ids(), ""
         except StoreError as error:
             index, unreadable = None, str(error)
-        look = _Look(before, live.position(), rows, took, index)
+        look = _Look(before, live.position(), rows, took, unread, index)
         if look.still:
             break
     if unreadable and look.before.indexed > 0:
@@ -102,12 +107,15 @@ def _compare_position(look: _Look, again: Compared, report: Report) -> None:
     if (made.rows, made.acts) != (claimed.rows, claimed.acts) or claimed.indexed > claimed.rows:
         detail = f"the catalog claims to stand at {claimed.rows}, which the order log does not give"
         report.damage(What.ROW, detail, name="position")
-    elif look.still and again.took() != look.took:
-        took = again.took()
-        for log in sorted(took.keys() | look.took.keys()):
-            if took.get(log) != look.took.get(log):
+    elif look.still:
+        made_took, made_unread = again.took(), again.unread()
+        for log in sorted(made_took.keys() | look.took.keys()):
+            if made_took.get(log) != look.took.get(log):
                 detail = "the catalog says of a log that the order took another part of it"
                 report.damage(What.ROW, detail, log=log, name="took")
+        for log, seq in sorted(set(made_unread) ^ set(look.unread)):
+            detail = "the catalog says otherwise than the order whether a capture is still to be read"
+            report.damage(What.ROW, detail, log=log, seq=seq, name="unread")
 
 
 def _compare_row(

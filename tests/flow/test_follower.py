@@ -19,7 +19,8 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.reader import LogReader, logs
-from archive_service.ledger.verify.report import Report
+from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
+from archive_service.ledger.verify.report import Problem, Report, Severity
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, SlotLost, StoreError
@@ -40,6 +41,7 @@ from tests.flow.archive_fixtures import PATIENCE, SAMPLES, Here, mail
 from tests.unit.core_world import World
 
 POISON = (sys.executable, "-P", str(Path(__file__).parents[1] / "unit" / "parser_poison.py"))
+STEPS = ("create", "apply", "write", "indexed")
 MAILS = [path.read_bytes() for path in sorted(SAMPLES.glob("*.eml"))]
 
 
@@ -195,6 +197,13 @@ class Bench:
         position = self.catalog.position()
         assert position.rows == position.indexed == len(self.entries(self.order))
 
+    def world_damage(self) -> list[Problem]:
+        """What verify says of the ledger, notes aside. The tests here make no checkpoints."""
+        world = self.world
+        stores = Stores(world.objects, world.keys, world.kms, world.clock)
+        problems = ArchiveVerifier(stores, Report()).run().problems
+        return [problem for problem in problems if problem.severity is Severity.DAMAGE]
+
     def content(self) -> list[dict[str, Any]]:
         """All rows without what a claim more or less moves: places in the order become ranks."""
         rows = [dict(row) for row in self.catalog.dump()]
@@ -349,8 +358,6 @@ def test_a_projection_made_again_is_the_same(bench: Bench, small_steps: None, tm
 
 # --- crashes at every step ------------------------------------------------------------------------------
 
-STEPS = ("create", "apply", "write", "indexed")
-
 
 def struck(bench: Bench, verb: str, nth: int, effect: Effect, error: Callable[[], BaseException]) -> Follower:
     """A follower whose nth order append, catalog write, index write or index note fails."""
@@ -482,6 +489,61 @@ def test_a_damaged_object_does_not_stop_the_line(bench: Bench, tmp_path: Path) -
     drain(follower)
     assert follower.unreadable == 1
     bench.check(tmp_path, without=frozenset({(str(bench.log()), entry.seq)}))
+
+
+def damaged_object(bench: Bench) -> tuple[Entry, Callable[[], None]]:
+    """One capture's object, damaged; and how it is mended from a replica."""
+    entry = next(entry for entry in bench.entries(bench.log()) if entry.type == "capture")
+    key = entry.fields["object"]["key"]
+    whole = bench.world.objects.read(key)
+    changed(bench.world.objects, key, lambda data: data[:-1] + bytes([data[-1] ^ 1]))
+    return entry, lambda: changed(bench.world.objects, key, lambda data: whole)
+
+
+def test_what_was_mended_is_found_after_all(bench: Bench, tmp_path: Path) -> None:
+    entry, mend = damaged_object(bench)
+    follower = bench.follower()
+    drain(follower)
+    assert bench.catalog.unread() == [(str(bench.log()), entry.seq)]
+    took = bench.catalog.took()
+    drain(bench.follower())
+    assert bench.catalog.unread() == [(str(bench.log()), entry.seq)]  # tried again, in vain
+    mend()
+    again = bench.follower()
+    drain(again)
+    assert bench.catalog.unread() == [] and bench.catalog.took() == took
+    bench.check(tmp_path)
+    drain(bench.follower())
+    bench.check(tmp_path)
+    assert bench.world_damage() == []
+
+
+@pytest.mark.parametrize("effect", [Effect.LOST, Effect.KEPT])
+@pytest.mark.parametrize("verb", STEPS)
+def test_a_crash_while_it_is_tried_again(bench: Bench, tmp_path: Path, verb: str, effect: Effect) -> None:
+    _, mend = damaged_object(bench)
+    drain(bench.follower())
+    mend()
+    nth = 2 if verb == "create" else 1  # the first append is the claim
+    with pytest.raises(Crash):
+        drain(struck(bench, verb, nth, effect, Crash))
+    bench.world.heal()
+    drain(bench.follower())
+    bench.check(tmp_path)
+
+
+def test_verify_tells_what_waits_from_what_was_passed_over(bench: Bench) -> None:
+    entry, mend = damaged_object(bench)
+    drain(bench.follower())
+    assert {(found.what, found.seq) for found in bench.world_damage()} == {("object", entry.seq)}
+    mend()
+    assert bench.world_damage() == []  # it waits: a note
+    (hidden,) = bench.write([mail(90)], slots=1)
+    order = bench.world.slots(bench.owner, "order").take()
+    order.append([("took", {"of": {"log": str(hidden.log), "from": 0, "to": hidden.seq + 1}})])
+    assert [(found.what, found.log, found.seq) for found in bench.world_damage()] == [
+        ("order", str(hidden.log), hidden.seq)
+    ]
 
 
 def test_a_lost_key_record_does_not_stop_the_line(bench: Bench, tmp_path: Path) -> None:

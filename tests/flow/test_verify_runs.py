@@ -431,8 +431,7 @@ def test_a_state_that_cannot_be_written_does_not_stop_the_run(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify_state, "_SAVE_EVERY", -1.0)
-    shutil.rmtree(copy.data / "run")
-    (copy.data / "run").write_bytes(b"a file where the folder should be")
+    (copy.data / "run" / "verify.new").mkdir()  # where the state's file should be
     said = verify(copy.data)
     assert said.code == 0
     assert [found["what"] for found in said.problems if "log" not in found] == ["store"]

@@ -1083,6 +1083,12 @@ def _(copy: Copy) -> list[Expected]:
     return [problem("row", name="took", log=copy.of.captures)]
 
 
+@row("catalog-unread-added")
+def _(copy: Copy) -> list[Expected]:
+    change_catalog(copy, f"insert into unread values ('{copy.of.captures}', 3)")
+    return [problem("row", name="unread", log=copy.of.captures, seq=3)]
+
+
 @row("catalog-no-database")
 def _(copy: Copy) -> list[Expected]:
     copy.write(

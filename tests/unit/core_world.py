@@ -50,6 +50,14 @@ class TestClock:
         self.now += timedelta(days=days)
 
 
+class Unshared(FileLeases):
+    """Leases of an archive in memory, which no other process can know: no file is made."""
+
+    def take(self, name: str) -> bool:
+        del name
+        return True
+
+
 @dataclass
 class World:
     """Stores without faults (``objects``, ``places``), and the same behind plans (``store``, ``keys``)."""
@@ -74,7 +82,7 @@ class World:
 
     def core(self) -> Core:
         """The stores as ``bootstrap`` holds them."""
-        leases = FileLeases(Path("never-made"))
+        leases = Unshared(Path("never-made"))
         return Core(load(), self.store, self.keys, self.kms, leases, self.clock)
 
     def heal(self) -> None:

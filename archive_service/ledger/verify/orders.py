@@ -18,13 +18,14 @@ from archive_service.model.errors import Invalid
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
 
+_UNREAD, _FOUND = 1, 2
 _FARTHEST_GAP = 1_000_000  # entries: a stray batch far out must not cost memory
 
 
 @dataclass
 class _Captures:
-    """One capture log: a fingerprint of the capture at each seq (0: none that can be read), and whether a finding of
-    it was seen. Nine bytes an entry."""
+    """One capture log: a fingerprint of the capture at each seq (0: none that can be read), and what the order log says
+    of it: nothing, ``_UNREAD`` or ``_FOUND``. Nine bytes an entry."""
 
     marks: "array[int]" = field(default_factory=lambda: array("Q"))
     found: bytearray = field(default_factory=bytearray)
@@ -64,8 +65,7 @@ class Orders:
             elif entry.type == "finding":
                 self._finding(log, entry)
             elif entry.type == "took":
-                of, _, end = _range(entry.fields["of"])
-                self._saw(of, end, log, entry.seq)
+                self._took(log, entry)
             if "acts_seen" in entry.fields:
                 self._saw(self._acts, int(entry.fields["acts_seen"]), log, entry.seq)
         except (KeyError, TypeError, ValueError, Invalid):
@@ -75,6 +75,13 @@ class Orders:
     def _saw(self, of: LogId, size: int, by: LogId, seq: int) -> None:
         if of not in self._seen or self._seen[of].size < size:
             self._seen[of] = _Seen(size, by, seq)
+
+    def _took(self, log: LogId, entry: Entry) -> None:
+        of, start, end = _range(entry.fields["of"])
+        self._saw(of, end, log, entry.seq)
+        known = self._captures.get(of, _Captures())
+        if entry.fields.get("unread") is True and 0 <= start < len(known.found):
+            known.found[start] = known.found[start] or _UNREAD
 
     def _finding(self, log: LogId, entry: Entry) -> None:
         of, seq = LogId.parse(str(entry.fields["of"]["log"])), int(entry.fields["of"]["seq"])
@@ -86,7 +93,7 @@ class Orders:
             detail = f"a finding of another capture than stands at {of} {seq}"
             self._report.damage(What.ORDER, detail, log=str(log), seq=entry.seq)
         else:
-            known.found[seq] = 1
+            known.found[seq] = _FOUND
 
     def compare(self, facts: Mapping[str, LogFacts]) -> None:
         """After all of the owner's logs were walked."""
@@ -96,17 +103,22 @@ class Orders:
                 detail = f"the log ends at {size}; entry {seen.seq} of {seen.by} had seen {seen.size}: it was cut back"
                 self._report.damage(What.ORDER, detail, log=str(log), seq=size)
         damaged = {(p.log, p.seq) for p in self._report.problems if p.severity is Severity.DAMAGE}
-        for log, seq in self._passed_over():
-            if (str(log), seq) not in damaged:
+        for log, seq, unread in self._passed_over():
+            if (str(log), seq) in damaged:
+                continue
+            if unread:
+                detail = "a capture that could not be opened when it was taken: it waits to be tried again"
+                self._report.note(What.ORDER, detail, log=str(log), seq=seq)
+            else:
                 detail = "a capture was taken into the order without a finding: no search will find it"
                 self._report.damage(What.ORDER, detail, log=str(log), seq=seq)
 
-    def _passed_over(self) -> Iterator[tuple[LogId, int]]:
+    def _passed_over(self) -> Iterator[tuple[LogId, int, bool]]:
         for log, known in sorted(self._captures.items()):
             end = self._seen[log].size if log in self._seen else 0
             for seq in range(min(end, len(known.marks))):
-                if known.marks[seq] and not known.found[seq]:
-                    yield log, seq
+                if known.marks[seq] and known.found[seq] != _FOUND:
+                    yield log, seq, known.found[seq] == _UNREAD
 
 
 def _mark(capture: str) -> int:

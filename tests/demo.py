@@ -296,6 +296,7 @@ def main() -> int:
         tour(data, work, where, source)
         say(f"Done in {time.monotonic() - begun:.0f} s")
         if keep:
+            print(f"   token {run('token', '--data', data, '--tenant', 'demo', '--role', 'legal')['token']}")
             print(f"   still up, until Ctrl-C; log {data / 'run' / 'serve.log'}")
             process.wait()
     except KeyboardInterrupt:

@@ -7,18 +7,62 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_service.model.errors import Invalid
 
 
 class Settings(BaseSettings):
-    """Settings of an embedded archive. Each is also the variable ``ARCHIVE_<NAME>``."""
+    """Settings of an archive: embedded in a folder (``data``), or over an S3 store (``store = "s3"``). Each is also
+    the variable ``ARCHIVE_<NAME>``."""
 
     model_config = SettingsConfigDict(env_prefix="ARCHIVE_", extra="forbid", frozen=True)
 
     data: Path | None = Field(None, description="folder of an embedded archive")
+    store: Literal["filesystem", "s3"] = Field(
+        "filesystem", description="where sealed objects and ledger lie"
+    )
+    work: Path | None = Field(
+        None, description="folder for projections and exports when the archive itself is on S3; disposable"
+    )
+    s3_endpoint: str | None = Field(None, description="URL of the S3 service; none: AWS")
+    s3_region: str = Field("us-east-1", description="region, for signatures")
+    s3_bucket: str | None = Field(None, description="archive bucket: versioned, Object Lock on")
+    s3_access_key: str | None = Field(None, description="none: the environment's own credentials")
+    s3_secret_key: SecretStr | None = Field(None, description="secret of that access key")
+    s3_path_style: bool = Field(True, description="bucket in the path (all but AWS), not in the host name")
+    s3_ca_bundle: Path | None = Field(None, description="PEM of the certificate authorities trusted for S3")
+    s3_connections: int = Field(32, ge=1, le=512, description="connections a process keeps to the store")
+    s3_timeout: float = Field(20.0, gt=0, le=60, description="seconds to wait for one answer of the store")
+    keys_a: str | None = Field(None, description="first key place: s3://BUCKET or a folder")
+    keys_a_endpoint: str | None = Field(None, description="its S3 service; none: as s3_endpoint")
+    keys_a_region: str | None = Field(None, description="none: as s3_region")
+    keys_a_access_key: str | None = Field(None, description="none: as s3_access_key")
+    keys_a_secret_key: SecretStr | None = Field(None, description="none: as s3_secret_key")
+    keys_b: str | None = Field(None, description="second key place, independent of the first")
+    keys_b_endpoint: str | None = Field(None, description="as keys_a_endpoint")
+    keys_b_region: str | None = Field(None, description="as keys_a_region")
+    keys_b_access_key: str | None = Field(None, description="as keys_a_access_key")
+    keys_b_secret_key: SecretStr | None = Field(None, description="as keys_a_secret_key")
+    kms: Literal["local-file", "pkcs11", "vault"] = Field("local-file", description="the key service")
+    kms_folder: Path | None = Field(None, description="local-file: folder of key versions; none: DATA/kms")
+    pkcs11_module: Path | None = Field(None, description="pkcs11: the shared library of the token")
+    pkcs11_token: str | None = Field(None, description="pkcs11: label of the token")
+    pkcs11_pin: SecretStr | None = Field(None, description="pkcs11: the user's PIN")
+    pkcs11_label: str = Field("archive-service", description="pkcs11: label that our keys begin with")
+    vault_address: str | None = Field(None, description="vault: URL of the service")
+    vault_token: SecretStr | None = Field(None, description="vault: token")
+    vault_mount: str = Field("transit", description="vault: where the transit engine is mounted")
+    vault_key: str = Field("archive-service", description="vault: name of the transit key")
+    vault_namespace: str | None = Field(None, description="vault: namespace")
+    vault_ca_bundle: Path | None = Field(None, description="vault: PEM of trusted certificate authorities")
+    erasure_grace_hours: float = Field(
+        24.0, ge=0, le=24 * 90, description="from an erasure batch to the destruction of its old key version"
+    )
+    slot_takeover_seconds: float = Field(
+        60.0, ge=1, le=3600, description="silence after which another process may take a log slot (S3)"
+    )
     smtp: str = Field("127.0.0.1:2525", description="HOST:PORT of the SMTP endpoint; port 0 takes a free one")
     http: str = Field("127.0.0.1:8025", description="HOST:PORT of the API; port 0 takes a free one")
     smtp_workers: int = Field(2, ge=1, le=64, description="SMTP processes sharing the port")
@@ -43,6 +87,16 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+
+    def environment(self) -> dict[str, str]:
+        """As ``ARCHIVE_*`` variables for a child process, secrets included: never to be logged."""
+        found: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None:
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                found[f"ARCHIVE_{name.upper()}"] = str(plain)
+        return found
 
 
 def load(config: Path | None = None, **given: Any) -> Settings:

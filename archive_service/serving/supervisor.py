@@ -114,8 +114,7 @@ class Supervisor:
         ready_read, ready_write = os.pipe()
         os.set_inheritable(ready_write, True)
         environment = {**os.environ, PARENT: str(self._parent_read), READY: str(ready_write)}
-        for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
-            environment[f"ARCHIVE_{name.upper()}"] = str(value)
+        environment.update(self._settings.environment())
         environment["ARCHIVE_SMTP"] = self._address(self._smtp) or self._settings.smtp
         environment["ARCHIVE_HTTP"] = self._address(self._http) or self._settings.http
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module

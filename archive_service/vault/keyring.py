@@ -181,14 +181,17 @@ class Keyring:
                     newest += 1
                     self._add_generation(newest, begins)
 
-    def current(self, today: date) -> Generation:
+    def current(self, today: date, floor: int = 0) -> Generation:
         """The generation that a writer uses on a day: prepared, and read back from both places before its first
-        use, also when it was another process that made it, and died between the places."""
+        use, also when it was another process that made it, and died between the places.
+
+        ``floor``: the generation that the writer's log names already. Generations never fall in a log, so a process
+        whose clock is behind uses that one."""
         writing = self._writing
-        if writing is not None and writing.begins == today:
+        if writing is not None and writing.begins == today and writing.number >= floor:
             return writing
         self.prepare(today)
-        begun = [g for g in map(self.generation, self.numbers()) if g.begins <= today]
+        begun = [g for g in map(self.generation, self.numbers()) if g.begins <= today or g.number == floor]
         if not begun:
             raise KeyUnavailable("no key generation has begun; is the clock right?")
         newest = max(begun, key=lambda g: g.number)

@@ -1,6 +1,6 @@
 """The key store: two independent places that must both hold a record before anything relies on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -51,19 +51,17 @@ class KeyStore:
         """What ``opened`` makes of the record in the first place whose copy it accepts: a place that fails, or
         that holds a damaged copy, does not stop the other from serving.
 
-        Raises KeyUnavailable when neither place has the record, or what ``opened`` raises of it (only
-        Tampered sends the reader to the other place); else the first place's error.
+        Raises KeyUnavailable when neither place has the record, else the ``most_telling`` of what went wrong.
         """
-        failures: list[StoreError | Tampered] = []
+        failures: list[StoreError | Tampered | KeyUnavailable] = []
         for place in self.places:
             try:
                 return opened(place.get(name))
-            except (StoreError, Tampered) as error:
+            except (StoreError, Tampered, KeyUnavailable) as error:
                 failures.append(error)
-        found = [error for error in failures if not isinstance(error, NotFound)]
-        if not found:
+        if all(isinstance(error, NotFound) for error in failures):
             raise KeyUnavailable("no key record under this name in either place")
-        raise found[0]
+        raise most_telling(failures)
 
     def get(self, name: str) -> bytes:
         """The record as the first place that answers has it. Raises KeyUnavailable when neither place has it."""
@@ -81,3 +79,17 @@ class KeyStore:
     def close(self) -> None:
         """Wait for the threads."""
         self._pool.shutdown()
+
+
+def most_telling(
+    failures: Sequence[StoreError | Tampered | KeyUnavailable],
+) -> StoreError | Tampered | KeyUnavailable:
+    """Of what went wrong in the two places, what a caller must hear: that one could not be asked (so nothing may be
+    called destroyed), else that a copy is damaged, else that the key is gone. A copy that is just not there says least.
+    """
+    found = [error for error in failures if not isinstance(error, NotFound)]
+    for kind in (StoreError, Tampered):
+        for error in found:
+            if isinstance(error, kind):
+                return error
+    return found[0] if found else failures[0]

@@ -91,15 +91,18 @@ def test_a_damaged_copy_does_not_keep_the_other_from_serving(places: Places, num
         places.store.read(NAME, opened)
 
 
-def test_a_key_that_is_destroyed_is_not_looked_for_in_the_other_place(places: Places) -> None:
-    places.first.create(NAME, b"destroyed")
+def test_a_copy_put_back_from_a_backup_does_not_hide_the_one_that_opens(places: Places) -> None:
+    """It stands under a key that is no more; the other place was wrapped anew before that key went."""
+    places.first.create(NAME, b"of a dead key")
     places.second.create(NAME, b"still here")
 
     def read(data: bytes) -> str:
-        if data == b"destroyed":
+        if data == b"of a dead key":
             raise KeyUnavailable("destroyed")
         return data.decode()
 
+    assert places.store.read(NAME, read) == "still here"
+    places.second.put(NAME, b"of a dead key")
     with pytest.raises(KeyUnavailable):
         places.store.read(NAME, read)
 

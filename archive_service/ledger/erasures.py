@@ -1,0 +1,139 @@
+"""What the acts say of forgetting and keeping: replayed from the acts log, like everything that somebody decided.
+
+erasure.ask    {erasure, ground, basis, by, captures: [{log, seq, capture}]}   barred from every read at once
+erasure.begin  {batch, captures: [id], generations: [n], table, kms}           their keys are about to go
+erasure.done   {batch, destroy_after}                                          gone from both places, seen
+erasure.kms    {batch, at}                                                     so is the key version behind them
+keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}
+keep.lift      {keep, by}
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from archive_service.model.errors import Tampered
+from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.vault.key_layout import LogId
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A capture that is to be forgotten. ``position``: the acts-log entry that says so."""
+
+    log: LogId
+    seq: int
+    capture: str
+    ground: EraseGround
+    erasure: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A reason to keep captures; ``until`` (RFC 3339) for a minimum."""
+
+    ground: KeepGround
+    captures: frozenset[str]
+    until: str | None
+
+
+@dataclass
+class Batch:
+    """An erasure batch. ``destroy_after``: None until the keys are gone from both places; ``kms`` is the key version that
+    their backups still need, ``destroyed_at`` when that went too."""
+
+    id: str
+    captures: tuple[str, ...]
+    generations: tuple[int, ...]
+    table: int
+    kms: str
+    destroy_after: str | None = None
+    destroyed_at: str | None = None
+
+
+@dataclass
+class Erasures:
+    """The state of one owner's acts. Written by ``Acts`` under its lock; a look from elsewhere is one dictionary read."""
+
+    asked: dict[str, Asked] = field(default_factory=dict)
+    keeps: dict[str, Keep] = field(default_factory=dict)
+    batches: dict[str, Batch] = field(default_factory=dict)
+    _begun: set[str] = field(default_factory=set)
+
+    def barred(self, capture: str) -> bool:
+        """Whether no read may show it any more."""
+        return capture in self.asked
+
+    def begun(self, capture: str) -> bool:
+        """Whether its key may be gone by right."""
+        return capture in self._begun
+
+    def gone(self) -> set[str]:
+        """Captures whose keys are gone from both places."""
+        return {
+            name
+            for batch in self.batches.values()
+            if batch.destroy_after is not None
+            for name in batch.captures
+        }
+
+    def pending(self) -> list[Asked]:
+        """Asked for, and not in a finished batch."""
+        gone = self.gone()
+        return [asked for name, asked in self.asked.items() if name not in gone]
+
+    def keeps_of(self, capture: str, now: str) -> list[KeepGround]:
+        """Every ground in force at ``now`` (RFC 3339) to keep a capture."""
+        return [
+            keep.ground
+            for keep in self.keeps.values()
+            if capture in keep.captures and (keep.until is None or keep.until > now)
+        ]
+
+    def take(self, act: dict[str, Any], position: int) -> bool:
+        """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
+        word = act["act"]
+        if word == "erasure.ask":
+            for asked in asked_of(act, position):
+                self.asked.setdefault(asked.capture, asked)
+        elif word == "erasure.begin":
+            batch = Batch(
+                str(act["batch"]),
+                tuple(map(str, act["captures"])),
+                tuple(map(int, act["generations"])),
+                int(act["table"]),
+                str(act["kms"]),
+            )
+            self.batches[batch.id] = batch
+            self._begun.update(batch.captures)
+        elif word == "erasure.done":
+            self.batches[str(act["batch"])].destroy_after = str(act["destroy_after"])
+        elif word == "erasure.kms":
+            self.batches[str(act["batch"])].destroyed_at = str(act["at"])
+        elif word == "keep.place":
+            until = None if act["until"] is None else str(act["until"])
+            captures = frozenset(map(str, act["captures"]))
+            self.keeps[str(act["keep"])] = Keep(KeepGround(act["ground"]), captures, until)
+        elif word == "keep.lift":
+            del self.keeps[str(act["keep"])]
+        else:
+            return False
+        return True
+
+
+def asked_of(act: dict[str, Any], position: int) -> Iterator[Asked]:
+    """The captures of an ``erasure.ask``. Raises Tampered."""
+    try:
+        ground, erasure = EraseGround(act["ground"]), str(act["erasure"])
+        for item in act["captures"]:
+            yield Asked(
+                LogId.parse(str(item["log"])),
+                int(item["seq"]),
+                str(item["capture"]),
+                ground,
+                erasure,
+                position,
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Tampered("an act that does not follow its format") from error

@@ -1,0 +1,265 @@
+"""Day keys in numbered generations, and the table keys that seal them (FORMAT.md section 9).
+
+A generation is for writing (one a day, made ahead) or for rewrapping (made by an erasure batch for the survivors of
+another one; no writer ever uses it). A closed one takes no new keys: an erasure batch is about to destroy it.
+"""
+
+import re
+import secrets
+import threading
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from archive_service.model.canonical import canonical
+from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
+from archive_service.vault import key_format, key_layout
+from archive_service.vault.key_places import KeyStore
+from archive_service.vault.kms import Kms
+
+_NUMBER = re.compile(r"[0-9]{8}")
+_TABLE_GONE = "key.table_gone"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A day key, opened. ``table``: the table key that sealed it; ``rewrap``: made by an erasure batch."""
+
+    number: int
+    begins: date
+    key: bytes
+    table: int
+    rewrap: bool = False
+    closed: bool = False
+
+
+def context_of(owner: str, kind: str, name: str | int) -> bytes:
+    """What a table key or secret is bound to."""
+    return f"archive-service/{kind}/v1\0{owner}/{name}".encode("ascii")
+
+
+class Generations:
+    """One owner's table keys and generations. Thread-safe. Every method may raise StoreError, KeyUnavailable,
+    Tampered."""
+
+    def __init__(self, owner: str, store: KeyStore, kms: Kms) -> None:
+        self.owner = owner
+        self.store = store
+        self._kms = kms
+        self._lock = threading.Lock()
+        self._tables: dict[int, bytes] = {}
+        self._opened: dict[int, Generation] = {}
+        self._writing: tuple[date, Generation] | None = None
+
+    # --- table keys -----------------------------------------------------------------------------------
+
+    def table(self, number: int) -> bytes:
+        """A table key. Raises KeyUnavailable (``key.table_gone``) when its record is in neither place."""
+        if number not in self._tables:
+            try:
+                record = self.store.read(
+                    key_layout.table_name(self.owner, number), lambda data: self._open_table(data, number)
+                )
+            except KeyUnavailable as error:
+                if error.code != KeyUnavailable.code:
+                    raise
+                raise KeyUnavailable(f"table {number} is gone", code=_TABLE_GONE) from error
+            self._tables[number] = record
+        return self._tables[number]
+
+    def _open_table(self, data: bytes, number: int) -> bytes:
+        what = f"table {number}"
+        record = key_format.parse(data, what)
+        try:
+            version = str(record["kms"]["key"])
+        except (KeyError, TypeError) as error:
+            raise Tampered(f"{what} does not name its key version") from error
+        sealed = key_format.unb64(record.get("sealed"))
+        return self._kms.unwrap(version, context_of(self.owner, "table", number), sealed)
+
+    def tables(self) -> list[int]:
+        """Table keys that exist, in order."""
+        return self._numbered("table")
+
+    def newest_table(self) -> int:
+        """The table key that new generations are sealed under; the first one is made here."""
+        for number in reversed(self.tables()):
+            if not self.is_retired(number):
+                return number
+        return self.make_table()
+
+    def make_table(self) -> int:
+        """A new table key under the newest version of the KMS; its number. Whoever else made one at the same time made
+        the same one."""
+        number = max(self.tables(), default=0) + 1
+        version, wrapped = self._kms.wrap(context_of(self.owner, "table", number), secrets.token_bytes(32))
+        kms = {"key": version, "provider": self._kms.provider}
+        record = {"version": 1, "table": number, "kms": kms, "sealed": key_format.b64(wrapped)}
+        self.store.claim(key_layout.table_name(self.owner, number), canonical(record))
+        return number
+
+    def is_retired(self, number: int) -> bool:
+        """Whether a batch is about to delete this table key: what was sealed under it counts only once it is seen to be
+        sealed under another one. True too when it is in neither place."""
+        copies = [copy for copy in self.store.copies(key_layout.table_name(self.owner, number)) if copy]
+        return not copies or any(
+            key_format.parse(copy, f"table {number}").get("retired") is True for copy in copies
+        )
+
+    # --- generations ----------------------------------------------------------------------------------
+
+    def _numbered(self, folder: str) -> list[int]:
+        """The numbers of a folder's records, in order; what is no number there is for ``verify`` to name."""
+        names = (name.rpartition("/")[2] for name in self.store.list(f"{self.owner}/{folder}/"))
+        return [int(name) for name in names if _NUMBER.fullmatch(name)]
+
+    def numbers(self) -> list[int]:
+        """Generations that exist, in order."""
+        return self._numbered("generations")
+
+    def generation(self, number: int) -> Generation:
+        """A generation by number. Raises KeyUnavailable when it was destroyed."""
+        if number not in self._opened:
+            self.reopen(number)
+        return self._opened[number]
+
+    def reopen(self, number: int) -> Generation:
+        """A generation as it stands in the key store now."""
+        name = key_layout.generation_name(self.owner, number)
+        found = self._opened[number] = self.store.read(name, lambda data: self.open(data, number))
+        return found
+
+    def open(self, data: bytes, number: int) -> Generation:
+        """A generation's record, opened."""
+        what = f"generation {number}"
+        record = key_format.parse(data, what)
+        try:
+            begins, table = date.fromisoformat(record["from"]), int(record["table"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise Tampered(f"{what} lacks its date or table key") from error
+        rewrap = record.get("rewrap") is True
+        context = self._context(number, begins, table, rewrap=rewrap)
+        key = key_format.unwrap(self.table(table), key_format.unb64(record.get("sealed")), context, what)
+        return Generation(number, begins, key, table, rewrap, record.get("closed") is True)
+
+    def _context(self, number: int, begins: date, table: int, *, rewrap: bool) -> bytes:
+        # the date is bound too: moved, it would stop the daily change of keys, or use a key before its day
+        kind = "/rewrap" if rewrap else ""
+        return context_of(self.owner, "generation", f"{number}/{begins.isoformat()}/{table}{kind}")
+
+    def record(self, generation: Generation, table: int, *, closed: bool = False) -> bytes:
+        """A generation's record, its key sealed under a table key."""
+        context = self._context(generation.number, generation.begins, table, rewrap=generation.rewrap)
+        record: dict[str, Any] = {
+            "version": 1,
+            "generation": generation.number,
+            "from": generation.begins.isoformat(),
+            "table": table,
+            "sealed": key_format.b64(key_format.wrap(self.table(table), generation.key, context)),
+        }
+        if generation.rewrap:
+            record["rewrap"] = True
+        if closed:
+            record["closed"] = True
+        return canonical(record)
+
+    def add(self, begins: date, *, rewrap: bool = False) -> int:
+        """A new generation under the next free number, in both places; its number."""
+        while True:
+            number = max(self.numbers(), default=0) + 1
+            if self._try(number, begins, rewrap=rewrap):
+                return number
+
+    def _try(self, number: int, begins: date, *, rewrap: bool = False) -> bool:
+        """Make a generation under this number; False when another process took the number first."""
+        table = self.newest_table()
+        data = self.record(Generation(number, begins, secrets.token_bytes(32), table, rewrap), table)
+        return self.store.claim(key_layout.generation_name(self.owner, number), data) == data
+
+    # --- what writers use -----------------------------------------------------------------------------
+
+    def prepare(self, today: date) -> None:
+        """Make the generations of ``today`` and tomorrow unless they exist: ahead of need, read back from both
+        places. Safe beside other processes doing the same."""
+        with self._lock:
+            for begins in (today, today + timedelta(days=1)):
+                # numbers are looked at once a try: who loses the race for the next one looks again
+                while not self._reaches(begins, numbers := self.numbers()):
+                    self._try(max(numbers, default=0) + 1, begins)
+
+    def _reaches(self, begins: date, numbers: list[int]) -> bool:
+        """Whether the newest generation for writing is for this day or a later one."""
+        for number in reversed(numbers):
+            try:
+                found = self.generation(number)
+            except KeyUnavailable as error:
+                if error.code != _TABLE_GONE:
+                    raise
+                continue  # sealed under a table key that an erasure batch deleted meanwhile: nobody used it
+            if not found.rewrap:
+                return found.begins >= begins
+        return False
+
+    def current(self, today: date, floor: int = 0) -> Generation:
+        """See ``Keyring.current``."""
+        writing = self._writing
+        if writing is not None and writing[0] == today and writing[1].number >= floor:
+            return writing[1]
+        self.prepare(today)
+        chosen = self._for_day(today, floor)
+        # A batch retires a table key before it looks a last time for what stands under it. So what was made before
+        # is found by it and sealed anew, and what was made after is refused here.
+        self._read_back(key_layout.table_name(self.owner, chosen.table))
+        if self.is_retired(chosen.table):
+            self._opened.pop(chosen.number, None)
+            raise StoreError("the day key is being sealed anew; try again", code="key.resealing")
+        self._read_back(key_layout.generation_name(self.owner, chosen.number))
+        self._writing = (today, chosen)
+        return chosen
+
+    def _for_day(self, today: date, floor: int) -> Generation:
+        """The newest open generation that has begun; one that has not only if the log's ``floor`` or a closing asks
+        for it."""
+        later: Generation | None = None
+        closed = False
+        for number in reversed(self.numbers()):
+            if number < floor or closed:
+                break
+            try:
+                found = self.reopen(number)
+            except KeyUnavailable as error:
+                if error.code != _TABLE_GONE:
+                    raise
+                continue
+            if found.rewrap:
+                continue
+            if found.closed:
+                closed = found.begins <= today  # what came before it is closed too, or of a day that is over
+            elif found.begins <= today:
+                return found
+            else:
+                later = found
+        if later is None or not (closed or floor):
+            raise KeyUnavailable("no key generation has begun; is the clock right?")
+        return later
+
+    def require_open(self, number: int) -> None:
+        """To be asked after claiming a log slot: whoever claims later than an erasure batch looked must not use what
+        that batch has closed. Raises StoreError (``key.closed``); the next ``current`` takes another one."""
+        for copy in self.store.copies(key_layout.generation_name(self.owner, number)):
+            if copy is not None and key_format.parse(copy, f"generation {number}").get("closed") is not True:
+                continue
+            if copy is None and any(self.store.copies(key_layout.generation_name(self.owner, number))):
+                continue  # one place was wiped, or is not written yet: the other one says
+            self._writing = None
+            self._opened.pop(number, None)
+            raise StoreError("the day key was closed meanwhile; try again", code="key.closed")
+
+    def _read_back(self, name: str) -> None:
+        self.store.claim(name, self.store.get(name))
+
+    def forget(self) -> None:
+        """Drop what is kept in memory, so that the next look sees the key store as it is."""
+        self._tables.clear()
+        self._opened.clear()
+        self._writing = None

@@ -2,6 +2,10 @@
 
 The store's exclusive create decides every race. An outcome that is not known is settled by reading back; a writer
 that cannot settle it stops, and claims anew before it appends again.
+
+A claim names the key generation that its maker uses, and no later entry names an older one: so whoever destroys a
+generation has only to see that every head names a later one. Recovered orphans alone are older, and a claim behind
+them in the same batch says again where the log stands.
 """
 
 import secrets
@@ -32,6 +36,7 @@ class LedgerPolicy:
     days: int = 365
     settle_tries: int = 5
     pause: float = 0.05  # seconds before the first retry, doubling
+    sleep: Callable[[float], None] = _time.sleep
 
 
 def build(log: LogId, place: Place, time: str, drafts: Sequence[Draft]) -> list[Entry]:
@@ -67,7 +72,7 @@ def create_batch(
                 raise SlotLost(f"another writer appended to {log.name}") from error
             if attempt == policy.settle_tries - 1:
                 raise
-        _time.sleep(pause)
+        policy.sleep(pause)
         pause *= 2
 
 
@@ -84,41 +89,88 @@ def _stands(store: ObjectStore, key: str) -> bytes | None:
         return None
 
 
+def _require_newer(drafts: Sequence[Draft], floor: int) -> None:
+    """Raises StoreError (``key.older``): the sender hears 4xx and what it repeats is sealed anew."""
+    for _, fields in drafts:
+        if 0 < entries.used_generation(fields) < floor:
+            raise StoreError("sealed under an older key generation than the log names", code="key.older")
+
+
 class Appender:
-    """The owner of one log slot. Not thread-safe: one thread appends."""
+    """The owner of one log slot. Not thread-safe: one thread appends.
+
+    ``generation``: the number of the key generation to use, given the one that the log's head names; it is never below
+    that. None where entries need no key record: a claim then repeats what the head names.
+    """
 
     def __init__(
-        self, store: ObjectStore, log: LogId, clock: Clock, policy: LedgerPolicy | None = None
+        self,
+        store: ObjectStore,
+        log: LogId,
+        clock: Clock,
+        policy: LedgerPolicy | None = None,
+        *,
+        generation: Callable[[int], int] | None = None,
     ) -> None:
         self._store = store
         self.log = log
         self._clock = clock
         self._policy = policy or LedgerPolicy()
+        self._generation_for = generation or (lambda floor: floor)
         self._writer = secrets.token_hex(8)
         self._place: Place | None = None
+        self._highest = 0
 
     def _lock(self) -> Lock:
         return Lock(self._policy.mode, self._clock() + timedelta(days=self._policy.days))
 
     def claim(self) -> None:
-        """Take the slot: append a ``claim`` at its head. Raises SlotLost when another was faster."""
-        self._place = find_head(self._store, self.log)
-        self.append([("claim", {"writer": self._writer})])
+        """Take the slot: append a ``claim`` at its head. Raises SlotLost when another was faster, StoreError, and what
+        ``generation`` raises. What was sealed before must not be appended after it (see ``ledger.slots``)."""
+        self._place = None
+        place = find_head(self._store, self.log)
+        self._highest = max(place.generation, self._generation_for(place.generation))
+        self._append_at(place, [self._claim()])
+
+    def _claim(self) -> Draft:
+        named = {"generation": self._highest} if self._highest else {}
+        return "claim", {"writer": self._writer, **named}
 
     @property
     def head(self) -> Place | None:
         """Where the next entry will stand, or None before the claim and after an unknown outcome."""
         return self._place
 
+    @property
+    def generation(self) -> int:
+        """The highest key generation claimed or appended: nothing older may follow."""
+        return self._highest
+
     def append(self, drafts: Sequence[Draft]) -> list[Entry]:
-        """Append all drafts as one batch; durable on return. Raises SlotLost, StoreError; after either the
-        slot must be claimed again before the next append."""
-        place, self._place = self._place, None
-        if place is None:
+        """Append all drafts as one batch; durable on return. Raises StoreError (``key.older``) before anything is
+        written, else SlotLost, StoreError: after those the slot must be claimed again before the next append."""
+        place = self._held()
+        _require_newer(drafts, self._highest)
+        made = self._append_at(place, drafts)
+        self._highest = max(self._highest, *(entries.used_generation(entry.fields) for entry in made))
+        return made
+
+    def append_recovered(self, drafts: Sequence[Draft]) -> list[Entry]:
+        """Append orphans, of whatever key generation, and a claim behind them; as ``append``. At most a batch less
+        one."""
+        place = self._held()
+        return self._append_at(place, [*drafts, self._claim()])[:-1]
+
+    def _held(self) -> Place:
+        if self._place is None:
             raise SlotLost("the slot is not claimed")
+        return self._place
+
+    def _append_at(self, place: Place, drafts: Sequence[Draft]) -> list[Entry]:
         batch = build(self.log, place, rfc3339(self._clock()), drafts)
+        self._place = None
         create_batch(self._store, self.log, batch, self._lock(), self._policy)
-        self._place = Place(batch[-1].seq + 1, batch[-1].digest())
+        self._place = Place.after(batch[-1])
         return batch
 
 
@@ -137,12 +189,15 @@ class SharedAppender:
         self, reader: LogReader, seen: Callable[[list[Entry]], None], drafts: Callable[[Place], list[Draft]]
     ) -> list[Entry]:
         """Catch up through ``reader``, handing each batch to ``seen``; then append what ``drafts`` makes of the
-        head (it raises to refuse). Starts over when another was faster. Durable on return."""
+        head (it raises to refuse), sealed under the key generation that the head names or a later one. Starts over when
+        another was faster. Durable on return."""
         while True:
             while reader.hand_on(seen) is not None:
                 pass
             place = reader.place
-            made = build(self.log, place, rfc3339(self._clock()), drafts(place))
+            sealed = drafts(place)
+            _require_newer(sealed, place.generation)
+            made = build(self.log, place, rfc3339(self._clock()), sealed)
             lock = Lock(self._policy.mode, self._clock() + timedelta(days=self._policy.days))
             try:
                 create_batch(self._store, self.log, made, lock, self._policy)

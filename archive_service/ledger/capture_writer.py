@@ -9,51 +9,29 @@ what had been stored is an orphan that ``verify`` reports and recovery chains.
 
 import asyncio
 import logging
-import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
 
-from archive_service.ledger.appender import Appender, Draft
 from archive_service.ledger.arrivals import Arrivals
-from archive_service.ledger.payloads import object_fields
 from archive_service.ledger.slots import Slots
-from archive_service.model.canonical import canonical
-from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import ArchiveError, Overloaded, SlotLost, StoreError
-from archive_service.model.mail import CaptureRecord
-from archive_service.vault import key_layout, seal
+from archive_service.ledger.write_steps import Captured, CaptureDraft, SealedGroup, WriteSteps
+from archive_service.model.clock import Clock
+from archive_service.model.errors import ArchiveError, Overloaded, StoreError
 from archive_service.vault.key_layout import LogId
+from archive_service.vault.key_places import SideBySide
 from archive_service.vault.keyring import Keyring
-from archive_service.vault.stores.base import Lock, NewObject, ObjectStore
+from archive_service.vault.stores.base import ObjectStore
+
+__all__ = ["CaptureDraft", "CaptureWriter", "Captured", "WriterLimits"]
 
 _log = logging.getLogger(__name__)
 
 GIVE_UP = 60.0  # seconds: design point 3
 _JOINED = 16  # groups in one batch; with the largest groups that is as many entries as a batch holds
-
-
-@dataclass(frozen=True)
-class CaptureDraft:
-    """A capture to be: its record (``capture`` is filled in when it is named), its intake lock, and how many acts
-    had been read when its source was judged."""
-
-    record: CaptureRecord
-    lock: Lock
-    acts_seen: int
-
-
-@dataclass(frozen=True)
-class Captured:
-    """Where a capture stands in its log."""
-
-    log: LogId
-    seq: int
-    capture: str
 
 
 @dataclass
@@ -67,15 +45,14 @@ class _Pending:
     loop: asyncio.AbstractEventLoop | None = None
 
 
-_Outcome = Captured | ArchiveError
+_Told = Captured | ArchiveError
 
 
 @dataclass
 class _Group:
-    """Sealed and durable, waiting for its entries. ``slot`` names the log that its objects' names carry."""
+    """Sealed and durable, waiting for its entries."""
 
-    slot: Appender
-    drafts: list[Draft]
+    sealed: SealedGroup
     waiting: list[_Pending]
     settled: bool = False
 
@@ -102,10 +79,6 @@ class CaptureWriter:
         clock: Clock,
         limits: WriterLimits | None = None,
     ) -> None:
-        self._store = store
-        self._keyring = keyring
-        self._slots = slots
-        self._clock = clock
         self._limits = limits or WriterLimits()
         self._arrivals: Arrivals[_Pending] = Arrivals(
             lambda pending: len(pending.raw),
@@ -115,10 +88,9 @@ class CaptureWriter:
         )
         self._finished: deque[_Group] = deque()
         self._turn = threading.Lock()  # whose holder appends
-        self._slot_lock = threading.Lock()
-        self._slot: Appender | None = None
         self._ended = False
-        self._recorders = ThreadPoolExecutor(self._limits.sealers, thread_name_prefix="key-record")
+        self._beside = SideBySide(self._limits.sealers, "key-record")
+        self._steps = WriteSteps(store, keyring, slots, clock, self._beside)
         self._threads = [
             threading.Thread(target=self._write_groups, name=f"writer-{n}", daemon=True)
             for n in range(self._limits.sealers)
@@ -130,7 +102,7 @@ class CaptureWriter:
 
     def open(self) -> LogId:
         """Claim a slot now rather than at the first mail. Raises ArchiveError."""
-        return self._current_slot().log
+        return self._steps.open()
 
     def submit(self, draft: CaptureDraft, raw: bytes) -> "Future[Captured]":
         """Write a mail that stands in memory. The future ends when object, key record and entry are durable, or
@@ -157,19 +129,10 @@ class CaptureWriter:
 
         The time limit counts from the last chunk. An exception raised by ``chunks`` ends the capture.
         """
-        slot = self._current_slot()
-        generation = self._keyring.current(self._clock().date())
-        batch = key_layout.new_batch(self._clock())
-        name, key = key_layout.sealed_name(batch, 0), secrets.token_bytes(32)
-        object_key = key_layout.object_key(slot.log, name)
-        sealer = seal.Sealer(key, object_key, self._record(draft, name))
-        self._keyring.put_record(slot.log, batch, generation, [key])
-        body: Iterator[bytes] = sealer.chunks(chunks)
-        (stored,) = self._store.create([NewObject(object_key, body, draft.lock)])
+        sealed = self._steps.seal_stream(draft, chunks)
         future: Future[Captured] = Future()
         pending = _Pending(draft, b"", time.monotonic() + GIVE_UP, future)
-        fields = self._fields(draft, name, generation.number, object_key, stored.version, sealer.result())
-        self._append_in_turn(_Group(slot, [("capture", fields)], [pending]))
+        self._append_in_turn(_Group(sealed, [pending]))
         return future.result()
 
     def close(self) -> None:
@@ -179,14 +142,14 @@ class CaptureWriter:
             thread.join()
         with self._turn:
             self._ended = True
-        self._recorders.shutdown()
+        self._beside.close()
 
     # --- sealing --------------------------------------------------------------------------------------
 
     def _write_groups(self) -> None:
         while (waiting := self._arrivals.take()) is not None:
             try:
-                group = self._seal(waiting)
+                sealed = self._steps.seal([(pending.draft, pending.raw) for pending in waiting])
             except ArchiveError as error:
                 _settle((pending, error) for pending in waiting)
             except Exception as error:  # noqa: BLE001 - logged, and every waiting sender hears 4xx
@@ -194,55 +157,7 @@ class CaptureWriter:
                 failed = StoreError(f"sealing failed: {type(error).__name__}")
                 _settle((pending, failed) for pending in waiting)
             else:
-                self._append_in_turn(group)
-
-    def _seal(self, group: list[_Pending]) -> _Group:
-        slot = self._current_slot()
-        now = self._clock()
-        generation = self._keyring.current(now.date())
-        batch = key_layout.new_batch(now)
-        keys = [secrets.token_bytes(32) for _ in group]
-        recording = self._recorders.submit(self._keyring.put_record, slot.log, batch, generation, keys)
-        objects: list[NewObject] = []
-        sealed: list[tuple[str, str, seal.Seal]] = []
-        try:
-            for index, (pending, key) in enumerate(zip(group, keys, strict=True)):
-                name = key_layout.sealed_name(batch, index)
-                object_key = key_layout.object_key(slot.log, name)
-                record = self._record(pending.draft, name)
-                stored, facts = seal.seal_whole(key, object_key, record, pending.raw)
-                pending.raw = b""
-                objects.append(NewObject(object_key, stored, pending.draft.lock))
-                sealed.append((name, object_key, facts))
-            created = self._store.create(objects)
-        finally:
-            recording.result()
-        drafts: list[Draft] = []
-        for pending, (name, object_key, facts), stored_as in zip(group, sealed, created, strict=True):
-            fields = self._fields(
-                pending.draft, name, generation.number, object_key, stored_as.version, facts
-            )
-            drafts.append(("capture", fields))
-        return _Group(slot, drafts, group)
-
-    @staticmethod
-    def _record(draft: CaptureDraft, name: str) -> bytes:
-        return canonical({**draft.record.plain(), "capture": name})
-
-    @staticmethod
-    def _fields(
-        draft: CaptureDraft, name: str, generation: int, object_key: str, version: str, facts: seal.Seal
-    ) -> dict[str, Any]:
-        until = draft.lock.until
-        return {
-            "capture": name,
-            "object": object_fields(object_key, version, facts),
-            "commit": facts.commit,
-            "lock_until": rfc3339(until) if until is not None else None,
-            "lock_mode": str(draft.lock.mode),
-            "generation": generation,
-            "acts_seen": draft.acts_seen,
-        }
+                self._append_in_turn(_Group(sealed, waiting))
 
     # --- appending ------------------------------------------------------------------------------------
 
@@ -262,7 +177,7 @@ class CaptureWriter:
         try:
             if self._ended:
                 raise Overloaded("the writer is stopping")
-            outcomes = self._append([self._in_time(group) for group in groups])
+            outcomes = self._append([_in_time(group) for group in groups])
         except ArchiveError as error:
             outcomes = _failed(groups, error)
         except Exception as error:  # noqa: BLE001 - logged, and every waiting sender hears 4xx
@@ -272,61 +187,36 @@ class CaptureWriter:
         for group in groups:
             group.settled = True
 
-    @staticmethod
-    def _in_time(group: _Group) -> _Group:
-        """The group without captures whose sender has been given up on: recovery owns those."""
-        now = time.monotonic()
-        late = [pending for pending in group.waiting if pending.deadline < now]
-        if not late:
-            return group
-        _settle((pending, StoreError("the write took too long")) for pending in late)
-        kept = [
-            (draft, pending)
-            for draft, pending in zip(group.drafts, group.waiting, strict=True)
-            if pending.deadline >= now
-        ]
-        return replace(group, drafts=[draft for draft, _ in kept], waiting=[pending for _, pending in kept])
-
-    def _append(self, groups: list[_Group]) -> list[tuple[_Pending, _Outcome]]:
-        """Append what was written for our slot, as one batch; every capture's outcome. Raises ArchiveError."""
-        slot = self._current_slot()
-        lost = SlotLost("the log slot was lost while the mail was written")
-        outcomes = _failed([group for group in groups if group.slot is not slot], lost)
-        mine = [group for group in groups if group.slot is slot and group.drafts]
-        if not mine:
-            return outcomes
-        try:
-            if slot.head is None:
-                slot.claim()
-            appended = slot.append([draft for group in mine for draft in group.drafts])
-        except SlotLost:
-            self._abandon(slot)
-            raise
-        waiting = [pending for group in mine for pending in group.waiting]
-        for entry, pending in zip(appended, waiting, strict=True):
-            outcomes.append((pending, Captured(slot.log, entry.seq, entry.fields["capture"])))
-        return outcomes
-
-    def _current_slot(self) -> Appender:
-        with self._slot_lock:
-            if self._slot is None:
-                self._slot = self._slots.take()
-            return self._slot
-
-    def _abandon(self, slot: Appender) -> None:
-        with self._slot_lock:
-            if self._slot is slot:
-                self._slots.lose(slot)
-                self._slot = None
+    def _append(self, groups: list[_Group]) -> list[tuple[_Pending, _Told]]:
+        told: list[tuple[_Pending, _Told]] = []
+        outcomes = self._steps.append([group.sealed for group in groups])
+        for group, outcome in zip(groups, outcomes, strict=True):
+            if isinstance(outcome, ArchiveError):
+                told.extend(_failed([group], outcome))
+            else:
+                told.extend(zip(group.waiting, outcome, strict=True))
+        return told
 
 
-def _failed(groups: Iterable[_Group], error: ArchiveError) -> list[tuple[_Pending, _Outcome]]:
+def _in_time(group: _Group) -> _Group:
+    """The group without captures whose sender has been given up on: recovery owns those."""
+    now = time.monotonic()
+    kept = [pending.deadline >= now for pending in group.waiting]
+    if all(kept):
+        return group
+    late = StoreError("the write took too long")
+    _settle((pending, late) for pending, keep in zip(group.waiting, kept, strict=True) if not keep)
+    waiting = [pending for pending, keep in zip(group.waiting, kept, strict=True) if keep]
+    return _Group(group.sealed.only(kept), waiting)
+
+
+def _failed(groups: Iterable[_Group], error: ArchiveError) -> list[tuple[_Pending, _Told]]:
     return [(pending, error) for group in groups for pending in group.waiting]
 
 
-def _settle(outcomes: Iterable[tuple[_Pending, _Outcome]]) -> None:
+def _settle(outcomes: Iterable[tuple[_Pending, _Told]]) -> None:
     """Tell everyone who waits; each event loop is woken once."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Pending, _Outcome]]] = {}
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Pending, _Told]]] = {}
     for pending, outcome in outcomes:
         if pending.loop is None:
             _tell([(pending, outcome)])
@@ -339,7 +229,7 @@ def _settle(outcomes: Iterable[tuple[_Pending, _Outcome]]) -> None:
             _log.warning("%d outcomes came after their event loop had ended", len(told))
 
 
-def _tell(outcomes: list[tuple[_Pending, _Outcome]]) -> None:
+def _tell(outcomes: list[tuple[_Pending, _Told]]) -> None:
     for pending, outcome in outcomes:
         if pending.future.done():
             continue  # its sender has been told 4xx, or has gone

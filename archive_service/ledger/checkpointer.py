@@ -20,6 +20,7 @@ from archive_service.ledger.reader import (
     read_entry,
     read_from,
 )
+from archive_service.ledger.slots import DayKeys
 from archive_service.ledger.tiles import WIDTH, TileWriter
 from archive_service.model.clock import Clock
 from archive_service.model.errors import AlreadyExists, ArchiveError, SlotLost, Tampered
@@ -116,7 +117,10 @@ class Checkpointer:
         self._keyrings = keyrings
         self._root = LogId(archive.owner, "root")
         self._vault = PayloadVault(writer.store, archive, writer.clock)
-        self._appender = Appender(writer.store, self._root, writer.clock, writer.policy)
+        self._keys = DayKeys(archive, writer.clock)
+        self._appender = Appender(
+            writer.store, self._root, writer.clock, writer.policy, generation=self._keys.number
+        )
         self._logs: dict[LogId, LogCheckpointer] = {}
         self._salts: dict[str, bytes] = {}
         self._unanchored: dict[str, Checkpoint] = {}
@@ -165,10 +169,13 @@ class Checkpointer:
         points = sorted(self._unanchored.values(), key=lambda point: point.origin)
         if points and self._appender.head is None:
             self._appender.claim()
+            self._keys.require_open(self._appender.generation)
         for start in range(0, len(points), anchors.MOST):
             part = points[start : start + anchors.MOST]
             hashes = [anchors.anchor_of(self._salt(point), point.note) for point in part]
-            (payload,) = self._vault.seal_many(self._root, [anchors.listing(part)], pad=anchors.PAD)
+            (payload,) = self._vault.seal_many(
+                self._root, [anchors.listing(part)], pad=anchors.PAD, floor=self._appender.generation
+            )
             self._appender.append([("anchors", {"anchors": anchors.padded(hashes), "payload": payload})])
             for point in part:
                 del self._unanchored[point.origin]

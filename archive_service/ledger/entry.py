@@ -98,6 +98,14 @@ def split(data: bytes, log: LogId, seq: int, prev: str) -> Iterator[Entry]:
         seq, prev = seq + 1, entry.digest()
 
 
+def used_generation(fields: dict[str, Any]) -> int:
+    """The key generation that an entry names, or 0."""
+    payload = fields.get("payload")
+    holder = payload if isinstance(payload, dict) else fields
+    number = holder.get("generation")
+    return number if isinstance(number, int) else 0
+
+
 def first_prev(data: bytes) -> str:
     """The ``prev`` of a batch's first entry, for a walk that starts in mid-log. Raises Tampered."""
     try:

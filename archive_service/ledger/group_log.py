@@ -8,10 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from archive_service.ledger.appender import Appender
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.slots import Slots
+from archive_service.ledger.slots import DayKeys, HeldSlot, Slots
 from archive_service.model.errors import ArchiveError, Overloaded, SlotLost, StoreError
 
 _log = logging.getLogger(__name__)
@@ -31,10 +30,9 @@ class GroupLog:
         self, vault: PayloadVault, slots: Slots, entry_type: str, acts_seen: Callable[[], int]
     ) -> None:
         self._vault = vault
-        self._slots = slots
+        self._held = HeldSlot(slots, DayKeys(vault.keyring, vault.clock))
         self._type = entry_type
         self._acts_seen = acts_seen
-        self._slot: Appender | None = None
         self._queue: queue.Queue[_Waiting | None] = queue.Queue()
         self._gate = threading.Lock()
         self._closed = False
@@ -84,20 +82,18 @@ class GroupLog:
         return group
 
     def _commit(self, group: list[_Waiting]) -> None:
-        if self._slot is None:
-            self._slot = self._slots.take()
-        slot = self._slot
+        tenure = self._held.tenure()
+        slot = tenure.slot
+        payloads = self._vault.seal_many(
+            slot.log, [waiting.value for waiting in group], floor=slot.generation
+        )
+        seen = self._acts_seen()
         try:
-            if slot.head is None:
-                slot.claim()
-            payloads = self._vault.seal_many(slot.log, [waiting.value for waiting in group])
-            seen = self._acts_seen()
             entries = slot.append(
                 [(self._type, {"payload": payload, "acts_seen": seen}) for payload in payloads]
             )
-        except SlotLost:
-            self._slots.lose(slot)
-            self._slot = None
+        except Exception as error:
+            self._held.ended(tenure, lost=isinstance(error, SlotLost))
             raise
         for waiting, entry in zip(group, entries, strict=True):
             waiting.future.set_result((str(slot.log), entry))

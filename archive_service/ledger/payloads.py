@@ -65,14 +65,15 @@ class PayloadVault:
     lock_days: int = 365
 
     def seal_many(
-        self, log: LogId, values: Sequence[dict[str, Any]], *, pad: int = 1
+        self, log: LogId, values: Sequence[dict[str, Any]], *, pad: int = 1, floor: int = 0
     ) -> list[dict[str, Any]]:
         """Seal JSON values under one new key record; durable (record and large payloads) on return.
 
         Each compressed value is filled up to a multiple of ``pad`` bytes, where its size would tell something.
+        ``floor``: the key generation that the log's head names; no older one is used.
         """
         now = self.clock()
-        generation = self.keyring.current(now.date())
+        generation = self.keyring.current(now.date(), floor)
         batch = key_layout.new_batch(now)
         keys = [secrets.token_bytes(32) for _ in values]
         payloads = [

@@ -21,10 +21,17 @@ _SIZE = re.compile(r"[0-9]{1,16}")
 
 @dataclass(frozen=True)
 class Place:
-    """Between two entries: the next seq, and the digest of the entry before it."""
+    """Between two entries: the next seq, the digest of the entry before it, and the key generation which that one
+    names (0: none). Whoever appends here names no older one (FORMAT.md section 5)."""
 
     seq: int = 0
     prev: str = GENESIS
+    generation: int = 0
+
+    @staticmethod
+    def after(entry: Entry) -> "Place":
+        """Behind an entry."""
+        return Place(entry.seq + 1, entry.digest(), entries.used_generation(entry.fields))
 
 
 class LogReader:
@@ -52,7 +59,7 @@ class LogReader:
         batch = self._following()
         if batch is not None:
             take(batch)
-            self.place = Place(batch[-1].seq + 1, batch[-1].digest())
+            self.place = Place.after(batch[-1])
         return batch
 
     def entries(self) -> Iterator[Entry]:
@@ -174,10 +181,9 @@ def find_head(store: ObjectStore, log: LogId) -> Place:
     if start == 0:
         place = Place()
     while (batch := batch_from(store, log, place.seq)) is not None:
-        place = Place(batch[-1].seq + 1, batch[-1].digest())
+        place = Place.after(batch[-1])
     if place.prev == "":  # a checkpoint stands at the very head: its last entry gives the digest
-        last = read_entry(store, log, start - 1)
-        place = Place(start, last.digest())
+        place = Place.after(read_entry(store, log, start - 1))
     return place
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from archive_service.model.errors import AlreadyExists, KeyUnavailable, NotFound, StoreError, Tampered
@@ -9,19 +10,50 @@ from archive_service.vault.stores.base import KeyPlace
 
 _Opened = TypeVar("_Opened")
 
+Together = Callable[[Sequence[Callable[[], object]]], None]
+"""Runs all calls, side by side or in turn; returns when every one has ended, and raises the first one's failure."""
+
+
+def in_turn(calls: Sequence[Callable[[], object]]) -> None:
+    """One after the other, whether or not one fails."""
+    failures: list[Exception] = []
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - raised below, when the others have run too
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+class SideBySide:
+    """In threads; the last call in the caller's own."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    def __call__(self, calls: Sequence[Callable[[], object]]) -> None:
+        """As ``Together`` says."""
+        started = [self._pool.submit(call) for call in calls[:-1]]
+        in_turn([*calls[-1:], *(future.result for future in started)])
+
+    def close(self) -> None:
+        """Wait for the threads."""
+        self._pool.shutdown()
+
 
 class KeyStore:
-    """Writes go to both places; reads take the first that answers. Thread-safe."""
+    """Writes go to both places, side by side unless ``together`` says otherwise; reads take the first that answers.
+    Thread-safe."""
 
-    def __init__(self, first: KeyPlace, second: KeyPlace) -> None:
+    def __init__(self, first: KeyPlace, second: KeyPlace, together: Together | None = None) -> None:
         self.places = (first, second)
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="key-place")
+        self._threads = SideBySide(2, "key-place") if together is None else None
+        self._together: Together = together or self._threads or in_turn
 
     def put(self, name: str, data: bytes) -> None:
         """Durable in both places on return. Raises StoreError if either failed: then rely on nothing."""
-        futures = [self._pool.submit(place.put, name, data) for place in self.places]
-        for future in futures:
-            future.result()
+        self._together([partial(place.put, name, data) for place in self.places])
 
     def claim(self, name: str, data: bytes) -> bytes:
         """Create ``name`` unless it exists, in both places, read back from both; returns what stands there.
@@ -78,7 +110,8 @@ class KeyStore:
 
     def close(self) -> None:
         """Wait for the threads."""
-        self._pool.shutdown()
+        if self._threads is not None:
+            self._threads.close()
 
 
 def most_telling(

@@ -174,6 +174,59 @@ def test_an_outcome_that_stays_unknown_is_an_error_and_the_slot_must_be_claimed_
     assert slot.names() == (["b"] if effect is Effect.LOST else ["a", "b"])
 
 
+# --- key generations -----------------------------------------------------------------------------------
+
+
+def capture(generation: int) -> Draft:
+    return "capture", {"generation": generation, "capture": f"c{generation}"}
+
+
+def under(slot: Slot, today: int) -> Appender:
+    """A writer whose clock and key store say that this generation is today's."""
+    return Appender(slot.store, LOG, utc_now, QUICK, generation=lambda floor: max(today, floor))
+
+
+def test_a_claim_names_the_generation_and_nothing_older_follows(slot: Slot) -> None:
+    appender = under(slot, 5)
+    appender.claim()
+    appender.append([capture(5)])
+    appender.append([capture(7)])
+    for older in ([capture(6)], [capture(7), capture(5)]):
+        with pytest.raises(StoreError) as refused:
+            appender.append(older)
+        assert refused.value.code == "key.older"
+    appender.append([capture(7)])  # nothing was written, so the slot is still claimed
+    assert [entry.fields["generation"] for entry in slot.entries()] == [5, 5, 7, 7]
+
+
+def test_who_claims_with_a_slow_clock_uses_what_the_log_names(slot: Slot) -> None:
+    first = under(slot, 5)
+    first.claim()
+    late = under(slot, 3)
+    late.claim()
+    assert late.generation == 5
+    with pytest.raises(StoreError, match="older"):
+        late.append([capture(3)])
+    assert find_head(slot.inner, LOG).generation == 5
+
+
+def test_a_claim_that_needs_no_key_keeps_what_the_log_names(slot: Slot) -> None:
+    under(slot, 5).claim()
+    plain = slot.claimed()
+    assert plain.generation == 5
+    assert slot.entries()[-1].fields["generation"] == 5
+
+
+def test_recovered_orphans_may_be_older_and_leave_the_log_where_it_stood(slot: Slot) -> None:
+    recovery = under(slot, 7)
+    recovery.claim()
+    made = recovery.append_recovered([capture(4), capture(9)])
+    assert [entry.fields["generation"] for entry in made] == [4, 9]
+    assert find_head(slot.inner, LOG).generation == 7
+    assert slot.entries()[-1].type == "claim"
+    recovery.append([capture(7)])
+
+
 def test_a_full_disk_is_told_as_such(slot: Slot) -> None:
     appender = slot.claimed()
     slot.plan.fail("create", times=None, error=lambda: StoreFull("no space"))
@@ -291,6 +344,26 @@ def test_an_act_s_unknown_outcome_is_settled(effect: Effect) -> None:
     plan.fail("create", effect=effect)
     assert [counter.count().seq for _ in range(3)] == [0, 1, 2]
     assert counter.state == [0, 1, 2]
+
+
+def test_an_act_sealed_under_an_older_generation_than_the_head_names_is_refused() -> None:
+    store = MemoryStore()
+    shared = SharedAppender(store, ACTS, utc_now, QUICK)
+    reader = LogReader(store, ACTS)
+    places: list[Place] = []
+
+    def claim(place: Place) -> list[Draft]:
+        places.append(place)
+        return [("claim", {"writer": "0" * 16, "generation": 6})]
+
+    shared.append(reader, lambda _: None, claim)
+    with pytest.raises(StoreError, match="older"):
+        shared.append(reader, lambda _: None, lambda place: [("act", {"payload": {"generation": 5}})])
+    shared.append(
+        reader, lambda _: None, lambda place: [("act", {"payload": {"generation": place.generation}})]
+    )
+    assert places[0].generation == 0
+    assert reader.place.generation == 6
 
 
 def test_an_act_that_is_durable_but_could_not_be_read_back_is_taken_later() -> None:

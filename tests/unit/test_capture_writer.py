@@ -51,9 +51,10 @@ def test_the_entry_says_what_format_md_lists(archive: Archive, writer: CaptureWr
     draft = archive.draft()
     writer.submit(draft, b"mail").result(PATIENCE)
     claim, entry = archive.entries(archive.capture_log)
-    assert set(claim.fields) == {"version", "log", "seq", "prev", "time", "type", "writer"}
+    assert set(claim.fields) == {"version", "log", "seq", "prev", "time", "type", "writer", "generation"}
+    assert claim.fields["generation"] == entry.fields["generation"]
     assert len(claim.fields["writer"]) == 16
-    assert set(entry.fields) - set(claim.fields) | {"writer"} == {
+    assert set(entry.fields) - set(claim.fields) | {"writer", "generation"} == {
         *("capture", "object", "commit", "lock_until", "lock_mode", "generation", "acts_seen", "writer")
     }
     assert set(entry.fields["object"]) == {"key", "version", "size", "sha256", "sha512"}

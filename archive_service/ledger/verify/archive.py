@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from archive_service.ledger.entry import used_generation
 from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.verify.contents import Contents, object_names
-from archive_service.ledger.verify.keys import OwnerKeys, used_generation
+from archive_service.ledger.verify.keys import OwnerKeys
 from archive_service.ledger.verify.looking import find_logs, find_owners, listed, stray_objects
 from archive_service.ledger.verify.orders import Orders
 from archive_service.ledger.verify.report import Report, What

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from operator import methodcaller
-from typing import Any
 
 from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.verify.report import Report, What
@@ -106,14 +105,6 @@ class OwnerKeys:
         except (StoreError, Tampered):
             return False  # ``_copies`` says what is wrong
         return False
-
-
-def used_generation(fields: dict[str, Any]) -> int:
-    """The generation that an entry names, or 0."""
-    payload = fields.get("payload")
-    holder = payload if isinstance(payload, dict) else fields
-    number = holder.get("generation")
-    return number if isinstance(number, int) else 0
 
 
 def check_copies(

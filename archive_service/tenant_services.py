@@ -65,8 +65,8 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     """The services of a tenant in this process. Its access log slot is claimed with the first look."""
     folder = core.projections(tenant.id)
     access = GroupLog(tenant.vault, core.slots(tenant.id, "access"), "access", lambda: tenant.acts.seen)
-    contents = LedgerContents(tenant.vault)
-    proofs = LedgerProofs(tenant.vault, core.archive)
+    contents = LedgerContents(tenant.vault, tenant.acts.barred)
+    proofs = LedgerProofs(tenant.vault, core.archive, contents)
     catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
     services = TenantServices(
         id=tenant.id,
@@ -80,6 +80,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         sources=AddSources(tenant, core.settings.smtp_domain),
         integrity=CountedIntegrity(core, tenant, catalog),
         acts_position=tenant.acts.refresh,
+        barred=tenant.acts.barred,
         exports=core.exports(tenant.id),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

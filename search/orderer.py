@@ -173,6 +173,8 @@ class Orderer:
         try:
             return [self._finding(log, entry, done)]
         except (Tampered, KeyUnavailable, Invalid) as error:
+            if self._acts.erasures.begun(str(entry.fields.get("capture"))):
+                return []  # its key went before it was ever taken: nothing is left to be read, now or later
             self._require_keys(error)
             # Damage must not stop the line, and is not ours to judge: ``verify`` names it. What was damaged may be
             # mended (a disk comes back): it stands in the order as unread, and is tried again.

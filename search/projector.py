@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position
+from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position, Withdrawn
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
+from archive_service.ledger.erasures import asked_of
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import batch_from, read_entry, read_from
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
@@ -53,6 +55,7 @@ class RowsOnly:
     def _changes(self, batch: list[Entry], acts: int) -> Changes:
         captures: list[CaptureRow] = []
         sources: list[Source] = []
+        withdrawn: list[Withdrawn] = []
         took: dict[str, int] = {}
         unread: list[tuple[str, int]] = []
         for entry in batch:
@@ -66,7 +69,9 @@ class RowsOnly:
                 if entry.fields.get("unread") is True:
                     unread.append((str(log), start))
                 if log == self._acts.log:
-                    sources.extend(self._sources(start, end))
+                    for act, seq in self._acts_between(start, end):
+                        sources.extend(_sources(act))
+                        withdrawn.extend(_withdrawn(act, seq, entry.seq))
                     acts = end
                 else:
                     took[str(log)] = max(took.get(str(log), 0), end)
@@ -74,7 +79,7 @@ class RowsOnly:
                 raise Tampered(f"the order log holds an entry of type {entry.type}")
         found = {(row.log, row.seq) for row in captures}
         unread = [place for place in unread if place not in found]
-        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread)
+        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread, withdrawn)
 
     @staticmethod
     def _range(entry: Entry) -> tuple[LogId, int, int]:
@@ -84,16 +89,12 @@ class RowsOnly:
         except (KeyError, TypeError, ValueError, Invalid) as error:
             raise Tampered("an order entry that does not say what it took") from error
 
-    def _sources(self, start: int, end: int) -> Iterator[Source]:
+    def _acts_between(self, start: int, end: int) -> Iterator[tuple[dict[str, Any], int]]:
         for entry in read_from(self._vault.store, self._acts.log, start):
             if entry.seq >= end:
                 return
-            act = self._acts.open(entry) if entry.type == "act" else {}
-            if act.get("act") == "source.add":
-                try:
-                    yield Source.model_validate(act["source"])
-                except (KeyError, ValueError) as error:
-                    raise Tampered("an act that does not follow its format") from error
+            if entry.type == "act":
+                yield self._acts.open(entry), entry.seq
 
     @staticmethod
     def _of(entry: Entry) -> tuple[LogId, int]:
@@ -148,6 +149,21 @@ class RowsOnly:
         return found
 
 
+def _sources(act: dict[str, Any]) -> Iterator[Source]:
+    if act.get("act") == "source.add":
+        try:
+            yield Source.model_validate(act["source"])
+        except (KeyError, ValueError) as error:
+            raise Tampered("an act that does not follow its format") from error
+
+
+def _withdrawn(act: dict[str, Any], seq: int, order_seq: int) -> Iterator[Withdrawn]:
+    """The captures that an act bars: their rows go when the order takes the act, wherever the projection runs."""
+    if act.get("act") == "erasure.ask":
+        for asked in asked_of(act, seq):
+            yield Withdrawn(asked.capture, str(asked.log), asked.seq, order_seq)
+
+
 class Projector(RowsOnly):
     """One tenant's projections. Not thread-safe; one process projects."""
 
@@ -186,7 +202,11 @@ class Projector(RowsOnly):
         if since >= below:
             return
         documents = []
-        for message in self._catalog.changed(since, below):
+        # What lost a capture goes first: its document may be of a higher version than what is left of it.
+        lost = self._catalog.withdrawn(since, below)
+        if lost:
+            self._index.remove(lost)
+        for message in chain(self._catalog.messages(lost), self._catalog.changed(since, below)):
             documents.append(to_document(message, self._text(message, texts)))
             if len(documents) >= _INDEX_BATCH:
                 self._index.write(documents)

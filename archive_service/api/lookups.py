@@ -1,22 +1,38 @@
 """From an id in a path to what it names, or to one and the same 404."""
 
+from collections.abc import Sequence
+
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import Caller, well_formed
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
+from archive_service.catalog.merge import merge
 
 
 def message(caller: Caller, message_id: str) -> MessageRow:
     """A message with at least one visible capture. Raises NoSuchThing."""
     rows = caller.tenant.catalog.messages([message_id]) if well_formed(message_id) else []
-    if not rows or not rows[0].captures:
+    visible = unbarred(caller, rows)
+    if not visible:
         raise NoSuchThing
-    return rows[0]
+    return visible[0]
+
+
+def unbarred(caller: Caller, rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """The messages as their captures that may be shown say them; those without one are left out. The projections may
+    not have passed the act that bars a capture: the acts at their head decide."""
+    barred = caller.tenant.barred(capture.id for row in rows for capture in row.captures)
+    found: list[MessageRow] = []
+    for row in rows:
+        left = [capture for capture in row.captures if capture.id not in barred]
+        if left:
+            found.append(row if len(left) == len(row.captures) else merge(left))
+    return found
 
 
 def capture(caller: Caller, capture_id: str) -> CaptureRow:
     """Raises NoSuchThing."""
     row = caller.tenant.catalog.capture(capture_id) if well_formed(capture_id) else None
-    if row is None:
+    if row is None or caller.tenant.barred([row.id]):
         raise NoSuchThing
     return row
 

@@ -1,6 +1,6 @@
 """What the HTTP API asks of the archive, by tenant. ``bootstrap`` builds it; tests build fakes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,8 +68,8 @@ class Integrity(Protocol):
 @dataclass(frozen=True)
 class TenantServices:
     """One tenant's archive as the routes see it. ``exports``: where finished ZIPs lie, by job id.
-    ``id`` is opaque; ``acts_position`` counts the entries
-    of the acts log as known here."""
+    ``id`` is opaque; ``acts_position`` counts the entries of the acts log as known here. ``barred``: which of these
+    captures no read may show, by the acts at their head; what it raises ends the read."""
 
     id: str
     name: str
@@ -82,6 +82,7 @@ class TenantServices:
     sources: SourcesAdmin
     integrity: Integrity
     acts_position: Callable[[], int]
+    barred: Callable[[Iterable[str]], set[str]]
     exports: Path
 
 

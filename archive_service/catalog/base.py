@@ -45,6 +45,17 @@ class MessageRow:
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """A capture that an act has barred: it has no row any more, and gets none later. ``order_seq``: where the order log
+    took that act."""
+
+    capture: str
+    log: str
+    seq: int
+    order_seq: int
+
+
+@dataclass(frozen=True)
 class Position:
     """How far the projections are. ``rows`` and ``indexed`` count order-log entries (the next to do);
     ``acts`` counts acts-log entries that the order log has passed."""
@@ -66,6 +77,7 @@ class Changes:
     took: Mapping[str, int] = field(default_factory=dict)
     unread: Sequence[tuple[str, int]] = ()
     """(log id, seq) of captures that were taken but could not be opened: to be tried again."""
+    withdrawn: Sequence[Withdrawn] = ()
 
 
 class Catalog(Protocol):
@@ -93,6 +105,10 @@ class Catalog(Protocol):
         at or below the position changes nothing. Recomputes the message of every capture."""
         ...
 
+    def withdrawn(self, since: int, below: int) -> list[str]:
+        """Messages that lost a capture at an order-log position in [since, below); some exist no more."""
+        ...
+
     def indexed(self, rows: int) -> None:
         """Note that the index now covers all rows below this order-log position."""
         ...
@@ -114,7 +130,8 @@ class Dump(Protocol):
     """What verify and rebuild compare: every row as plain values in a fixed order."""
 
     def dump(self) -> Iterator[dict[str, Any]]:
-        """Captures by (log, seq), then messages by id, then sources by id; each with ``"table"``."""
+        """Captures by (log, seq), then messages by id, sources by id, withdrawn captures by id; each with
+        ``"table"``."""
         ...
 
 

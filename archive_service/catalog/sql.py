@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from archive_service.catalog import engines, tables
-from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position
+from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
 from archive_service.catalog.merge import merge
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Finding, Recipient
@@ -49,8 +49,10 @@ class SqlCatalog:
             if changes.rows <= before.rows:
                 return
             ordered = sorted(changes.captures, key=lambda row: row.order_seq)
-            fresh = {row.id: row for row in ordered if row.order_seq >= before.rows}
-            touched = {row.finding.message for row in fresh.values()}
+            touched = _withdraw(connection, changes.withdrawn)
+            barred = _withdrawn_among(connection, [row.id for row in ordered])
+            fresh = {row.id: row for row in ordered if row.order_seq >= before.rows and row.id not in barred}
+            touched |= {row.finding.message for row in fresh.values()}
             touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
             _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
             _flag_again(connection, fresh)
@@ -76,6 +78,13 @@ class SqlCatalog:
         with engines.translated(), engines.reading(self._engine) as connection:
             rows = connection.execute(select(table.c.log, table.c.seq).order_by(table.c.log, table.c.seq))
             return [(row.log, row.seq) for row in rows]
+
+    def withdrawn(self, since: int, below: int) -> list[str]:
+        table = tables.withdrawn
+        with engines.translated(), engines.reading(self._engine) as connection:
+            query = select(table.c.message).where(table.c.order_seq >= since, table.c.order_seq < below)
+            found = connection.execute(query.order_by(table.c.order_seq, table.c.id)).scalars()
+            return list(dict.fromkeys(message for message in found if message is not None))
 
     def took(self) -> dict[str, int]:
         with engines.translated(), engines.reading(self._engine) as connection:
@@ -130,6 +139,9 @@ class SqlCatalog:
                 yield {"table": "messages", **plain, **row.content}
             for row in streamed.execute(select(s).order_by(s.c.id)):
                 yield {"table": "sources", **row.content}
+            w = tables.withdrawn
+            for row in streamed.execute(select(w.c.id, w.c.order_seq).order_by(w.c.id)):
+                yield {"table": "withdrawn", **row._mapping}
 
 
 def _check_format(connection: Connection) -> None:
@@ -163,6 +175,36 @@ def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -
     for some in _chunks(values):
         connection.execute(delete(table).where(table.c.id.in_([value["id"] for value in some])))
         connection.execute(insert(table), some)
+
+
+def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str]:
+    """Take the rows of barred captures away, and remember that they get none; the messages they were of."""
+    found: dict[str, str] = {}
+    c, f, u, w = tables.captures, tables.flags, tables.unread, tables.withdrawn
+    known = _withdrawn_among(connection, [each.capture for each in withdrawn])
+    fresh = {each.capture: each for each in withdrawn if each.capture not in known}
+    for some in _chunks(fresh.values()):
+        names = [each.capture for each in some]
+        rows = connection.execute(select(c.c.id, c.c.message).where(c.c.id.in_(names)))
+        found.update({row.id: row.message for row in rows})
+        connection.execute(delete(c).where(c.c.id.in_(names)))
+        connection.execute(delete(f).where(f.c.capture.in_(names)))
+        for each in some:
+            connection.execute(delete(u).where(u.c.log == each.log, u.c.seq == each.seq))
+        values = [
+            {"id": each.capture, "order_seq": each.order_seq, "message": found.get(each.capture)}
+            for each in some
+        ]
+        connection.execute(insert(w), values)
+    return set(found.values())
+
+
+def _withdrawn_among(connection: Connection, captures: list[str]) -> set[str]:
+    found: set[str] = set()
+    for some in _chunks(captures):
+        query = select(tables.withdrawn.c.id).where(tables.withdrawn.c.id.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 def _note_taken(connection: Connection, changes: Changes) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change below: an older catalog is then rebuilt, never altered in place."""
 
 metadata = MetaData()
@@ -85,6 +85,14 @@ unread = Table(
     metadata,
     Column("log", String, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
+)
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("id", String, primary_key=True),  # a capture's
+    Column("order_seq", BigInteger, nullable=False, index=True),
+    Column("message", String),  # which it was of, if it had a row: the index must look at that one again
 )
 
 took = Table(

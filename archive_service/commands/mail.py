@@ -161,7 +161,11 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         try:
             services = opened.services
             found = services.index.search(query, limit=given.limit)
-            messages = services.catalog.messages([hit.id for hit in found.hits])
+            listed = services.catalog.messages([hit.id for hit in found.hits])
+            barred = services.barred(capture.id for message in listed for capture in message.captures)
+            messages = [
+                message for message in listed if not any(each.id in barred for each in message.captures)
+            ]
             services.access_log.record(
                 AccessEvent(
                     actor=operator(),

@@ -23,11 +23,13 @@ class LedgerProofs:
     """A tenant's proofs. ``wait``: seconds to wait for a checkpoint and anchor that cover a young capture.
     Thread-safe."""
 
-    def __init__(self, vault: PayloadVault, archive: Keyring, *, wait: float = 10.0) -> None:
+    def __init__(
+        self, vault: PayloadVault, archive: Keyring, contents: LedgerContents, *, wait: float = 10.0
+    ) -> None:
         self._vault = vault
         self._archive = archive
         self._wait = wait
-        self._contents = LedgerContents(vault)
+        self._contents = contents
 
     def keys(self) -> tuple[str, str]:
         """Verifier keys: the tenant's, the archive's."""

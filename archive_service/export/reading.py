@@ -1,20 +1,23 @@
 """The read path: from the catalog's row to the ledger's entry to the object, re-hashing all of it."""
 
+from collections.abc import Callable, Iterable
+
 from archive_service.catalog.base import CaptureRow, MessageRow
 from archive_service.catalog.merge import merge
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import read_entry
-from archive_service.model.errors import Tampered
+from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.seal import Opened
 
 
 class LedgerContents:
-    """A tenant's captures. Thread-safe."""
+    """A tenant's captures. ``barred``: see ``Acts.barred``; asked at every read. Thread-safe."""
 
-    def __init__(self, vault: PayloadVault) -> None:
+    def __init__(self, vault: PayloadVault, barred: Callable[[Iterable[str]], set[str]]) -> None:
         self._vault = vault
+        self._barred = barred
 
     def entry(self, capture: CaptureRow) -> Entry:
         """The ledger entry of a capture. Raises Tampered when the catalog's row does not fit it."""
@@ -38,7 +41,10 @@ class LedgerContents:
             raise Tampered("the catalog's message does not follow from its captures", code="integrity.row")
 
     def _checked(self, capture: CaptureRow) -> Entry:
-        """The capture's entry, after comparing the row with it and with the finding in the order log."""
+        """The capture's entry, after comparing the row with it and with the finding in the order log. Raises NotFound
+        for what an act has barred, whatever the catalog still says."""
+        if self._barred([capture.id]):
+            raise NotFound("nothing is here under this id", code="not_found")
         entry = self.entry(capture)
         log = LogId.parse(capture.log)
         order = LogId(log.owner, "order-1")

@@ -1,11 +1,13 @@
 """The acts log as a state: who the owner is, which sources it has. All append; all validate at the head."""
 
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.entry import Entry
+from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.model.errors import Invalid, Tampered
@@ -27,6 +29,7 @@ class Acts:
         self._sources: dict[str, Source] = {}
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
+        self.erasures = Erasures()
 
     @property
     def seen(self) -> int:
@@ -49,6 +52,11 @@ class Acts:
         """The source with this secret address, among the acts read so far. Never waits for a store."""
         return self._by_address.get(address.lower())
 
+    def barred(self, captures: Iterable[str]) -> set[str]:
+        """Those that no read may show any more, by the acts at their head. Raises ArchiveError: then show nothing."""
+        self.refresh()
+        return {capture for capture in captures if self.erasures.barred(capture)}
+
     def reserve_bates(self, prefix: str, count: int, export: str) -> int:
         """The first of ``count`` Bates numbers under a prefix that nobody had before, nor will again. Durable on
         return, before a page is printed with them. Raises Invalid unless ``count`` is positive."""
@@ -70,14 +78,20 @@ class Acts:
             made = self._appender.append(self._reader, self._take, lambda place: [self._draft(act, place)])
             return made[0].seq
 
+    def close_below(self, generation: int) -> None:
+        """Append a claim that names a key generation: from here on no act stands under an older one. Durable."""
+        claim = ("claim", {"writer": secrets.token_hex(8), "generation": generation})
+        with self._lock:
+            self._appender.append(self._reader, self._take, lambda place: [claim])
+
     def _draft(self, act: Callable[[Place], dict[str, Any]], place: Place) -> tuple[str, dict[str, Any]]:
-        (payload,) = self._vault.seal_many(self.log, [act(place)])
+        (payload,) = self._vault.seal_many(self.log, [act(place)], floor=place.generation)
         return "act", {"payload": payload, "acts_seen": place.seq}
 
     def _take(self, batch: list[Entry]) -> None:
         for entry in batch:
             if entry.type == "act":
-                self._apply(self.open(entry))
+                self._apply(self.open(entry), entry.seq)
             elif entry.type != "claim":
                 raise Tampered(f"the acts log holds an entry of type {entry.type}")
 
@@ -85,7 +99,7 @@ class Acts:
         """An act's payload. Raises Tampered."""
         return self._vault.open(self.log, entry.fields.get("payload"))
 
-    def _apply(self, act: dict[str, Any]) -> None:
+    def _apply(self, act: dict[str, Any], seq: int) -> None:
         try:
             if act["act"] == "owner.create":
                 self.kind, self.name = str(act["kind"]), str(act["name"])
@@ -95,7 +109,7 @@ class Acts:
                 self._by_address[source.address] = source
             elif act["act"] == "bates.reserve":
                 self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
-            else:
+            elif not self.erasures.take(act, seq):
                 raise Invalid("an act of a kind that this version does not know")
         except (KeyError, TypeError, ValueError) as error:
             raise Tampered("an act that does not follow its format") from error

@@ -1,7 +1,7 @@
 """What the acts say of forgetting and keeping: replayed from the acts log, like everything that somebody decided.
 
 erasure.ask    {erasure, ground, basis, by, captures: [{log, seq, capture}]}   barred from every read at once
-erasure.begin  {batch, captures: [id], generations: [n], table, kms}           their keys are about to go
+erasure.begin  {batch, captures: [id], generations: [n], tables: [n], kms: [version]}   they are about to go
 erasure.done   {batch, destroy_after}                                          gone from both places, seen
 erasure.kms    {batch, at}                                                     so is the key version behind them
 keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}
@@ -40,23 +40,24 @@ class Keep:
 
 @dataclass
 class Batch:
-    """An erasure batch. ``destroy_after``: None until the keys are gone from both places; ``kms`` is the key version that
-    their backups still need, ``destroyed_at`` when that went too."""
+    """An erasure batch. ``destroy_after``: None until the keys are gone from both places. ``kms``: the key versions
+    that backups of them still need. ``destroyed_at``: when those went too."""
 
     id: str
     captures: tuple[str, ...]
     generations: tuple[int, ...]
-    table: int
-    kms: str
+    tables: tuple[int, ...]
+    kms: tuple[str, ...]
     destroy_after: str | None = None
     destroyed_at: str | None = None
 
 
 @dataclass
 class Erasures:
-    """The state of one owner's acts. Written by ``Acts`` under its lock; a look from elsewhere is one dictionary read."""
+    """One owner's acts as state. Written by ``Acts`` under its lock; a look from elsewhere is one dictionary read."""
 
     asked: dict[str, Asked] = field(default_factory=dict)
+    erasures: set[str] = field(default_factory=set)
     keeps: dict[str, Keep] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
@@ -95,6 +96,7 @@ class Erasures:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
         word = act["act"]
         if word == "erasure.ask":
+            self.erasures.add(str(act["erasure"]))
             for asked in asked_of(act, position):
                 self.asked.setdefault(asked.capture, asked)
         elif word == "erasure.begin":
@@ -102,8 +104,8 @@ class Erasures:
                 str(act["batch"]),
                 tuple(map(str, act["captures"])),
                 tuple(map(int, act["generations"])),
-                int(act["table"]),
-                str(act["kms"]),
+                tuple(map(int, act["tables"])),
+                tuple(map(str, act["kms"])),
             )
             self.batches[batch.id] = batch
             self._begun.update(batch.captures)
@@ -116,7 +118,7 @@ class Erasures:
             captures = frozenset(map(str, act["captures"]))
             self.keeps[str(act["keep"])] = Keep(KeepGround(act["ground"]), captures, until)
         elif word == "keep.lift":
-            del self.keeps[str(act["keep"])]
+            self.keeps.pop(str(act["keep"]), None)
         else:
             return False
         return True

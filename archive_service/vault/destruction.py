@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from archive_service.model.canonical import canonical
-from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
+from archive_service.model.errors import Invalid, KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_format, key_layout
 from archive_service.vault.generations import Generation
 from archive_service.vault.key_layout import LogId
@@ -29,6 +29,7 @@ from archive_service.vault.key_places import most_telling
 from archive_service.vault.keyring import Keyring, parse_record, sealed_record
 
 _MOST_PASSES = 20
+_Result = TypeVar("_Result")
 _GRANT = object()
 
 
@@ -129,7 +130,7 @@ class Destroyer:
         target: Generation | None = None
         total = Survivors()
         for _ in range(_MOST_PASSES):
-            names = [found for found in self._records() if self._stands_under(found, victims)]
+            names = self._under(victims)
             if not names:
                 return total
             if target is None:
@@ -146,8 +147,14 @@ class Destroyer:
             if len(parts) == 5 and key_layout.is_log(f"{owner}/{parts[2]}"):
                 yield name, LogId(owner, parts[2]), parts[4]
 
-    def _stands_under(self, found: tuple[str, LogId, str], victims: Sequence[int]) -> bool:
-        return any(record["generation"] in victims for record in self._copies(*found))
+    def _under(self, victims: Sequence[int]) -> list[tuple[str, LogId, str]]:
+        """The records of which a copy stands under one of these generations: every record is read, for nothing but the
+        record itself says under which generation it stands."""
+        names = list(self._records())
+        stands = self._each(
+            names, lambda found: any(record["generation"] in victims for record in self._copies(*found))
+        )
+        return [name for name, under in zip(names, stands, strict=True) if under]
 
     def _pass(
         self,
@@ -164,8 +171,8 @@ class Destroyer:
     def _each(
         self,
         names: Sequence[tuple[str, LogId, str]],
-        work: Callable[[tuple[str, LogId, str]], tuple[int, int]],
-    ) -> Iterator[tuple[int, int]]:
+        work: Callable[[tuple[str, LogId, str]], _Result],
+    ) -> Iterator[_Result]:
         if self._workers == 1:
             yield from map(work, names)
             return
@@ -274,20 +281,10 @@ class Destroyer:
             self._put(name, canonical({**record, "retired": True}))
 
     def delete(self, victims: Sequence[int], tables: Sequence[int]) -> None:
-        """Take closed generations and retired table keys out of both places; absent is no error. Raises Invalid while a
-        record or a generation still needs one of them."""
-        if any(self._stands_under(found, victims) for found in self._records()):
-            raise Invalid("a key record stands under a generation that was to go", code="erasure.in_use")
-        for number in self._generations.numbers():
-            if number not in victims and self._table_of(number) in tables:
-                raise Invalid("a generation stands under a table key that was to go", code="erasure.in_use")
+        """Take closed generations and retired table keys out of both places; absent is no error. To be called when
+        ``rewrap`` and ``reseal`` have returned for them: nothing that anybody relies on stands under them any more. A
+        generation made since under a retired table key is refused by its maker (``Generations.current``)."""
         self.sweep(victims, tables)
-
-    def _table_of(self, number: int) -> int | None:
-        try:
-            return self._generations.reopen(number).table
-        except ArchiveError:
-            return None
 
     def sweep(self, victims: Sequence[int], tables: Sequence[int]) -> None:
         """Delete without asking: also what a writer that was frozen for long has put back since."""

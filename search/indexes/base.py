@@ -59,6 +59,11 @@ class SearchIndex(Protocol):
         replaces one of a higher version."""
         ...
 
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take documents away; durable and no longer found on return. Absent is no error. What the engine still holds
+        of their words on disk goes with the next merge of its segment."""
+        ...
+
     def search(self, query: Node, *, limit: int, below: int | None = None, snippets: bool = True) -> Found:
         """Matches with rank < ``below`` (all when None), highest rank first."""
         ...

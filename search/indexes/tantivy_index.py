@@ -86,6 +86,11 @@ class TantivyIndex:
                     writer.delete_documents_by_term("id", document.id)
                     writer.add_document(_to_tantivy(document))
 
+    def remove(self, ids: Sequence[str]) -> None:
+        with self._writing, self._changing() as writer:
+            for document in ids:
+                writer.delete_documents_by_term("id", document)
+
     def clear(self) -> None:
         with self._writing:
             try:

@@ -49,6 +49,9 @@ class FakeCatalog:
     def took(self) -> dict[str, int]:
         raise AssertionError("the API does not follow the log")
 
+    def withdrawn(self, since: int, below: int) -> list[str]:
+        raise AssertionError("the API does not follow the log")
+
     def apply(self, changes: Changes) -> None:
         raise AssertionError("the API never writes the catalog")
 
@@ -73,6 +76,9 @@ class FakeIndex:
         return Found(total=len(hits), not_fully_indexed=1, hits=tuple(page))
 
     def write(self, documents: Any) -> None:
+        raise AssertionError("the API never writes the index")
+
+    def remove(self, ids: Any) -> None:
         raise AssertionError("the API never writes the index")
 
     def ids(self) -> dict[str, int]:
@@ -258,6 +264,7 @@ class FakeTenant:
         self.jobs, self.access_log, self.proofs = FakeJobs(), FakeAccessLog(), FakeProofs()
         self.sources, self.integrity = FakeSources(), FakeIntegrity()
         self.exports = Path("/nowhere")
+        self.barred: set[str] = set()
 
     @property
     def public_pem(self) -> bytes:
@@ -276,6 +283,7 @@ class FakeTenant:
             sources=self.sources,
             integrity=self.integrity,
             acts_position=lambda: 4,
+            barred=lambda captures: self.barred & set(captures),
             exports=self.exports,
         )
 

@@ -89,6 +89,10 @@ class MemoryIndex:
             if known is None or known.version <= document.version:
                 self.documents[document.id] = document
 
+    def remove(self, ids: Sequence[str]) -> None:
+        for name in ids:
+            self.documents.pop(name, None)
+
     def ids(self) -> dict[str, int]:
         return {name: document.version for name, document in self.documents.items()}
 

@@ -3,12 +3,11 @@
 from fastapi import APIRouter
 
 from archive_service.access.policy import Right
-from archive_service.api import cursors
+from archive_service.api import cursors, lookups
 from archive_service.api.errors import BadRequest
-from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api.guard import Caller, CallerDep, GuardedRoute, needs
 from archive_service.api.views import HitView, SearchAnswer, SearchAsked, hit_view
 from archive_service.api.waiting import CaughtUp
-from archive_service.catalog.base import Catalog
 from search.indexes.base import Hit
 from search.query_language import parse
 
@@ -25,7 +24,7 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     found = caller.tenant.index.search(query, limit=asked.limit + 1, below=below)
     page = found.hits[: asked.limit]
     following = cursors.cursor(asked.query, page[-1].rank) if len(found.hits) > len(page) else None
-    hits = _hits(caller.tenant.catalog, page)
+    hits = _hits(caller, page)
     caller.record(
         [hit.id for hit in hits],
         purpose=asked.purpose,
@@ -46,7 +45,10 @@ def _refuse_unsupported(asked: SearchAsked) -> None:
         raise BadRequest("no facet of this name", code="query.facet_unsupported")
 
 
-def _hits(catalog: Catalog, page: tuple[Hit, ...]) -> list[HitView]:
-    """The index proposes, the catalog decides: a hit that it does not show (any more) is dropped."""
-    rows = {row.id: row for row in catalog.messages([hit.id for hit in page]) if row.captures}
+def _hits(caller: Caller, page: tuple[Hit, ...]) -> list[HitView]:
+    """The index proposes, catalog and acts decide: a hit that they do not show (any more) is dropped, and so is one
+    whose words may come from a capture that is barred."""
+    found = caller.tenant.catalog.messages([hit.id for hit in page])
+    visible = {row.id: row for row in lookups.unbarred(caller, found)}
+    rows = {row.id: row for row in found if visible.get(row.id) == row}
     return [hit_view(hit, rows[hit.id]) for hit in page if hit.id in rows]

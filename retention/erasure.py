@@ -1,0 +1,294 @@
+"""Forgetting: asked for by an act, barred at once, carried out in batches, and proven (GDPR article 17).
+
+    ask     an act names captures and a ground; from then on no read shows them
+    batch   when their day is over: close their generations and every log's use of them, say so (``erasure.begin``),
+            rewrap the survivors, reseal the day keys, delete the old ones, say so (``erasure.done``)
+    grace   later the KMS key version that backups would need is destroyed, and that is said too (``erasure.kms``)
+
+Everything is judged by the acts at their head, never by what a caller says; an interrupted batch is finished by the
+next run.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.appender import LedgerPolicy
+from archive_service.ledger.erasures import Asked, Batch
+from archive_service.ledger.payloads import PayloadVault
+from archive_service.ledger.reader import Place
+from archive_service.model.clock import rfc3339
+from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Refused
+from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.vault.destruction import Destroyer, Permit
+from archive_service.vault.key_layout import LogId, object_key
+from archive_service.vault.kms import Kms
+from retention.closing import close_logs
+from retention.precedence import Case, decide
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture by its place."""
+
+    log: LogId
+    seq: int
+    id: str
+
+    def plain(self) -> dict[str, Any]:
+        """As acts have it."""
+        return {"log": str(self.log), "seq": self.seq, "capture": self.id}
+
+
+@dataclass
+class Outcome:
+    """What a run did. ``kept``: captures that a ground to keep protects, by that ground's words; ``waiting``: whose day
+    is not over, or whose act the projections have not passed; ``destroyed``: key versions of the KMS."""
+
+    erased: int = 0
+    survivors: int = 0
+    waiting: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    destroyed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ErasureParts:
+    """What a batch works with. ``passed``: whether order log and projections are past an acts-log position; ``rewrap``:
+    brings every table key and secret of every owner under the KMS's newest version; ``in_use``: the versions that any
+    record of the key store still names. ``grace``: from the end of a batch to the destruction of its old version."""
+
+    vault: PayloadVault
+    acts: Acts
+    kms: Kms
+    policy: LedgerPolicy
+    passed: Callable[[int], bool]
+    rewrap: Callable[[], None]
+    in_use: Callable[[], Iterable[str]]
+    grace: timedelta = timedelta(hours=24)
+    workers: int = 1
+
+
+def ask(acts: Acts, captures: Sequence[Capture], ground: EraseGround, basis: str, by: str) -> tuple[str, int]:
+    """Have captures forgotten: barred from every read once this returns (durable). The erasure's id, and the acts-log
+    position that has passed it. ``basis``: the article of law or the order. Raises Invalid."""
+    if not captures or not basis.strip():
+        raise Invalid("an erasure names captures and its legal basis", code="erasure.invalid")
+    erasure = "e" + secrets.token_hex(8)
+    fields = {"erasure": erasure, "ground": str(ground), "basis": basis, "by": by}
+    plain = [capture.plain() for capture in captures]
+    seq = acts.append(lambda _: {"version": 1, "act": "erasure.ask", **fields, "captures": plain})
+    return erasure, seq + 1
+
+
+def place_keep(
+    acts: Acts, captures: Sequence[str], ground: KeepGround, basis: str, by: str, until: str | None = None
+) -> str:
+    """Have captures kept, whatever ranks below ``ground``; durable on return. Its id. Raises Refused
+    (``keep.too_late``) when a batch has begun to destroy the key of one of them."""
+    if not captures or not basis.strip() or (ground is KeepGround.MINIMUM) != (until is not None):
+        detail = "a keep names captures and its basis, and a minimum its end"
+        raise Invalid(detail, code="keep.invalid")
+    keep = "k" + secrets.token_hex(8)
+
+    def act(_: Place) -> dict[str, Any]:
+        if any(acts.erasures.begun(capture) for capture in captures):
+            raise Refused("its key is already being destroyed", code="keep.too_late")
+        fields = {"keep": keep, "ground": str(ground), "basis": basis, "by": by, "until": until}
+        return {"version": 1, "act": "keep.place", **fields, "captures": list(captures)}
+
+    acts.append(act)
+    return keep
+
+
+def lift_keep(acts: Acts, keep: str, by: str) -> None:
+    """End a keep; durable on return. Raises NotFound."""
+
+    def act(_: Place) -> dict[str, Any]:
+        if keep not in acts.erasures.keeps:
+            raise NotFound("no such keep in force")
+        return {"version": 1, "act": "keep.lift", "keep": keep, "by": by}
+
+    acts.append(act)
+
+
+class ErasureBatch:
+    """Runs an owner's batches. One process at a time."""
+
+    def __init__(self, parts: ErasureParts) -> None:
+        self._parts = parts
+        self._acts = parts.acts
+        self._store = parts.vault.store
+        self._keyring = parts.vault.keyring
+        self._clock = parts.vault.clock
+        self._destroyer = Destroyer(parts.vault.keyring, workers=parts.workers)
+
+    def run(self, *, today_too: bool = False) -> Outcome:
+        """Finish what was begun, then erase what may go, then destroy key versions whose grace is over. ``today_too``
+        closes today's generation as well: every writer loses its slot once, and its senders hear 4xx.
+
+        Raises ArchiveError; the next run goes on.
+        """
+        outcome = Outcome()
+        self._acts.refresh()
+        for batch in self._unfinished():
+            self._carry_out(batch, outcome)
+        batch_now = self._begin(outcome, today_too=today_too)
+        if batch_now is not None:
+            self._carry_out(batch_now, outcome)
+        self._sweep(outcome)
+        return outcome
+
+    def _unfinished(self) -> list[Batch]:
+        return [batch for batch in self._acts.erasures.batches.values() if batch.destroy_after is None]
+
+    # --- what may go ----------------------------------------------------------------------------------
+
+    def _permit(self, asked: Asked) -> Permit:
+        """The one decision, by the acts as read and the store's own holds and locks. Raises Refused."""
+        now = rfc3339(self._clock())
+        keeps = self._acts.erasures.keeps_of(asked.capture, now)
+        keeps += self._keeps_of_store(asked)
+        return decide(Case(str(asked.log), asked.capture, asked.ground, keeps))
+
+    def _keeps_of_store(self, asked: Asked) -> list[KeepGround]:
+        """A hold upon the object is a hold whatever the acts say."""
+        try:
+            versions = self._store.stat(object_key(asked.log, asked.capture))
+        except NotFound:
+            return []
+        return [KeepGround.HOLD] if any(lock.hold for _, lock in versions) else []
+
+    def _begin(self, outcome: Outcome, *, today_too: bool) -> Batch | None:
+        """Choose, close, and say so; None when nothing may go now."""
+        chosen: list[Asked] = []
+        numbers: set[int] = set()
+        for asked in self._acts.erasures.pending():
+            number = self._ready(asked, outcome, today_too=today_too)
+            if number is not None:
+                chosen.append(asked)
+                numbers.update([number] if number else [])
+        if not chosen:
+            return None
+        if numbers:
+            self._close(sorted(numbers))
+        return self._say_begun(chosen, sorted(numbers), outcome)
+
+    def _ready(self, asked: Asked, outcome: Outcome, *, today_too: bool) -> int | None:
+        """The generation that holds the key of a capture that may go now (0: the key is gone already), else None."""
+        if self._acts.erasures.begun(asked.capture):
+            return None
+        if not self._parts.passed(asked.position):
+            outcome.waiting += 1
+            return None
+        try:
+            self._permit(asked)
+        except Refused as error:
+            outcome.kept[str(error)] = outcome.kept.get(str(error), 0) + 1
+            return None
+        try:
+            found = self._destroyer.generation_of(asked.log, asked.capture)
+        except KeyUnavailable:
+            found = None
+        if found is None:
+            return 0
+        if not (found.rewrap or today_too or found.begins < self._clock().date()):
+            outcome.waiting += 1
+            return None
+        return found.number
+
+    def _close(self, numbers: Sequence[int]) -> None:
+        """No writer begins to use these generations, and whoever does use one has lost its slot."""
+        later = self._destroyer.ensure_later(self._clock().date(), numbers)
+        self._destroyer.close(numbers)
+        close_logs(self._parts.vault, self._acts, self._parts.policy, max(numbers), later)
+
+    def _say_begun(self, chosen: Sequence[Asked], numbers: Sequence[int], outcome: Outcome) -> Batch | None:
+        """The point of no return: an act, judged once more at the acts' head."""
+        name = "b" + secrets.token_hex(8)
+        tables = self._destroyer.tables()
+        fields = {
+            "batch": name,
+            "generations": list(numbers),
+            "tables": tables,
+            "kms": self._destroyer.versions(tables),
+        }
+
+        def act(_: Place) -> dict[str, Any]:
+            captures = [asked.capture for asked in chosen if self._still_permitted(asked, outcome)]
+            if not captures:
+                raise Refused("nothing of this batch may go any more", code="erasure.kept")
+            return {"version": 1, "act": "erasure.begin", **fields, "captures": captures}
+
+        try:
+            self._acts.append(act)
+        except Refused:
+            return None
+        return self._acts.erasures.batches[name]
+
+    def _still_permitted(self, asked: Asked, outcome: Outcome) -> bool:
+        try:
+            self._permit(asked)
+        except Refused as error:
+            outcome.kept[str(error)] = outcome.kept.get(str(error), 0) + 1
+            return False
+        return True
+
+    # --- carrying out ---------------------------------------------------------------------------------
+
+    def _carry_out(self, batch: Batch, outcome: Outcome) -> None:
+        """Every step may be repeated: a run that was cut off anywhere is finished by the next."""
+        asked = self._acts.erasures.asked
+        permits = [self._permit(asked[capture]) for capture in batch.captures]
+        if batch.generations:
+            survivors = self._destroyer.rewrap(batch.generations, permits)
+            outcome.survivors += survivors.kept
+            self._new_version(batch)
+            self._destroyer.reseal(batch.generations, batch.tables)
+            self._destroyer.delete(batch.generations, batch.tables)
+        self._parts.rewrap()
+        destroy_after = rfc3339(self._clock() + self._parts.grace)
+        self._acts.append(
+            lambda _: {
+                "version": 1,
+                "act": "erasure.done",
+                "batch": batch.id,
+                "destroy_after": destroy_after,
+            }
+        )
+        outcome.erased += len(batch.captures)
+        _log.info("erasure batch: %d keys gone", len(batch.captures))
+
+    def _new_version(self, batch: Batch) -> None:
+        """A KMS version that wraps nothing of what the batch leaves behind."""
+        versions = self._parts.kms.versions()
+        if not versions or versions[-1] in batch.kms:
+            self._parts.kms.rotate()
+
+    def _sweep(self, outcome: Outcome) -> None:
+        """What a frozen writer put back is removed again; key versions whose grace is over are destroyed."""
+        now = rfc3339(self._clock())
+        for batch in list(self._acts.erasures.batches.values()):
+            if batch.destroyed_at is not None or batch.destroy_after is None:
+                continue
+            self._destroyer.sweep(batch.generations, batch.tables)
+            if batch.destroy_after > now:
+                continue
+            self._parts.rewrap()
+            still = set(self._parts.in_use()) & set(batch.kms)
+            if still:
+                _log.error("a key version is still in use: %s", ", ".join(sorted(still)))
+                continue
+            for version in batch.kms:
+                self._parts.kms.destroy(version)
+                outcome.destroyed.append(version)
+            self._say_destroyed(batch, now)
+
+    def _say_destroyed(self, batch: Batch, now: str) -> None:
+        self._acts.append(lambda _: {"version": 1, "act": "erasure.kms", "batch": batch.id, "at": now})

@@ -1,9 +1,12 @@
 """The whole archive: every owner, log, object, key and root; resumable in its longest part, the objects."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import used_generation
+from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.verify.contents import Contents, object_names
@@ -14,6 +17,7 @@ from archive_service.ledger.verify.report import Report, What
 from archive_service.ledger.verify.roots import Roots
 from archive_service.ledger.verify.walk import LogFacts, Walk
 from archive_service.model.clock import Clock
+from archive_service.model.errors import ArchiveError
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
@@ -98,10 +102,17 @@ class ArchiveVerifier:
         if salt is not None:
             self._salts[name] = salt
         vault = PayloadVault(stores.objects, keyring, stores.clock)
+        erasures = _erasures(vault, logs)
         contents = Contents(
-            vault, report, sample=self._sample, seed=self._seed, skip=self._skip, vkey=keys.vkey()
+            vault,
+            report,
+            sample=self._sample,
+            seed=self._seed,
+            skip=self._skip,
+            vkey=keys.vkey(),
+            erasures=erasures,
         )
-        owner = _Owner(vault, keys.verifier(), contents, Orders(stores.objects, report, name))
+        owner = _Owner(vault, keys.verifier(), contents, Orders(stores.objects, report, name, erasures))
         for log in sorted(
             logs, key=lambda log: (log.kind == "order", log)
         ):  # what it took is known before it
@@ -155,6 +166,15 @@ class ArchiveVerifier:
                 f"{loose} key records that no entry names: writes cut off or under way, or a log cut back"
             )
             self._report.note(What.ORPHAN, detail, log=str(log), name=prefix)
+
+
+def _erasures(vault: PayloadVault, logs: list[LogId]) -> Erasures:
+    """What the acts say of forgetting, as far as they can be read: what is wrong with them is named in their log."""
+    acts = Acts(vault, vault.keyring.owner)
+    if acts.log in logs:
+        with suppress(ArchiveError):
+            acts.refresh()
+    return acts.erasures
 
 
 def _batch_of(fields: dict[str, object]) -> list[str]:

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from archive_service.ledger.entry import Entry
+from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault, open_capture, read_stored
 from archive_service.ledger.verify.keys import check_copies
 from archive_service.ledger.verify.locks import Locks
@@ -22,7 +23,8 @@ _MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what an entry 
 
 class Contents:
     """Checks what one owner's entries name. ``sample`` is the share of objects whose bytes are read, the same ones
-    under the same ``seed``; keys, payloads and locks are always looked at. ``vkey``: what the owner signs with."""
+    under the same ``seed``; keys, payloads and locks are always looked at. ``vkey``: what the owner signs with.
+    ``erasures``: what its acts say of forgetting: a key that is gone by right is no damage, one that came back is."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Contents:
         seed: int = 0,
         skip: Callable[[LogId, int], bool],
         vkey: str | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
         self._store: ObjectStore = vault.store
         self._keyring: Keyring = vault.keyring
@@ -42,6 +45,8 @@ class Contents:
         self._seed = seed
         self._skip = skip
         self._vkey = vkey
+        self._erasures = erasures or Erasures()
+        self._gone = self._erasures.gone()
         self._last_record = ""
         self._locks: dict[LogId, Locks] = {}
 
@@ -146,9 +151,15 @@ class Contents:
         try:
             self._keyring.object_key(of, sealed_name)
         except (KeyUnavailable, Tampered) as error:
+            if isinstance(error, KeyUnavailable) and self._erasures.begun(sealed_name):
+                self._report.tally.erased += entry.type == "capture"
+                return False
             name = _object_name(entry) or sealed_name
             self._report.damage(What.KEY, str(error), log=str(log), seq=entry.seq, name=name)
             return False
+        if sealed_name in self._gone:
+            detail = "a key that was destroyed can be had again"
+            self._report.damage(What.KEY, detail, log=str(log), seq=entry.seq, name=sealed_name)
         return True
 
     def _record(self, log: LogId, entry: Entry, name: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archive_service.ledger.entry import Entry
+from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.verify.looking import grown_to
 from archive_service.ledger.verify.report import Report, Severity, What
 from archive_service.ledger.verify.walk import LogFacts
@@ -47,9 +48,11 @@ class _Seen:
 
 
 class Orders:
-    """One owner. Takes the entries of all its logs, capture logs and acts before the order log."""
+    """One owner. Takes the entries of all its logs, capture logs and acts before the order log. ``erasures``: a capture
+    whose key was destroyed need not have been found before."""
 
-    def __init__(self, store: ObjectStore, report: Report, owner: str) -> None:
+    def __init__(self, store: ObjectStore, report: Report, owner: str, erasures: Erasures) -> None:
+        self._erasures = erasures
         self._store = store
         self._report = report
         self._acts = LogId(owner, "acts")
@@ -60,7 +63,8 @@ class Orders:
         """One entry of any of the owner's logs."""
         try:
             if log.kind == "capture":
-                mark = _mark(str(entry.fields["capture"])) if entry.type == "capture" else 0
+                capture = str(entry.fields["capture"]) if entry.type == "capture" else ""
+                mark = _mark(capture) if capture and not self._erasures.begun(capture) else 0
                 self._captures.setdefault(log, _Captures()).add(entry.seq, mark)
             elif entry.type == "finding":
                 self._finding(log, entry)

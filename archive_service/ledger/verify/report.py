@@ -67,7 +67,7 @@ class Problem:
 @dataclass
 class Tally:
     """What has been checked. ``unsigned``: entries behind their log's newest checkpoint, which only the chain and
-    what other logs say of them vouch for."""
+    what other logs say of them vouch for. ``erased``: captures whose key an erasure batch destroyed."""
 
     logs: int = 0
     entries: int = 0
@@ -80,6 +80,7 @@ class Tally:
     rows: int = 0
     not_sampled: int = 0
     unsigned: int = 0
+    erased: int = 0
 
 
 @dataclass

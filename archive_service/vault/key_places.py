@@ -55,6 +55,20 @@ class KeyStore:
         """Durable in both places on return. Raises StoreError if either failed: then rely on nothing."""
         self._together([partial(place.put, name, data) for place in self.places])
 
+    def add(self, name: str, data: bytes) -> None:
+        """As ``put``, for a record that is written once, under a name of its own: a writer that was frozen half-way, or
+        a call that arrives late, cannot replace what an erasure batch has made of it since. Raises AlreadyExists when
+        something else stands there."""
+        self._together([partial(self._add, place, name, data) for place in self.places])
+
+    @staticmethod
+    def _add(place: KeyPlace, name: str, data: bytes) -> None:
+        try:
+            place.create(name, data)
+        except AlreadyExists:
+            if place.get(name) != data:
+                raise
+
     def claim(self, name: str, data: bytes) -> bytes:
         """Create ``name`` unless it exists, in both places, read back from both; returns what stands there.
 

@@ -87,7 +87,7 @@ class Keyring:
         self, log: LogId, batch: str, generation: Generation, keys: Sequence[bytes | None]
     ) -> None:
         """Record the keys of a batch; durable in both places on return."""
-        self.store.put(key_layout.record_name(log, batch), sealed_record(log, batch, generation, keys))
+        self.store.add(key_layout.record_name(log, batch), sealed_record(log, batch, generation, keys))
 
     def object_key(self, log: LogId, name: str) -> bytes:
         """The key of a sealed thing. Raises KeyUnavailable when it is destroyed or never was, Tampered.

@@ -163,8 +163,8 @@ def mails(archive: Archive, request: pytest.FixtureRequest) -> Iterator[Mails]:
 
 MAIL = (
     Step("store", "create", "objects/{owner}/capture-1/"),
-    Step("a", "put", "{owner}/records/capture-1/"),
-    Step("b", "put", "{owner}/records/capture-1/"),
+    Step("a", "create", "{owner}/records/capture-1/"),
+    Step("b", "create", "{owner}/records/capture-1/"),
     Step("store", "create", "ledger/{owner}/capture-1/batch/", fails=()),
 )
 
@@ -312,8 +312,8 @@ def test_the_table_knows_every_write_of_a_mail(mails: Mails) -> None:
 # --- an act --------------------------------------------------------------------------------------------
 
 ACT = (
-    Step("a", "put", "{owner}/records/acts/"),
-    Step("b", "put", "{owner}/records/acts/"),
+    Step("a", "create", "{owner}/records/acts/"),
+    Step("b", "create", "{owner}/records/acts/"),
     Step("store", "create", "ledger/{owner}/acts/batch/", fails=()),
     Step("store", "read", "ledger/{owner}/acts/batch/"),
 )
@@ -362,8 +362,8 @@ def test_an_act_whose_read_back_fails_may_stand_and_is_never_made_twice(archive:
 # --- a look at a mail ----------------------------------------------------------------------------------
 
 ACCESS = (
-    Step("a", "put", "{owner}/records/access-1/"),
-    Step("b", "put", "{owner}/records/access-1/"),
+    Step("a", "create", "{owner}/records/access-1/"),
+    Step("b", "create", "{owner}/records/access-1/"),
     Step("store", "create", "ledger/{owner}/access-1/batch/", fails=()),
 )
 
@@ -438,8 +438,8 @@ CHECKPOINTS = (
     Step("store", "create", "ledger/{owner}/capture-1/checkpoint/"),
     Step("store", "create", "ledger/{root}/root/batch/", fails=()),
     Step("store", "create", "ledger/{root}/root/checkpoint/"),
-    Step("a", "put", "{root}/records/root/"),
-    Step("b", "put", "{root}/records/root/"),
+    Step("a", "create", "{root}/records/root/"),
+    Step("b", "create", "{root}/records/root/"),
     Step("store", "read", "ledger/{owner}/access-2/batch/"),
     Step("store", "read", "ledger/{root}/root/batch/"),
     Step("store", "list", "ledger/{owner}/"),

@@ -86,7 +86,7 @@ def test_a_payload_without_its_key_in_both_places_is_no_payload(
 ) -> None:
     vault = world.vault(OWNER)
     vault.seal_many(LOG, [{}])
-    world.plans[number].fail("put", effect=effect, prefix=f"{OWNER}/records/")
+    world.plans[number].fail("create", effect=effect, prefix=f"{OWNER}/records/")
     with pytest.raises(StoreError):
         vault.seal_many(LOG, [{"x": 1}])
 

@@ -125,7 +125,7 @@ class Bench:
         """Archive mails; with ``slots`` lower ones are somebody else's."""
         world = self.world
         taken = world.slots(self.owner, "capture")
-        taken._lost = set(range(1, slots + 1))
+        taken._lost = dict.fromkeys(range(1, slots + 1), world.clock())
         writer = CaptureWriter(world.store, world.keyring(self.owner), taken, world.clock)
         try:
             waiting = [writer.submit(self._draft(source or self.source), raw) for raw in mails]

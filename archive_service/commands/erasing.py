@@ -1,0 +1,116 @@
+"""``erasures``: have captures forgotten, see what waits, run a batch."""
+
+import argparse
+import getpass
+from typing import Any
+
+from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.catalog.sql import SqlCatalog
+from archive_service.catching_up import catch_up
+from archive_service.commands.output import Output
+from archive_service.erasing import run_batch
+from archive_service.following import parser_pool
+from archive_service.model.errors import ArchiveError, NotFound
+from archive_service.model.grounds import EraseGround
+from archive_service.settings import Settings
+from archive_service.vault.key_layout import LogId
+from retention.erasure import Capture, Outcome, ask
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    erasures = commands.add_parser("erasures", help="forget captures, with proof (GDPR article 17)")
+    actions = erasures.add_subparsers(dest="action", required=True, metavar="ACTION")
+    asking = actions.add_parser("ask", help="bar captures from every read; their keys go with a later batch")
+    asking.add_argument("--tenant", required=True, metavar="T")
+    asking.add_argument("--capture", required=True, action="append", metavar="ID", help="may be given often")
+    asking.add_argument("--ground", required=True, choices=[str(ground) for ground in EraseGround])
+    asking.add_argument("--basis", required=True, metavar="TEXT", help="the article of law, or the order")
+    asking.set_defaults(run=_ask)
+    listing = actions.add_parser("list", help="what was asked, and how far it is")
+    listing.add_argument("--tenant", required=True, metavar="T")
+    listing.set_defaults(run=_list)
+    running = actions.add_parser("run", help="run a batch now")
+    running.add_argument("--tenant", required=True, metavar="T")
+    running.add_argument(
+        "--today-too", action="store_true", help="also what came today: every writer answers 4xx once"
+    )
+    running.set_defaults(run=_run)
+
+
+def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        tenant = core.tenant(given.tenant)
+        captures = _captures(core, tenant, given.capture)
+        erasure, seq = ask(tenant.acts, captures, EraseGround(given.ground), given.basis, getpass.getuser())
+    finally:
+        core.close()
+    output.answer({"id": erasure, "captures": len(captures), "seq": seq}, erasure)
+    return 0
+
+
+def _captures(core: Core, tenant: Tenant, names: list[str]) -> list[Capture]:
+    """By the catalog. Raises NotFound for one that it does not hold."""
+    catalog = SqlCatalog.sqlite(core.projections(tenant.id) / "catalog.sqlite")
+    try:
+        found = []
+        for name in dict.fromkeys(names):
+            row = catalog.capture(name)
+            if row is None:
+                raise NotFound(f"no capture {name} here", code="capture.unknown")
+            found.append(Capture(LogId.parse(row.log), row.seq, row.id))
+        return found
+    finally:
+        catalog.close()
+
+
+def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        tenant = core.tenant(given.tenant)
+        tenant.acts.refresh()
+        state = tenant.acts.erasures
+        gone = state.gone()
+        rows = [
+            {
+                "id": asked.erasure,
+                "capture": asked.capture,
+                "ground": str(asked.ground),
+                "state": _state(asked.capture in gone, state.begun(asked.capture)),
+            }
+            for asked in state.asked.values()
+        ]
+        batches = [vars(batch) for batch in state.batches.values()]
+    finally:
+        core.close()
+    lines = [f"{row['id']}  {row['capture']}  {row['ground']:9}  {row['state']}" for row in rows]
+    output.answer({"erasures": rows, "batches": batches}, "\n".join(lines) or "nothing was asked")
+    return 0
+
+
+def _state(gone: bool, begun: bool) -> str:
+    return "gone" if gone else "going" if begun else "barred"
+
+
+def _run(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        tenant = core.tenant(given.tenant)
+        if not core.leases.take("erasure"):
+            raise ArchiveError("another erasure batch is running", code="erasure.busy")
+        with parser_pool(settings) as pool:
+            catch_up(core, tenant, pool)
+        outcome = run_batch(core, tenant, today_too=given.today_too)
+    finally:
+        core.close()
+    output.answer(vars(outcome), _text(outcome))
+    return 0
+
+
+def _text(outcome: Outcome) -> str:
+    lines = [f"{outcome.erased} keys destroyed, {outcome.survivors} kept under new ones"]
+    lines += [f"{outcome.waiting} wait for the end of their day"] if outcome.waiting else []
+    lines += [f"{count} {reason}" for reason, count in outcome.kept.items()]
+    lines += [f"key version {version} destroyed: no backup opens them now" for version in outcome.destroyed]
+    return "\n".join(lines)

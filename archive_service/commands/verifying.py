@@ -1,7 +1,6 @@
-"""``verify``, ``rebuild``, ``doctor``."""
+"""``verify``, ``doctor``."""
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from archive_service.catalog.compare import compare_catalogs
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.commands.output import Output
 from archive_service.commands.verify_state import VerifyState
-from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import logs
@@ -23,7 +21,7 @@ from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
 from search.indexes.tantivy_index import TantivyIndex
-from search.projector import Projector, RowsOnly
+from search.projector import RowsOnly
 
 
 def register(commands: Any) -> None:
@@ -35,9 +33,6 @@ def register(commands: Any) -> None:
     verify.add_argument("--seed", type=int, default=0, help="which sample")
     verify.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     verify.set_defaults(run=_verify)
-    rebuild = commands.add_parser("rebuild", help="make catalog and index again from the logs")
-    rebuild.add_argument("--tenant", metavar="T", help="all tenants when not given")
-    rebuild.set_defaults(run=_rebuild)
     doctor = commands.add_parser("doctor", help="is the archive usable from here?")
     doctor.set_defaults(run=_doctor)
 
@@ -48,7 +43,7 @@ def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> in
     core = open_core(settings)
     move, end = output.progress(None, "entry")
     try:
-        path = core.data / "run" / "verify.json"
+        path = core.work / "run" / "verify.json"
         state = VerifyState(path, resume=given.resume, sample=given.sample, seed=given.seed)
         report = Report(lambda tally: move(tally.entries), problems=list(state.problems))
         _run(core, given, state, report)
@@ -105,7 +100,7 @@ def _verify_projections(core: Core, report: Report) -> None:
         keyring = core.keyring(owner)
         vault = PayloadVault(core.store, keyring, core.clock)
         tenant = Tenant(owner, keyring, vault, Acts(vault, owner))
-        folder = core.data / "projections" / owner
+        folder = core.projections(owner)
         if not (folder / "catalog.sqlite").exists():
             report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(acts))
             continue
@@ -128,51 +123,6 @@ def _compare(tenant: Tenant, folder: Path, report: Report) -> None:
         finally:
             again.close()
             live.close()
-
-
-def _rebuild(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        chosen = [core.tenant(given.tenant)] if given.tenant else core.tenants()
-        if not core.leases.take("follower"):
-            raise ArchiveError("the service is running: stop it first", code="rebuild.busy")
-        with parser_pool(settings) as pool:
-            done = {tenant.name: _rebuild_one(core, tenant, pool, output) for tenant in chosen}
-    finally:
-        core.close()
-    projected = {name: total for name, (total, _) in done.items()}
-    unreadable = {name: count for name, (_, count) in done.items() if count}
-    rows = [f"{name}: {total} order entries projected" for name, total in projected.items()]
-    rows += [
-        f"{name}: {count} findings cannot be read; verify names them" for name, count in unreadable.items()
-    ]
-    output.answer({"projected": projected, "unreadable": unreadable}, "\n".join(rows))
-    return 1 if unreadable else 0
-
-
-def _rebuild_one(core: Core, tenant: Tenant, pool: Any, output: Output) -> tuple[int, int]:
-    """How many order entries were projected, and how many findings could not be read."""
-    folder = core.projections(tenant.id)
-    for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "index", ignore_errors=True)
-    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
-    move, end = output.progress(None, "entry")
-    done = 0
-
-    def progress(taken: int) -> None:
-        nonlocal done
-        done += taken
-        move(done)
-
-    try:
-        tenant.acts.refresh()
-        order = LogId(tenant.id, "order-1")
-        projector = Projector(tenant.vault, tenant.acts, order, catalog, TantivyIndex(folder / "index"), pool)
-        return projector.run(progress), projector.unreadable
-    finally:
-        end()
-        catalog.close()
 
 
 def _doctor(given: argparse.Namespace, settings: Settings, output: Output) -> int:

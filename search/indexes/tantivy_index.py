@@ -4,6 +4,7 @@ Readers hold a state of the index and look at ``meta.json``, which every commit 
 search: so a search sees all that was committed before it began, in whatever process.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -28,6 +29,7 @@ SNIPPET_TEXT = 100_000
 """So many characters of each text are kept for snippets; all of it is searched."""
 
 _LEAST_RANK = -(2**63)
+_DIGESTED = ("rank", "sent", "size")
 _NAME_GAP = 1001  # positions between two file names: no NEAR reaches from one into the next
 
 
@@ -116,6 +118,34 @@ class TantivyIndex:
             rows = self._searcher().terms_with_prefix("row", "", filter_query=Query.all_query())
         split = (row.partition("/") for row, _ in rows)
         return {document: int(version) for version, _, document in split}
+
+    def documents(self) -> dict[tuple[str, int], str]:
+        """By id and version, a digest over all that is kept of each document: what a drill compares."""
+        with _translated():
+            searcher = self._searcher()
+            found = searcher.search(Query.all_query(), limit=max(1, searcher.num_docs), count=False)
+            addresses = [address for _, address in found.hits]
+            numbers = [searcher.fast_field_values(name, addresses) for name in ("version", *_DIGESTED)]
+            made: dict[tuple[str, int], str] = {}
+            for address, version, *others in zip(addresses, *numbers, strict=True):
+                stored = searcher.doc(address)
+                digest = hashlib.sha256(json.dumps(others).encode("ascii"))
+                digest.update(stored["original"][0])
+                made[stored["id"][0], int(version)] = digest.hexdigest()
+            return made
+
+    def words(self) -> dict[str, str]:
+        """By field, a digest over its words and in how many documents each stands: what a drill compares."""
+        made: dict[str, str] = {}
+        with _translated():
+            searcher = self._searcher()
+            for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS, "filename_whole", "month"):
+                found = searcher.terms_with_prefix(name, "", filter_query=Query.all_query())
+                digest = hashlib.sha256()
+                for word, count in sorted(found):
+                    digest.update(f"{count} {word}\n".encode("utf-8", "replace"))
+                made[name] = digest.hexdigest()
+        return made
 
     def _ranked_below(self, query: Query, below: int) -> Query:
         if below <= _LEAST_RANK:

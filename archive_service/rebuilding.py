@@ -1,0 +1,345 @@
+"""Rebuild: the projections of a tenant made again from ledger, objects, key places and key service alone, beside those
+that stand; and the drill, which only compares.
+
+The order log is replayed in its order. What takes long (reading and opening captures and findings, extracting text)
+is done ahead of it by several threads, and the parsing in as many processes. Every stretch is committed with its
+position, so a rebuild that was killed goes on from there.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from archive_service import projections
+from archive_service.bootstrap import Core, Tenant
+from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position
+from archive_service.catalog.compare import compare_catalogs
+from archive_service.catalog.sql import SqlCatalog
+from archive_service.following import parser_pool
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.entry import Entry
+from archive_service.ledger.payloads import PayloadVault
+from archive_service.ledger.reader import batch_from
+from archive_service.ledger.verify.report import Report, What
+from archive_service.model.errors import Invalid, StoreError, Tampered
+from archive_service.model.mail import Text
+from archive_service.vault.key_layout import LogId
+from search.indexes.base import SearchIndex
+from search.indexes.tantivy_index import TantivyIndex
+from search.orderer import Interpreter
+from search.projector import Projector
+from search.query_language import Everything
+
+_STRETCH = 2_000  # order entries whose rows are committed together
+_WINDOW = 200  # order entries whose documents are committed together
+_DAMAGED = "damaged.json"
+
+Progress = Callable[[int], None]
+"""Told how many order entries are done."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """``entries`` of the order log are projected. ``unreadable``: findings among them that give no row although no act
+    has barred them. ``resumed``: where an interrupted rebuild was taken up."""
+
+    entries: int
+    unreadable: int
+    resumed: int = 0
+
+
+class Damaged:
+    """The findings that give no row, kept beside the half-built projections so that a resumed rebuild counts them."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreError when what an interrupted rebuild left cannot be read."""
+        self._path = path
+        self.seqs: set[int] = set()
+        try:
+            self.seqs.update(int(seq) for seq in json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(
+                "an interrupted rebuild cannot be read; use --afresh", code="rebuild.state"
+            ) from error
+
+    def save(self) -> None:
+        """Written before the rows beside which they are missing."""
+        unfinished = self._path.with_suffix(".new")
+        unfinished.write_text(json.dumps(sorted(self.seqs)), "utf-8")
+        unfinished.replace(self._path)
+
+
+class Replay(Projector):
+    """A projector that works ahead with several threads, in long stretches. Not thread-safe itself."""
+
+    def __init__(
+        self,
+        vault: PayloadVault,
+        acts: Acts,
+        order: LogId,
+        catalog: Catalog,
+        index: SearchIndex,
+        interpreter: Interpreter,
+        *,
+        workers: ThreadPoolExecutor,
+        damaged: Damaged,
+        progress: Progress,
+    ) -> None:
+        super().__init__(vault, acts, order, catalog, index, interpreter)
+        self._workers = workers
+        self._damaged = damaged
+        self._progress = progress
+        self._until: int | None = None
+        self._captures: dict[tuple[LogId, int], Entry] = {}
+        self._ahead: dict[int, Future[CaptureRow]] = {}
+
+    def run_to(self, rows: int) -> None:
+        """As in RowsOnly, and no further: rows without documents."""
+        self._until = rows
+        super().run_to(rows)
+
+    def index_all(self) -> None:
+        """Documents for every row there is."""
+        position = self._catalog.position()
+        self._index_up_to(position.indexed, position.rows, {})
+
+    # --- rows -----------------------------------------------------------------------------------------
+
+    def _next(self, position: Position) -> int:
+        if position.rows != self._rows:
+            self._cursors.clear()
+            self._rows = position.rows
+        stretch = self._stretch()
+        if stretch:
+            self._catalog.apply(self._changes(stretch, position.acts))
+            self._rows = stretch[-1].seq + 1
+        return self._rows
+
+    def _stretch(self) -> list[Entry]:
+        """Whole batches from where the rows stand."""
+        found: list[Entry] = []
+        seq = self._rows
+        while len(found) < _STRETCH and (self._until is None or seq < self._until):
+            batch = batch_from(self._vault.store, self._order, seq)
+            if batch is None:
+                break
+            found += batch
+            seq = batch[-1].seq + 1
+        return found
+
+    def _changes(self, batch: list[Entry], acts: int) -> Changes:
+        self._read_ahead(batch)
+        known = len(self._damaged.seqs)
+        changes = super()._changes(batch, acts)
+        if len(self._damaged.seqs) > known:
+            self._damaged.save()
+        return changes
+
+    def _read_ahead(self, batch: list[Entry]) -> None:
+        """Have the batch's findings opened. The entries of their captures are read here, in order."""
+        self._captures.clear()
+        self._ahead.clear()
+        for entry in batch:
+            if entry.type != "finding":
+                continue
+            of, seq = self._of(entry)
+            try:
+                self._captures[of, seq] = super()._capture_entry(of, seq)
+            except (Tampered, Invalid):
+                continue  # it is looked at once more, and counted, in its turn
+            self._ahead[entry.seq] = self._workers.submit(super()._row, entry, of, seq)
+
+    def _capture_entry(self, log: LogId, seq: int) -> Entry:
+        return self._captures.get((log, seq)) or super()._capture_entry(log, seq)
+
+    def _row(self, entry: Entry, log: LogId, seq: int) -> CaptureRow:
+        ahead = self._ahead.pop(entry.seq, None)
+        return ahead.result() if ahead is not None else super()._row(entry, log, seq)
+
+    def _rows_of(self, entry: Entry, log: LogId, seq: int) -> list[CaptureRow]:
+        """A key that is gone although nobody asked for it is damage too: it must not pass for an erasure."""
+        rows = super()._rows_of(entry, log, seq)
+        if not rows and not self._acts.erasures.barred(str(entry.fields.get("capture"))):
+            self._damaged.seqs.add(entry.seq)
+        return rows
+
+    # --- documents ------------------------------------------------------------------------------------
+
+    def _index_up_to(self, since: int, below: int, texts: Mapping[str, Text]) -> None:
+        """Window by window, the texts of the next one being read while this one is committed."""
+        windows = [(start, min(start + _WINDOW, below)) for start in range(since, below, _WINDOW)]
+        ahead = deque([self._texts(*windows[0])] if windows else [])
+        for number, (start, end) in enumerate(windows):
+            if number + 1 < len(windows):
+                ahead.append(self._texts(*windows[number + 1]))
+            found = {capture: text.result() for capture, text in ahead.popleft().items()}
+            super()._index_up_to(start, end, found)
+            self._progress(end)
+
+    def _texts(self, since: int, below: int) -> "dict[str, Future[Text]]":
+        """By capture, the texts that the documents of a window need."""
+
+        def read(message: MessageRow) -> "Future[Text]":
+            return self._workers.submit(super(Replay, self)._text, message, {})
+
+        return {message.captures[0].id: read(message) for message in self._catalog.changed(since, below)}
+
+
+@dataclass
+class _Pair:
+    """A catalog and an index being built in a folder."""
+
+    catalog: SqlCatalog
+    index: TantivyIndex
+    damaged: Damaged
+    replay: Replay
+
+
+@contextmanager
+def _opened(core: Core, tenant: Tenant, folder: Path, jobs: int, progress: Progress) -> Iterator[_Pair]:
+    """The pair in ``folder``, made if there is none. Raises KeyUnavailable when the acts open no more: a key store that
+    is away as a whole must not pass for an archive in which all is erased."""
+    tenant.acts.refresh()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    damaged = Damaged(folder / _DAMAGED)
+    catalog = SqlCatalog.sqlite(folder / projections.CATALOG)
+    index = TantivyIndex(folder / projections.INDEX)
+    try:
+        _make_sure(catalog, index)
+        threads = ThreadPoolExecutor(jobs + 1, thread_name_prefix="rebuild")
+        with parser_pool(core.settings, jobs) as pool, threads as workers:
+            replay = Replay(
+                tenant.vault,
+                tenant.acts,
+                LogId(tenant.id, "order-1"),
+                catalog,
+                index,
+                pool,
+                workers=workers,
+                damaged=damaged,
+                progress=progress,
+            )
+            yield _Pair(catalog, index, damaged, replay)
+    finally:
+        index.close()
+        catalog.close()
+
+
+def _make_sure(catalog: SqlCatalog, index: TantivyIndex) -> None:
+    """An index that is not there, or cannot be read, is filled from its beginning."""
+    try:
+        index.ids()
+    except StoreError:
+        index.clear()
+        catalog.indexed(0)
+
+
+def rebuild(
+    core: Core, tenant: Tenant, *, jobs: int, afresh: bool = False, progress: Progress = lambda done: None
+) -> Rebuilt:
+    """Make a tenant's catalog and index again beside those that stand, and put them in their place; durable on return.
+
+    An interrupted run is taken up unless ``afresh``. No follower may be at work. Raises ArchiveError: then what stood
+    still stands, and the next run goes on.
+    """
+    live = core.projections(tenant.id)
+    folder = projections.next_to(live)
+    if afresh:
+        rmtree(folder, ignore_errors=True)
+    try:
+        done = _build(core, tenant, folder, jobs, progress)
+    except StoreError as error:
+        if error.code not in {"catalog.outdated", "catalog.unreadable"}:
+            raise
+        rmtree(folder, ignore_errors=True)  # what an interrupted run left is of no use
+        done = _build(core, tenant, folder, jobs, progress)
+    (folder / _DAMAGED).unlink(missing_ok=True)
+    projections.swap(live)
+    return done
+
+
+def _build(core: Core, tenant: Tenant, folder: Path, jobs: int, progress: Progress) -> Rebuilt:
+    with _opened(core, tenant, folder, jobs, progress) as pair:
+        resumed = pair.catalog.position().rows
+        pair.replay.run()
+        if _held(pair.index) != pair.catalog.counts()["messages"]:
+            pair.index.clear()  # the index of an interrupted run lost documents that its catalog counts
+            pair.catalog.indexed(0)
+            pair.replay.index_all()
+        if _held(pair.index) != pair.catalog.counts()["messages"]:
+            raise StoreError("the rebuilt index does not hold every message", code="rebuild.mismatch")
+        return Rebuilt(pair.catalog.position().rows, len(pair.damaged.seqs), resumed)
+
+
+def _held(index: TantivyIndex) -> int:
+    return index.search(Everything(), limit=1, snippets=False).total
+
+
+def drill(
+    core: Core, tenant: Tenant, report: Report, *, jobs: int, progress: Progress = lambda done: None
+) -> Rebuilt:
+    """Build beside the live projections, as far as they were at the beginning, compare rows and documents, and delete
+    what was built. Works beside a running service. What differs goes to ``report``. Raises ArchiveError."""
+    live = core.projections(tenant.id)
+    if not (live / projections.CATALOG).exists():
+        report.damage(What.ROW, "there is no catalog to compare with", log=str(tenant.acts.log))
+        return Rebuilt(0, 0)
+    standing, index = SqlCatalog.sqlite(live / projections.CATALOG), TantivyIndex(live / projections.INDEX)
+    try:
+        with TemporaryDirectory(prefix=f"{live.name}.drill-", dir=live.parent) as scratch:
+            with _opened(core, tenant, Path(scratch), jobs, progress) as pair:
+                return _compare(pair, standing, index, report)
+    finally:
+        standing.close()
+
+
+def _compare(pair: _Pair, standing: SqlCatalog, index: TantivyIndex, report: Report) -> Rebuilt:
+    compare_catalogs(standing, pair.catalog, pair.replay.run_to, index.ids, report)
+    pair.replay.index_all()
+    compare_documents(index, pair.index, report)
+    return Rebuilt(pair.catalog.position().rows, len(pair.damaged.seqs))
+
+
+def compare_documents(live: TantivyIndex, again: TantivyIndex, report: Report) -> None:
+    """Name every document that stands in both indexes in the same version, and holds something else; and, where both
+    hold the same documents, every field whose searchable words differ."""
+    try:
+        found, made = live.documents(), again.documents()
+        words = live.words() if found.keys() == made.keys() else None
+    except StoreError as error:
+        report.damage(What.INDEX, str(error))
+        return
+    for (message, version), digest in sorted(made.items()):
+        if found.get((message, version), digest) != digest:
+            detail = "the index holds another document than the logs give"
+            report.damage(What.INDEX, detail, name=message)
+    for name, digest in again.words().items() if words is not None else ():
+        if words is not None and words[name] != digest:
+            report.damage(
+                What.INDEX, "the index finds by other words than the logs give", name=f"field {name}"
+            )
+
+
+def cores() -> int:
+    """How many jobs there are when nobody says: the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def plain(rebuilt: Mapping[str, Rebuilt]) -> dict[str, Any]:
+    """The result as JSON-ready values, by tenant's name; ``resumed`` only where it was."""
+    resumed = {name: one.resumed for name, one in rebuilt.items() if one.resumed}
+    return {
+        "projected": {name: one.entries for name, one in rebuilt.items()},
+        "unreadable": {name: one.unreadable for name, one in rebuilt.items() if one.unreadable},
+        **({"resumed": resumed} if resumed else {}),
+    }

@@ -403,6 +403,7 @@ def test_a_restored_generation_opens_nothing_once_its_table_key_is_destroyed(key
 def test_a_restored_key_store_opens_nothing_without_its_key_service(keys: Keys) -> None:
     keys.ring().make_secret("identity", b"i" * 32)
     recorded(keys)
+    LocalKms(keys.kms_place).rotate()
     LocalKms(keys.kms_place).destroy("v1")
     with pytest.raises(KeyUnavailable):
         keys.ring().object_key(LOG, f"{BATCH}-0")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from archive_service.model.errors import KeyUnavailable, Tampered
+from archive_service.model.errors import KeyUnavailable, Refused, StoreError, Tampered
 from archive_service.vault.kms import LocalKms
 from archive_service.vault.stores.memory import MemoryKeyPlace
 
@@ -63,8 +63,14 @@ def test_an_old_copy_of_the_service_opens_nothing_newer(kms: LocalKms) -> None:
     restored.create("v2.key", b"00" * 32)  # another machine's second version
     with pytest.raises(Tampered):
         LocalKms(restored).unwrap(version, CONTEXT, wrapped)
-    with pytest.raises(KeyUnavailable):
+    older = MemoryKeyPlace()
+    older.create("v1.key", b"00" * 32)
+    with pytest.raises(StoreError) as unknown:
+        LocalKms(older).unwrap(version, CONTEXT, wrapped)
+    assert unknown.value.code == "kms.unknown_version"
+    with pytest.raises(StoreError) as empty:
         LocalKms(MemoryKeyPlace()).unwrap(version, CONTEXT, wrapped)
+    assert empty.value.code == "kms.away"
 
 
 def test_versions_are_counted_not_sorted_as_text(place: MemoryKeyPlace) -> None:
@@ -78,17 +84,23 @@ def test_versions_are_counted_not_sorted_as_text(place: MemoryKeyPlace) -> None:
 @pytest.mark.parametrize("data", [b"", b"zz" * 32, b"ab" * 16, b"ab" * 33, b"\xff" * 64], ids=repr)
 def test_a_damaged_key_file_is_said_to_be_damaged(place: MemoryKeyPlace, data: bytes) -> None:
     place.create("v1.key", data)
-    with pytest.raises(KeyUnavailable, match="damaged"):
-        LocalKms(place).wrap(CONTEXT, b"x")
-    with pytest.raises(KeyUnavailable, match="damaged"):
-        LocalKms(place).unwrap("v1", CONTEXT, bytes(40))
+    for verb in (
+        lambda: LocalKms(place).wrap(CONTEXT, b"x"),
+        lambda: LocalKms(place).unwrap("v1", CONTEXT, bytes(40)),
+    ):
+        with pytest.raises(StoreError, match="damaged") as damaged:
+            verb()
+        assert damaged.value.code == "kms.damaged"
 
 
 @pytest.mark.parametrize("version", ["", "v0", "1", "v01", "../v1", "v1\n"])
 def test_a_version_that_could_not_be(kms: LocalKms, version: str) -> None:
     kms.rotate()
-    with pytest.raises(KeyUnavailable):
+    with pytest.raises(Tampered):
         kms.unwrap(version, CONTEXT, bytes(40))
+    kms.rotate()
+    kms.destroy(version)
+    assert kms.versions() == ["v1", "v2"]
 
 
 class SlowToShow(MemoryKeyPlace):
@@ -107,3 +119,30 @@ def test_two_processes_that_make_the_first_version_at_once_share_it() -> None:
     version, wrapped = LocalKms(place).wrap(CONTEXT, b"x")
     assert version == "v1"
     assert LocalKms(place).unwrap("v1", CONTEXT, wrapped) == b"x"
+
+
+def test_a_place_that_is_empty_makes_no_key_unless_the_archive_is_new() -> None:
+    place = MemoryKeyPlace()
+    kms = LocalKms(place, create=False)
+    for verb in (lambda: kms.wrap(CONTEXT, b"x"), kms.versions, lambda: kms.destroy("v1")):
+        with pytest.raises(StoreError) as empty:
+            verb()
+        assert empty.value.code == "kms.away"
+    assert list(place.list("")) == []
+
+
+def test_what_lies_beside_the_keys_is_no_version(place: MemoryKeyPlace, kms: LocalKms) -> None:
+    place.create("lock-state.key", b"00" * 32)
+    place.create("v7", b"")
+    kms.rotate()
+    assert kms.versions() == ["v1"]
+
+
+def test_the_newest_version_is_never_destroyed_so_no_name_is_used_twice(kms: LocalKms) -> None:
+    kms.rotate()
+    kms.rotate()
+    with pytest.raises(Refused) as refused:
+        kms.destroy("v2")
+    assert refused.value.code == "kms.newest"
+    kms.destroy("v1")
+    assert (kms.versions(), kms.rotate()) == (["v2"], "v3")

@@ -3,9 +3,7 @@
 import base64
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -18,27 +16,31 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from archive_service.leases import FileLeases
+from archive_service import projections
+from archive_service.leases import Leases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender, LedgerPolicy
+from archive_service.ledger.capture_writer import WriterLimits
+from archive_service.ledger.census import Census
 from archive_service.ledger.note import Signer
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.reader import logs, owners
 from archive_service.ledger.slots import Slots
 from archive_service.model.clock import Clock, utc_now
-from archive_service.model.errors import AlreadyExists, Invalid, KeyUnavailable, NotFound, Refused
+from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.mail import Source, SourceKind
+from archive_service.opening import Stores, open_embedded
+from archive_service.placement import Embedded, placement
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
-from archive_service.vault.kms import Kms, LocalKms
-from archive_service.vault.stores.base import KeyPlace, ObjectStore
-from archive_service.vault.stores.filesystem import FileSystemKeyPlace, FileSystemStore
-from archive_service.vault.stores.missing import MissingKeyPlace
+from archive_service.vault.kms import Kms
+from archive_service.vault.stores.base import ObjectStore
 
-_STATE_KEY = "lock-state.key"
+_LOOK_AGAIN = 5.0  # seconds between looks for new owners and logs in a store far away: each is a listing
+_LOOK_FOR_STRANGERS = 1.0
+_DISTANT_SEALERS = 4
 
 
 @dataclass
@@ -73,14 +75,15 @@ class Tenant:
 
 @dataclass
 class Core:
-    """The stores of one archive and what stands in them."""
+    """The stores of one archive and what stands in them. ``stores`` is None where a test brings its own."""
 
     settings: Settings
     store: ObjectStore
     keys: KeyStore
     kms: Kms
-    leases: FileLeases
+    leases: Leases
     clock: Clock = utc_now
+    stores: Stores | None = None
     _tenants: dict[str, Tenant] = field(default_factory=dict)
     _others: set[str] = field(default_factory=set)
 
@@ -90,11 +93,31 @@ class Core:
         return LedgerPolicy(days=self.settings.ledger_lock_days)
 
     @property
-    def data(self) -> Path:
-        """The embedded archive's folder."""
-        if self.settings.data is None:
-            raise Invalid("no archive: give --data DIR or set ARCHIVE_DATA", code="settings.invalid")
-        return self.settings.data
+    def work(self) -> Path:
+        """The folder of this machine for projections, exports and what processes tell each other: disposable."""
+        if self.stores is None:
+            raise Invalid("no archive: it has no folder here", code="settings.invalid")
+        return self.stores.work
+
+    @property
+    def here(self) -> Leases:
+        """Leases among those who share ``work``; ``leases`` are among all who write to the archive."""
+        return self.stores.here if self.stores is not None else self.leases
+
+    @property
+    def distant(self) -> bool:
+        """Whether the store is a network away."""
+        return self.stores is not None and self.stores.distant
+
+    @cached_property
+    def census(self) -> Census:
+        """Which owners and logs there are. A store far away is not asked for that at every look."""
+        return Census(self.store, _LOOK_AGAIN if self.distant else 0.0)
+
+    @property
+    def writer_limits(self) -> WriterLimits:
+        """How captures are grouped: see WriterLimits."""
+        return WriterLimits(sealers=_DISTANT_SEALERS) if self.distant else WriterLimits()
 
     def keyring(self, owner: str) -> Keyring:
         """An owner's keys."""
@@ -103,20 +126,24 @@ class Core:
     @cached_property
     def archive(self) -> Keyring:
         """The archive's own keys: those of the owner with a root log. Raises NotFound."""
-        for owner in owners(self.store):
-            if LogId(owner, "root") in logs(self.store, owner):
+        for owner in self.census.owners(0):
+            if LogId(owner, "root") in self.census.logs(owner):
                 return self.keyring(owner)
         raise NotFound("there is no archive here: run init first", code="archive.missing")
 
-    def tenants(self) -> list[Tenant]:
-        """Every tenant, new ones included."""
-        for owner in owners(self.store):
+    def tenants(self, age: float | None = None) -> list[Tenant]:
+        """Every tenant, new ones included: a few seconds after they were made in a store far away, or when the last
+        look is older than ``age`` seconds."""
+        for owner in self.census.owners(age):
             if owner not in self._tenants and owner not in self._others:
                 self._look(owner)
         return list(self._tenants.values())
 
     def _look(self, owner: str) -> None:
-        if LogId(owner, "acts") not in logs(self.store, owner):
+        found = self.census.logs(owner, 0)
+        if LogId(owner, "acts") not in found:
+            if LogId(owner, "root") in found:  # the archive's own: it never becomes a tenant
+                self._others.add(owner)
             return
         tenant = self._tenant(owner)
         tenant.acts.refresh()
@@ -132,10 +159,20 @@ class Core:
 
     def tenant(self, name: str) -> Tenant:
         """The tenant of a name. Raises NotFound."""
-        for tenant in self.tenants():
-            if tenant.name == name:
-                return tenant
+        for age in (None, 0):
+            for tenant in self.tenants(age):
+                if tenant.name == name:
+                    return tenant
         raise NotFound("no tenant of this name", code="tenant.unknown")
+
+    def tenant_of(self, owner: str) -> Tenant | None:
+        """The tenant with an owner id, or None. One that is not known is looked for, but not at every call: ids come
+        from strangers' tokens."""
+        for age in (None, _LOOK_FOR_STRANGERS):
+            for tenant in self.tenants(age):
+                if tenant.id == owner:
+                    return tenant
+        return None
 
     def slots(self, owner: str, kind: str, lease: Callable[[str], bool] | None = None) -> Slots:
         """Slots of a kind for this process."""
@@ -143,68 +180,37 @@ class Core:
 
     def projections(self, owner: str) -> Path:
         """Where an owner's catalog and index lie."""
-        folder = self.data / "projections" / owner
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
+        return projections.settled(self.work / "projections" / owner)
 
     def sweep(self) -> None:
         """Remove what writers that died a day ago or longer left half written; it was never named or acknowledged."""
-        if isinstance(self.store, FileSystemStore):
-            self.store.sweep_temporary(timedelta(days=1))
+        if self.stores is not None:
+            self.stores.sweep()
 
     def exports(self, owner: str) -> Path:
         """Where an owner's finished exports lie; disposable."""
-        return self.data / "exports" / owner
+        return self.work / "exports" / owner
 
     def close(self) -> None:
-        """Let leases and threads go."""
-        self.leases.close()
-        self.keys.close()
-
-
-def _state_key(place: FileSystemKeyPlace, *, new: bool) -> bytes:
-    """The key that authenticates retention state beside objects; it lies with the key service. Made for a ``new``
-    archive only: another one would make every lock look edited. Raises KeyUnavailable."""
-    if new:
-        with suppress(AlreadyExists):
-            place.create(_STATE_KEY, secrets.token_hex(32).encode("ascii"))
-    try:
-        return bytes.fromhex(place.get(_STATE_KEY).decode("ascii"))
-    except NotFound as error:
-        raise KeyUnavailable(f"{_STATE_KEY} is not in the key service") from error
-    except ValueError as error:
-        raise KeyUnavailable(f"{_STATE_KEY} is damaged in the key service") from error
+        """Let leases, threads and connections go."""
+        if self.stores is not None:
+            self.stores.close()
+        else:
+            self.leases.close()
+            self.keys.close()
 
 
 def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_now) -> Core:
-    """The archive of ``settings``. Raises NotFound unless it exists or ``create``; StoreError when a store cannot
-    be used."""
-    if settings.data is None:
-        raise Invalid("no archive: give --data DIR or set ARCHIVE_DATA", code="settings.invalid")
-    data = settings.data
-    if not create and not (data / "ledger").is_dir():
-        raise NotFound("there is no archive in this folder: run init first", code="archive.missing")
-    if create:
-        _make_folders(data)
-    if not (data / "kms").is_dir():
-        raise KeyUnavailable("the folder kms is missing: is its disk mounted?", code="key.place_missing")
-    kms_place = FileSystemKeyPlace(data / "kms")
-    new = not any((data / "ledger").iterdir())
-    store = FileSystemStore(data, state_key=_state_key(kms_place, new=new), clock=clock)
-    keys = KeyStore(_key_place(data, "keys/a"), _key_place(data, "keys/b"))
-    return Core(settings, store, keys, LocalKms(kms_place), FileLeases(data / "run"), clock)
+    """The archive of ``settings``. Raises NotFound unless it exists or ``create``; Invalid when settings contradict
+    each other, StoreError when a store cannot be used."""
+    placed = placement(settings)
+    if isinstance(placed, Embedded):
+        stores = open_embedded(settings, placed.data, clock, create=create)
+    else:
+        from archive_service.opening_s3 import open_on_s3  # boto3 is slow to load: only who needs it does
 
-
-def _key_place(data: Path, name: str) -> KeyPlace:
-    return FileSystemKeyPlace(data / name) if (data / name).is_dir() else MissingKeyPlace(name)
-
-
-def _make_folders(data: Path) -> None:
-    for name in ("", "objects", "ledger", "keys", "keys/a", "keys/b", "kms", "projections", "run", "exports"):
-        try:
-            (data / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise Invalid(f"the folder cannot be made: {error.strerror}", code="store.denied") from error
+        stores = open_on_s3(settings, placed, clock, create=create)
+    return Core(settings, stores.objects, stores.keys, stores.kms, stores.leases, clock, stores)
 
 
 def _make_archive(core: Core) -> Keyring:
@@ -228,7 +234,7 @@ def make_tenant(core: Core, name: str) -> Tenant:
     if not core.leases.take("init"):
         raise Refused("another init is under way", code="init.busy")
     archive = _make_archive(core)
-    if any(tenant.name == name for tenant in core.tenants()):
+    if any(tenant.name == name for tenant in core.tenants(0)):
         raise Refused("a tenant of this name exists", code="tenant.exists")
     keyring = core.keyring(key_layout.new_owner())
     for secret in ("identity", "signing", "root-salt"):
@@ -246,7 +252,7 @@ def make_tenant(core: Core, name: str) -> Tenant:
         "vkey": tenant.signer.vkey,
     }
     tenant.acts.append(lambda place: act)
-    return next(made for made in core.tenants() if made.id == tenant.id)
+    return next(made for made in core.tenants(0) if made.id == tenant.id)
 
 
 def add_source(tenant: Tenant, name: str, kind: SourceKind, domain: str) -> tuple[Source, int]:

@@ -1,11 +1,12 @@
 """Bringing the projections to the logs' heads: by following here, or by waiting for the service that follows."""
 
 import time
+from collections.abc import Callable
 
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.following import make_checkpointer, make_follower
-from archive_service.ledger.reader import find_head, logs
+from archive_service.ledger.reader import find_head
 from archive_service.model.errors import Overloaded
 from ingest.parser_pool import ParserPool
 
@@ -15,36 +16,41 @@ _PAUSE = 0.1
 def catch_up(core: Core, tenant: Tenant, pool: ParserPool, *, wait: float = 60.0) -> None:
     """Return when everything that was in the capture logs at the call is in catalog and index.
 
-    Raises Overloaded (``projection.behind``) when a running service does not get there in ``wait`` seconds
+    Follows here, unless a service here does; while a follower on another machine is active, projects what that one
+    orders. Raises Overloaded (``projection.behind``) when whoever is active does not get there in ``wait`` seconds
     without progress, ArchiveError when following here fails.
     """
-    if core.leases.take("follower"):
-        follower = make_follower(core, tenant, pool)
-        while follower.step():
-            continue
-        make_checkpointer(core).run_once()
+    heads = _heads(core, tenant)
+    if not core.here.take("follower"):
+        _wait(core, tenant, heads, wait, lambda: 0)
         return
-    _wait(core, tenant, wait)
+    follower = make_follower(core, tenant, pool)
+    while follower.follow():
+        continue
+    if not follower.active:
+        _wait(core, tenant, heads, wait, follower.follow)
+    seal_looks(core)
 
 
 def seal_looks(core: Core) -> None:
     """Checkpoint and anchor what a command has just recorded, unless a running service does so anyway: an access entry
     that no checkpoint covers could be removed unseen."""
-    if core.leases.take("follower"):
-        make_checkpointer(core).run_once()
+    if core.here.take("follower") and core.leases.take("checkpointer"):
+        make_checkpointer(core, 0).run_once()
 
 
-def _wait(core: Core, tenant: Tenant, wait: float) -> None:
-    heads = {
-        str(log): find_head(core.store, log).seq
-        for log in logs(core.store, tenant.id)
-        if log.kind == "capture"
-    }
+def _heads(core: Core, tenant: Tenant) -> dict[str, int]:
+    found = [log for log in core.census.logs(tenant.id, 0) if log.kind == "capture"]
+    return {str(log): find_head(core.store, log).seq for log in found}
+
+
+def _wait(core: Core, tenant: Tenant, heads: dict[str, int], wait: float, follow: Callable[[], int]) -> None:
     catalog = SqlCatalog.sqlite(core.projections(tenant.id) / "catalog.sqlite")
     deadline = time.monotonic() + wait
     seen = -1
     try:
         while True:
+            follow()
             took, position = catalog.took(), catalog.position()
             if (
                 all(took.get(log, 0) >= head for log, head in heads.items())

@@ -9,12 +9,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from archive_service.commands import archive, exporting, keys, mail, rebuilding, recovering, serve, tokens, verifying
+from archive_service.commands import (
+    archive,
+    doctor,
+    exporting,
+    keys,
+    mail,
+    rebuilding,
+    recovering,
+    serve,
+    tokens,
+    verifying,
+)
 from archive_service.commands.output import Output
 from archive_service.model.errors import ArchiveError, Invalid, QueryError, StoreDenied
 from archive_service.settings import load
 
-_MODULES = (archive, tokens, serve, mail, exporting, verifying, rebuilding, recovering, keys)
+_MODULES = (archive, tokens, serve, mail, exporting, verifying, doctor, rebuilding, recovering, keys)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -38,8 +38,11 @@ class Settings(BaseSettings):
     keys_a: str | None = Field(None, description="first key place: s3://BUCKET or a folder")
     keys_a_endpoint: str | None = Field(None, description="its S3 service; none: as s3_endpoint")
     keys_a_region: str | None = Field(None, description="none: as s3_region")
-    keys_a_access_key: str | None = Field(None, description="none: as s3_access_key")
-    keys_a_secret_key: SecretStr | None = Field(None, description="none: as s3_secret_key")
+    keys_a_access_key: str | None = Field(
+        None,
+        description="none: as s3_access_key at the same endpoint, else the environment's own credentials",
+    )
+    keys_a_secret_key: SecretStr | None = Field(None, description="secret of that access key")
     keys_b: str | None = Field(None, description="second key place, independent of the first")
     keys_b_endpoint: str | None = Field(None, description="as keys_a_endpoint")
     keys_b_region: str | None = Field(None, description="as keys_a_region")

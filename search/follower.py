@@ -5,33 +5,45 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from archive_service.catalog.base import Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import SearchIndex
-from search.orderer import Identify, Interpreter, Ordered, Orderer
+from search.orderer import FindLogs, Identify, Interpreter, Ordered, Orderer
 from search.projector import Projector
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 60.0
 
 
+class OrderSlot(Protocol):
+    """Where the order log's slot is asked for."""
+
+    def take(self) -> Appender:
+        """The slot, claimed; asking again says that the last one was lost. Raises SlotLost while another follower is
+        active, StoreError."""
+        ...
+
+
 @dataclass(frozen=True)
 class FollowerParts:
-    """What a follower works with."""
+    """What a follower works with. ``find_logs``: an owner's logs, where looking at every step is too dear.
+    ``watches``: its projections are its own, so while another follower is active it projects what that one orders."""
 
     vault: PayloadVault
     acts: Acts
-    slots: Slots  # of kind "order": one slot, so one active follower
+    slots: OrderSlot
     catalog: Catalog
     index: SearchIndex
     interpreter: Interpreter
     identify: Identify
+    find_logs: FindLogs | None = None
+    watches: bool = False
 
 
 class Follower:
@@ -63,6 +75,7 @@ class Follower:
             self._parts.identify,
             self._parts.catalog.took(),
             self._parts.catalog.position().acts,
+            find_logs=self._parts.find_logs,
         )
 
     def _claim(self) -> None:
@@ -85,14 +98,42 @@ class Follower:
             raise SlotLost("the follower has no order slot")
         try:
             ordered = self._again() if time.monotonic() >= self._retry_at else self._orderer.step()
+        except SlotLost:
+            self._slot = None  # another follower has it: to be asked for again, as by anyone who stands by
+            raise
         finally:
             if not self._orderer.settled:
                 self._orderer = None
         self.unreadable += ordered.unreadable
-        taken = ordered.taken
-        while projected := self._projector.step(ordered.texts):
-            taken += projected
-        return taken
+        return ordered.taken + self._project(ordered)
+
+    def _project(self, ordered: Ordered) -> int:
+        """To the order log's head. While the slot is ours that is known, and a quiet log is not asked for more."""
+        head = self._slot.head if self._slot is not None else None
+        total = 0
+        while True:
+            position = self._parts.catalog.position()
+            if head is not None and position.rows >= head.seq and position.indexed >= position.rows:
+                return total
+            projected = self._projector.step(ordered.texts)
+            if not projected:
+                return total
+            total += projected
+
+    @property
+    def active(self) -> bool:
+        """Whether the order log's slot is this follower's, as far as it knows."""
+        return self._slot is not None
+
+    def follow(self) -> int:
+        """``step``; or, while another follower is active and this one ``watches``, project what that one ordered. How
+        many entries were taken. Raises ArchiveError."""
+        try:
+            return self.step()
+        except SlotLost:
+            if not self._parts.watches:
+                raise
+            return self._projector.run()
 
     def _again(self) -> Ordered:
         """What could not be opened before, once at the start and then once a minute."""
@@ -106,7 +147,7 @@ class Follower:
         """Follow until ``stop`` is set; ``idle`` seconds between looks at quiet logs."""
         while not stop.is_set():
             try:
-                taken = self.step()
+                taken = self.follow()
             except ArchiveError as error:
                 _log.warning("follower: %s", error.code)
                 failed(error)

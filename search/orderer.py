@@ -9,6 +9,7 @@ import secrets
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from archive_service.ledger.acts import Acts
@@ -38,6 +39,9 @@ class Interpreter(Protocol):
 
 Identify = Callable[[str, int], str]
 """The message id of an inner digest under a version of the trace field list."""
+
+FindLogs = Callable[[str], list[LogId]]
+"""The logs of an owner, as they were a few seconds ago at most."""
 
 
 def inner_commit(salt: bytes, inner: bytes) -> str:
@@ -70,8 +74,10 @@ class Orderer:
         acts_taken: int,
         *,
         most: int = 200,
+        find_logs: FindLogs | None = None,
     ) -> None:
         self._vault = vault
+        self._find_logs: FindLogs = find_logs or partial(logs, vault.store)
         self._acts = acts
         self._order = order
         self._interpreter = interpreter
@@ -128,7 +134,7 @@ class Orderer:
     def _capture_logs(self) -> list[LogId]:
         """Another one first at every step, so that a busy log does not hold up the others."""
         owner = self._acts.log.owner
-        found = [log for log in logs(self._vault.store, owner) if log.kind == "capture"]
+        found = [log for log in self._find_logs(owner) if log.kind == "capture"]
         self._turn += 1
         first = self._turn % len(found) if found else 0
         return found[first:] + found[:first]

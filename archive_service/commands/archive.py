@@ -5,7 +5,9 @@ from typing import Any
 
 from archive_service.bootstrap import add_source, make_tenant, open_core
 from archive_service.commands.output import Output
+from archive_service.model.errors import Invalid
 from archive_service.model.mail import SourceKind
+from archive_service.placement import OnS3, placement
 from archive_service.settings import Settings
 
 Commands = Any
@@ -15,6 +17,9 @@ def register(commands: Commands) -> None:
     """Add the commands."""
     init = commands.add_parser("init", help="make an archive and a tenant in it, keys included")
     init.add_argument("--tenant", required=True, metavar="NAME")
+    init.add_argument(
+        "--create-buckets", action="store_true", help="on S3: make the buckets that do not exist"
+    )
     init.set_defaults(run=_init)
     source = commands.add_parser("source", help="feeds: each has its own secret recipient address")
     actions = source.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -29,6 +34,7 @@ def register(commands: Commands) -> None:
 
 
 def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    made = prepare_buckets(settings, create=given.create_buckets)
     core = open_core(settings, create=True)
     try:
         tenant = make_tenant(core, given.tenant)
@@ -36,12 +42,34 @@ def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     finally:
         core.close()
     output.answer(
-        {"tenant": given.tenant, "id": tenant.id, "archive": root, "verifier_key": vkey},
+        {
+            "tenant": given.tenant,
+            "id": tenant.id,
+            "archive": root,
+            "verifier_key": vkey,
+            "buckets_made": made,
+        },
         f"archive {root}: tenant {given.tenant!r} made.\n"
         f"Verifier key, to be kept on paper: {vkey}\n"
         "Back up the key store and the key service apart from the archive: without them nothing can be read.",
     )
     return 0
+
+
+def prepare_buckets(settings: Settings, *, create: bool = False) -> list[str]:
+    """Before an archive on S3 is made or served: make its buckets if told, and probe them. Which were made. Raises
+    Refused for one that does not keep what is promised, Invalid when there is no bucket to make."""
+    placed = placement(settings)
+    if not isinstance(placed, OnS3):
+        if create:
+            raise Invalid("--create-buckets is for an archive on S3", code="settings.invalid")
+        return []
+    from archive_service.probing import Probes  # boto3 is slow to load: only who needs it does
+
+    probes = Probes(settings, placed)
+    made = probes.make_buckets() if create else []
+    probes.require_fit()
+    return made
 
 
 def _add(given: argparse.Namespace, settings: Settings, output: Output) -> int:

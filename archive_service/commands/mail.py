@@ -94,7 +94,9 @@ def _import_eml(given: argparse.Namespace, settings: Settings, output: Output) -
         tenant = core.tenant(given.tenant)
         source = _source(tenant, SourceKind(given.kind), settings.smtp_domain)
         move, end = output.progress(len(files), "mail")
-        writer = CaptureWriter(core.store, tenant.keyring, core.slots(tenant.id, "capture"), core.clock)
+        writer = CaptureWriter(
+            core.store, tenant.keyring, core.slots(tenant.id, "capture"), core.clock, core.writer_limits
+        )
         try:
             captured = list(_write_all(core, tenant, source, writer, files, given.folder, move))
         finally:

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from archive_service.bootstrap import open_core
+from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.output import Output
 from archive_service.serving.supervisor import ROLES, Supervisor
 from archive_service.settings import Settings
@@ -28,6 +29,7 @@ def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s serve %(levelname)s: %(message)s"
     )
+    prepare_buckets(settings)  # once here, before anything listens, and not in every child
     core = open_core(settings)  # say what is wrong here, once, rather than in every child
     core.tenants()
     core.close()

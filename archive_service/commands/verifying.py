@@ -1,8 +1,7 @@
-"""``verify``, ``doctor``."""
+"""``verify``."""
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from archive_service.commands.output import Output
 from archive_service.commands.verify_state import VerifyState
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.payloads import PayloadVault
-from archive_service.ledger.reader import logs
 from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
 from archive_service.ledger.verify.looking import find_logs, find_owners
 from archive_service.ledger.verify.report import Report, Severity, What
@@ -33,8 +31,6 @@ def register(commands: Any) -> None:
     verify.add_argument("--seed", type=int, default=0, help="which sample")
     verify.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     verify.set_defaults(run=_verify)
-    doctor = commands.add_parser("doctor", help="is the archive usable from here?")
-    doctor.set_defaults(run=_doctor)
 
 
 def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -123,39 +119,3 @@ def _compare(tenant: Tenant, folder: Path, report: Report) -> None:
         finally:
             again.close()
             live.close()
-
-
-def _doctor(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    del given
-    core = open_core(settings)
-    checks: dict[str, str] = {}
-    try:
-        _check(checks, "store", lambda: f"{len(logs(core.store, core.archive.owner))} logs of the archive")
-        _check(checks, "key service", lambda: f"{len(core.archive.secret('signing'))} byte signing key opens")
-        _check(checks, "tenants", lambda: ", ".join(tenant.name for tenant in core.tenants()) or "none")
-        _check(checks, "writing", lambda: _probe(core))
-    finally:
-        core.close()
-    bad = [name for name, said in checks.items() if said.startswith("FAILED")]
-    output.answer(
-        {"healthy": not bad, "checks": checks}, "\n".join(f"{name}: {said}" for name, said in checks.items())
-    )
-    return 1 if bad else 0
-
-
-def _check(checks: dict[str, str], name: str, look: Callable[[], str]) -> None:
-    try:
-        checks[name] = look()
-    except ArchiveError as error:
-        checks[name] = f"FAILED ({error.code}): {error}"
-
-
-def _probe(core: Core) -> str:
-    """A key record is written, read back from both places, and removed."""
-    core.keys.put("probe", b"probe")
-    copies = core.keys.copies("probe")
-    for place in core.keys.places:
-        place.delete("probe")
-    if copies != [b"probe", b"probe"]:
-        raise ArchiveError("a key record does not read back from both places", code="doctor.keys")
-    return "both key places keep what they are given; a file system is not WORM"

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from archive_service.ledger import anchors
 from archive_service.ledger.appender import Appender, LedgerPolicy
@@ -111,10 +112,13 @@ class Checkpointer:
         writer: LedgerWriter,
         archive: Keyring,
         keyrings: Callable[[], list[Keyring]],
+        find_logs: Callable[[str], list[LogId]] | None = None,
     ) -> None:
+        """``find_logs``: an owner's logs, where looking in the store at every run is too dear."""
         self._writer = writer
         self._archive = archive
         self._keyrings = keyrings
+        self._find_logs = find_logs or partial(logs, writer.store)
         self._root = LogId(archive.owner, "root")
         self._vault = PayloadVault(writer.store, archive, writer.clock)
         self._keys = DayKeys(archive, writer.clock)
@@ -135,7 +139,7 @@ class Checkpointer:
         for keyring in self._keyrings():
             signer = Signer(keyring.owner, keyring.secret("signing"))
             self._salts[keyring.owner] = keyring.secret("root-salt")
-            for log in logs(self._writer.store, keyring.owner):
+            for log in self._find_logs(keyring.owner):
                 if log == self._root:
                     continue
                 try:

@@ -35,10 +35,10 @@ class Tenants:
         """A tenant's services, or None."""
         with self._lock:
             if owner not in self._open:
-                found = [tenant for tenant in self._core.tenants() if tenant.id == owner]
-                if not found:
+                found = self._core.tenant_of(owner)
+                if found is None:
                     return None
-                self._open[owner] = open_tenant(self._core, found[0])
+                self._open[owner] = open_tenant(self._core, found)
             return self._open[owner].services
 
     def token_key(self, owner: str) -> bytes | None:
@@ -46,10 +46,8 @@ class Tenants:
         if not is_owner(owner):
             return None
         with self._lock:
-            for tenant in self._core.tenants():
-                if tenant.id == owner:
-                    return tenant.token_public_key()
-        return None
+            found = self._core.tenant_of(owner)
+        return found.token_public_key() if found is not None else None
 
     def ready(self) -> list[str]:
         """What keeps the service from answering."""

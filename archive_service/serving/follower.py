@@ -1,4 +1,9 @@
-"""The follower role: per tenant one active follower in a thread, and the checkpointer of all logs."""
+"""The follower role: per tenant one active follower in a thread, and the checkpointer of all logs.
+
+One process does this for one work folder. Where several machines write to one archive, each has such a process with
+projections of its own; one of them holds a tenant's order slot and orders, the others project what it ordered, and one
+takes over when it is silent. One of them checkpoints.
+"""
 
 import logging
 import os
@@ -8,6 +13,7 @@ from functools import partial
 
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
+from archive_service.ledger.checkpointer import Checkpointer
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
 from archive_service.settings import Settings
@@ -42,7 +48,7 @@ def run(settings: Settings) -> None:
 
 
 def _await_turn(core: Core, stop: threading.Event) -> None:
-    while not core.leases.take("follower") and not stop.wait(0.5):
+    while not core.here.take("follower") and not stop.wait(0.5):
         continue
 
 
@@ -98,14 +104,23 @@ def _follow(core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, st
 
 
 def _checkpoint(core: Core, settings: Settings, stop: threading.Event) -> None:
-    checkpointer = make_checkpointer(core)
-    while not stop.wait(settings.checkpoint_seconds):
-        try:
-            checkpointer.run_once()
-        except ArchiveError as error:
-            _log.warning("checkpointing failed: %s", error.code)
-            checkpointer = make_checkpointer(core)
+    checkpointer: Checkpointer | None = None
+    while True:
+        stopping = stop.wait(settings.checkpoint_seconds)
+        checkpointer = _checkpoint_once(core, checkpointer)
+        if stopping:
+            return
+
+
+def _checkpoint_once(core: Core, checkpointer: Checkpointer | None) -> Checkpointer | None:
+    """One run, if it is this process's turn; what to go on with. After a fault, or another's turn, it is made anew from
+    the store."""
     try:
+        if not core.leases.take("checkpointer"):
+            return None
+        checkpointer = checkpointer or make_checkpointer(core)
         checkpointer.run_once()
     except ArchiveError as error:
         _log.warning("checkpointing failed: %s", error.code)
+        return None
+    return checkpointer

@@ -29,18 +29,25 @@ class Writers:
         self._lock = threading.Lock()
 
     def intakes(self) -> list[TenantIntake]:
-        """Every tenant as the intake needs it."""
+        """Every tenant as the intake needs it, looked for in the store: a stranger may be a new tenant's source, and
+        is refused for good only when it is not."""
         return [
             TenantIntake(tenant.id, tenant.acts, lambda owner=tenant.id: self._writer(owner))  # type: ignore[misc]
-            for tenant in self._core.tenants()
+            for tenant in self._core.tenants(0)
         ]
+
+    def refresh(self) -> None:
+        """Read the acts of the tenants known to their heads. Raises ArchiveError."""
+        for tenant in self._core.tenants():
+            tenant.acts.refresh()
 
     def _writer(self, owner: str) -> CaptureWriter:
         with self._lock:
             if owner not in self._made:
-                tenant = next(known for known in self._core.tenants() if known.id == owner)
-                slots = self._core.slots(owner, "capture")
-                writer = CaptureWriter(self._core.store, tenant.keyring, slots, self._core.clock)
+                core = self._core
+                tenant = next(known for known in core.tenants() if known.id == owner)
+                slots = core.slots(owner, "capture")
+                writer = CaptureWriter(core.store, tenant.keyring, slots, core.clock, core.writer_limits)
                 writer.open()
                 self._made[owner] = writer
             return self._made[owner]
@@ -97,13 +104,13 @@ async def _serve(settings: Settings, core: Core, writers: Writers) -> None:
         try:
             await asyncio.wait_for(stop.wait(), _REFRESH)
         except TimeoutError:
-            await _refresh(loop, intake)
+            await _refresh(loop, writers)
     await server.stop()
     intake.close()
 
 
-async def _refresh(loop: asyncio.AbstractEventLoop, intake: ArchiveIntake) -> None:
+async def _refresh(loop: asyncio.AbstractEventLoop, writers: Writers) -> None:
     try:
-        await loop.run_in_executor(None, intake.refresh)
+        await loop.run_in_executor(None, writers.refresh)
     except ArchiveError as error:
         _log.warning("the acts cannot be read: %s", error.code)

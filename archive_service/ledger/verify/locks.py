@@ -1,4 +1,4 @@
-"""Retention state: not edited from outside, no newer versions over an object."""
+"""Retention state: not edited from outside, neither newer versions nor delete markers over an object."""
 
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.errors import NotFound, StoreError, Tampered
@@ -31,7 +31,10 @@ class Locks:
         except StoreError as error:
             self._report.damage(What.STORE, str(error), log=self._log, seq=seq, name=key)
             return None
-        if len(versions) > 1:
+        if sum(not stored.marker for stored, _ in versions) > 1:
             detail = "newer versions stand over an object"
+            self._report.damage(What.OBJECT, detail, log=self._log, seq=seq, name=key)
+        if any(stored.marker for stored, _ in versions):
+            detail = "a delete marker stands over an object"
             self._report.damage(What.OBJECT, detail, log=self._log, seq=seq, name=key)
         return versions[0][1]

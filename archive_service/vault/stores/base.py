@@ -36,19 +36,30 @@ class NewObject:
 
 @dataclass(frozen=True)
 class Stored:
-    """One stored object version."""
+    """One stored object version.
+
+    ``modified`` is the store's own time, for information: from ``create`` and from ``list`` it may differ by a
+    second, so it does not count when two are compared. ``marker``: no object but a delete marker laid over one in a
+    versioned bucket; it hides a name from careless readers, has no bytes, and only ``stat`` shows it.
+    """
 
     key: str
     version: str
     size: int
-    modified: datetime
+    modified: datetime = field(compare=False)
+    marker: bool = False
 
 
 class ObjectStore(Protocol):
     """Immutable objects under names like ``a/b/c`` (ASCII letters, digits, ``-_.``, at most 512 bytes).
 
     Thread-safe. Every method may raise StoreError (outcome unknown), StoreDenied, StoreFull.
-    A name may have several versions (a versioned bucket after an attack); the oldest is the truth.
+    A name may have several versions (a versioned bucket after an attack); the oldest is the truth, whatever lies
+    over it: a newer version, or a delete marker.
+
+    Back ends differ in two things that no caller may rely on. A deleted name: never free again in a folder or in
+    memory, free again on S3 (names are never reused by callers). The end of a lock: S3 keeps whole seconds, so it
+    is rounded up there and may come back up to a second later than it was asked for, never earlier.
     """
 
     def create(self, objects: Sequence[NewObject]) -> list[Stored]:
@@ -56,7 +67,8 @@ class ObjectStore(Protocol):
 
         Raises AlreadyExists if any name is taken (the others may have been created: names are
         opaque and never reused, so the caller abandons them). After any other StoreError each
-        object may or may not exist; the caller settles it by ``stat``.
+        object may or may not exist; the caller settles it by ``stat``. What a body raises goes on, and then
+        nothing was created.
         """
         ...
 
@@ -65,13 +77,14 @@ class ObjectStore(Protocol):
         ...
 
     def stat(self, key: str) -> list[tuple[Stored, Lock]]:
-        """All versions, oldest first, with their retention state. Raises NotFound if there is none,
-        Tampered if the retention state was edited from outside."""
+        """All versions, oldest first, with their retention state; after them any delete markers, oldest first, with
+        an empty lock. Raises NotFound if there is no version but markers at most, Tampered if the retention state
+        was edited from outside."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """Every version of every object whose key starts with ``prefix`` and is greater than ``after``,
-        in key order, oldest version first. ``prefix`` ends with "/" or is empty."""
+        in key order, oldest version first; no markers. ``prefix`` ends with "/" or is empty."""
         ...
 
     def protect(self, key: str, version: str, lock: Lock) -> None:

@@ -1,7 +1,7 @@
 """Object store and key place in memory: for tests, under the same contract as the others.
 
-``forge_version`` does what an attacker with a versioned bucket's credentials can do: lay a newer
-version over a name. The oldest stays the truth.
+``forge_version`` and ``forge_marker`` do what an attacker with a versioned bucket's credentials can do: lay a
+newer version, or a delete marker, over a name. The oldest version stays the truth.
 """
 
 import threading
@@ -36,6 +36,7 @@ class MemoryStore:
         self._mutex = threading.Lock()
         # An empty list: the name was used and deleted. It is never free again.
         self._objects: dict[str, list[_Version]] = {}
+        self._markers: dict[str, list[Stored]] = {}
 
     def create(self, objects: Sequence[NewObject]) -> list[Stored]:
         """As in ObjectStore."""
@@ -56,6 +57,15 @@ class MemoryStore:
         with self._mutex:
             self._version(key, None)
             return self._add(key, data, Lock()).version
+
+    def forge_marker(self, key: str) -> str:
+        """For tests: a delete marker over an existing name. Returns its version."""
+        with self._mutex:
+            self._version(key, None)
+            laid = self._markers.setdefault(key, [])
+            marker = Stored(key, f"marker-{len(laid) + 1}", 0, self._clock(), marker=True)
+            laid.append(marker)
+            return marker.version
 
     def _add(self, key: str, data: bytes, lock: Lock) -> Stored:
         versions = self._objects.setdefault(key, [])
@@ -83,7 +93,8 @@ class MemoryStore:
         check_key(key)
         with self._mutex:
             self._version(key, None)
-            return [(version.stored, version.lock) for version in self._objects[key]]
+            versions = [(version.stored, version.lock) for version in self._objects[key]]
+            return versions + [(marker, Lock()) for marker in self._markers.get(key, [])]
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """As in ObjectStore: what was there at the time of the call."""

@@ -21,10 +21,15 @@ def is_segment(name: str) -> bool:
     return _IS_SEGMENT(name) is not None
 
 
+def is_name(key: str) -> bool:
+    """Whether ``key`` is a name as ObjectStore defines it: no empty segment, none that starts with a dot (so
+    neither ``.`` nor ``..``), none longer than 255 bytes."""
+    return len(key) <= _LONGEST_NAME and _IS_NAME(key) is not None
+
+
 def check_key(key: str) -> None:
-    """Raises Invalid unless ``key`` is a name as ObjectStore defines it: no empty segment, none that
-    starts with a dot (so neither ``.`` nor ``..``), none longer than 255 bytes."""
-    if len(key) > _LONGEST_NAME or _IS_NAME(key) is None:
+    """Raises Invalid unless it is a name."""
+    if not is_name(key):
         raise Invalid("an object name is ASCII letters, digits, '-_.', in segments joined by '/'")
 
 

@@ -40,7 +40,8 @@ class Kms(Protocol):
         ...
 
     def rotate(self) -> str:
-        """Make a new key version, newer than all, and return its name; durable on return.
+        """Make a new key version, newer than all, and return its name; durable on return. The first one is made only by
+        who opened the service to create it; else StoreError (``kms.away``).
 
         Two processes at once make two versions, or one: either way what each of them wraps opens. After an error it may
         have taken effect; to call it again makes one version too many, which harms nothing."""

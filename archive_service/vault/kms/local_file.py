@@ -53,7 +53,7 @@ class LocalKms:
             return f"v{numbers[-1]}"
         if not self._create:
             raise nothing_stands()
-        return self.rotate()
+        return self._make(numbers)
 
     def wrap(self, context: bytes, plaintext: bytes) -> tuple[str, bytes]:
         """See Kms."""
@@ -71,6 +71,11 @@ class LocalKms:
     def rotate(self) -> str:
         """See Kms. Two at once make the same version: who loses the exclusive create takes the winner's."""
         numbers = self._numbers()
+        if not numbers and not self._create:
+            raise nothing_stands()
+        return self._make(numbers)
+
+    def _make(self, numbers: list[int]) -> str:
         version = f"v{numbers[-1] + 1 if numbers else 1}"
         try:
             self._place.create(f"{version}.key", secrets.token_hex(_KEY_SIZE).encode("ascii"))

@@ -88,7 +88,14 @@ class Pkcs11Kms:
 
     def rotate(self) -> str:
         """See Kms. Two at once make two versions."""
-        return self._token.run(lambda session: self._make(session, self._standing(session)))
+
+        def work(session: Any) -> str:
+            standing = self._standing(session)
+            if not standing and not self._create:
+                raise nothing_stands()
+            return self._make(session, standing)
+
+        return self._token.run(work)
 
     def _make(self, session: Any, standing: dict[_Order, Any]) -> str:
         newest = max(standing, default=(0, ""))

@@ -4,11 +4,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from archive_service.catalog.base import CaptureRow, Changes, Position
+from archive_service.catalog.base import CaptureRow, Changes, Position, Withdrawn
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.model.mail import Finding, Parsed, Recipient, Source
@@ -304,3 +305,44 @@ def test_sqlite_a_folder_that_cannot_be_made_is_denied(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreDenied):
         SqlCatalog.sqlite(tmp_path / "file" / "catalog.sqlite")
+
+
+# --- what an act bars
+
+
+def withdrawn(order_seq, name, log="log-a"):
+    return Withdrawn(name, log, int(name[1:]), order_seq)
+
+
+def test_gdpr_article_17_a_withdrawn_capture_leaves_its_message(open_catalog):
+    catalog = open_catalog()
+    catalog.apply(changes(capture(0, "m1", "a@ex.fr"), capture(1, "m1", "b@ex.fr"), capture(2, "m2"), rows=3))
+    gone = replace(changes(rows=5), withdrawn=[withdrawn(4, "c1"), withdrawn(4, "c2")])
+    catalog.apply(gone)
+    again = open_catalog()
+    (left,) = again.messages(["m1", "m2"])
+    assert (left.id, addresses(left), left.version) == ("m1", ["a@ex.fr"], 0)
+    assert again.capture("c1") is None and again.capture("c2") is None
+    assert again.withdrawn(0, 4) == [] and again.withdrawn(4, 5) == ["m1", "m2"]
+    assert again.counts()["captures"] == 1
+    rows = [row for row in again.dump() if row["table"] == "withdrawn"]
+    assert rows == [{"table": "withdrawn", "id": name, "order_seq": 4} for name in ("c1", "c2")]
+
+
+def test_what_was_withdrawn_before_it_was_found_gets_no_row_later(catalog):
+    unread = replace(changes(rows=1), unread=[("log-a", 7)])
+    catalog.apply(unread)
+    catalog.apply(replace(changes(rows=2), withdrawn=[withdrawn(1, "c7")]))
+    assert catalog.unread() == []
+    catalog.apply(changes(capture(5, "m1", name="c7"), rows=6))
+    assert catalog.capture("c7") is None
+    assert catalog.messages(["m1"]) == []
+    assert catalog.withdrawn(0, 100) == []
+
+
+def test_found_and_withdrawn_in_one_stretch(catalog):
+    both = replace(changes(capture(0, "m1"), rows=3), withdrawn=[withdrawn(2, "c0")])
+    catalog.apply(both)
+    assert catalog.messages(["m1"]) == []
+    catalog.apply(both)
+    assert catalog.position().rows == 3

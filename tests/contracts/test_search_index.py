@@ -490,3 +490,15 @@ def test_tantivy_a_wildcard_for_too_many_words_beside_others_is_refused(tmp_path
         ids(index, "mot-zz*")
     assert (caught.value.code, caught.value.position) == ("query.too_broad", 0)
     index.close()
+
+
+def test_gdpr_article_17_what_is_removed_is_not_found_and_may_come_back_in_an_older_version(open_index):
+    index = open_index()
+    index.clear()
+    index.write(DOCUMENTS)
+    first = DOCUMENTS[0]
+    index.remove([first.id, "never-there"])
+    again = open_index()
+    assert first.id not in again.ids() and first.id not in ids(again, "*")
+    index.write([replace(first, version=first.version - 1)])
+    assert again.ids()[first.id] == first.version - 1

@@ -60,7 +60,9 @@ def _take(answer: dict[str, Any], into: dict[str, Group]) -> str:
             key = str(item["Key"])
             last = max(last, key)
             group = into.setdefault(key, Group(key))
-            (group.markers if marker else group.versions).append(_stored(item, marker=marker))
+            found, stored = group.markers if marker else group.versions, _stored(item, marker=marker)
+            if stored not in found[-1:]:  # versitygw begins a page with the version that ended the one before
+                found.append(stored)
     return last
 
 

@@ -404,3 +404,32 @@ def test_a_read_that_waited_in_vain_shows_nothing(archive):
         assert "retry-after" in response.headers
     assert archive.one.access_log.events == []
     is_problem(archive.call("GET", "/v1/messages/m1?min_seq=-1", "legal"), 422, "request.invalid")
+
+
+# --- what an act bars
+
+
+def test_gdpr_article_17_a_barred_capture_is_shown_by_no_route(archive):
+    """The catalog still holds it: the acts at their head decide."""
+    row = archive.one.catalog.rows["m1"]
+    gone, left = row.captures
+    archive.one.barred = {gone.id}
+    shown = archive.call("GET", "/v1/messages/m1", "legal").json()
+    assert [capture["id"] for capture in shown["captures"]] == [left.id]
+    is_problem(archive.call("GET", f"/v1/captures/{gone.id}/raw", "legal"), 404, "not_found")
+    assert archive.call("GET", f"/v1/captures/{left.id}/raw", "legal").status_code == 200
+    assert [hit["id"] for hit in search(archive).json()["hits"]] == ["m3", "m2"]
+    archive.one.barred = {gone.id, left.id}
+    for path in ("m1", "m1/raw", "m1/proof"):
+        is_problem(archive.call("GET", f"/v1/messages/{path}", "legal"), 404, "not_found")
+
+
+def test_when_the_acts_cannot_be_read_nothing_is_shown(archive, monkeypatch):
+    def away(captures):
+        raise StoreError("away")
+
+    services = archive.one.services
+    monkeypatch.setattr(archive.one, "services", lambda: replace(services(), barred=away))
+    for path in ("/v1/messages/m1", "/v1/messages/m1/raw", "/v1/messages/m1/proof"):
+        is_problem(archive.call("GET", path, "legal"), 503, "store.failed")
+    is_problem(search(archive), 503, "store.failed")

@@ -24,14 +24,16 @@ from archive_service.ledger.verify.report import Problem, Report, Severity
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, SlotLost, StoreError
+from archive_service.model.grounds import EraseGround
 from archive_service.model.mail import CaptureRecord, Parsed, Source, SourceKind, Text
 from archive_service.vault import key_layout
-from archive_service.vault.key_layout import LogId
+from archive_service.vault.key_layout import LogId, record_name
 from archive_service.vault.stores.base import Lock
 from archive_service.vault.stores.faults import Effect
 from archive_service.vault.stores.memory import MemoryKeyPlace, MemoryStore
 from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
+from retention.erasure import Capture, ask
 from search import follower as follower_module
 from search.follower import Follower, FollowerParts
 from search.indexes.base import IndexDocument
@@ -803,3 +805,55 @@ def test_the_loop_goes_on_after_a_failure_and_stops_when_told(bench: Bench, tmp_
     assert [error.code for error in failures] == ["store.failed"]
     drain(follower)
     bench.check(tmp_path)
+
+
+def test_gdpr_article_17_what_an_act_bars_leaves_rows_and_index_and_a_rebuild_agrees(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.write([mail(1)])
+    follower = bench.follower()
+    while follower.step():
+        pass
+    before = {row["id"]: row for row in bench.catalog.dump() if row["table"] == "captures"}
+    merged = next(
+        message
+        for message in bench.catalog.messages([row["message"] for row in before.values()])
+        if len(message.captures) > 1
+    )
+    newest = merged.captures[-1]
+    alone = next(
+        message
+        for message in bench.catalog.messages([row["message"] for row in before.values()])
+        if len(message.captures) == 1
+    ).captures[0]
+    barred = [Capture(LogId.parse(each.log), each.seq, each.id) for each in (newest, alone)]
+    ask(bench.acts(), barred, EraseGround.REQUEST, "GDPR article 17", "dpo")
+    while follower.step():
+        pass
+    assert not {newest.id, alone.id} & {
+        row["id"] for row in bench.catalog.dump() if row["table"] == "captures"
+    }
+    assert alone.finding.message not in bench.index.documents
+    assert bench.index.documents[merged.id].version == merged.captures[-2].order_seq
+    bench.check(tmp_path)
+
+
+def test_a_capture_erased_before_it_was_taken_stops_nobody(bench: Bench, tmp_path: Path) -> None:
+    log = bench.log()
+    entry = next(entry for entry in bench.entries(log) if entry.type == "capture")
+    capture = Capture(log, entry.seq, entry.fields["capture"])
+    ask(bench.acts(), [capture], EraseGround.EXCLUSION, "never to be archived", "dpo")
+    begin = {"batch": "b1", "captures": [capture.id], "generations": [], "tables": [], "kms": []}
+    bench.acts().append(lambda _: {"version": 1, "act": "erasure.begin", **begin})
+    batch, _, index = capture.id.partition("-")
+    name = record_name(log, batch)
+    for place in bench.world.places:
+        record = json.loads(place.get(name))
+        record["keys"][int(index)] = None
+        place.put(name, canonical(record))
+    follower = bench.follower()
+    while follower.step():
+        pass
+    assert follower.unreadable == 0
+    bench.check(tmp_path, without=frozenset({(str(log), entry.seq)}))
+    assert bench.world_damage() == []

@@ -12,6 +12,7 @@ from pathlib import Path
 from archive_service.commands import (
     archive,
     doctor,
+    erasing,
     exporting,
     keys,
     mail,
@@ -25,7 +26,19 @@ from archive_service.commands.output import Output
 from archive_service.model.errors import ArchiveError, Invalid, QueryError, StoreDenied
 from archive_service.settings import load
 
-_MODULES = (archive, tokens, serve, mail, exporting, verifying, doctor, rebuilding, recovering, keys)
+_MODULES = (
+    archive,
+    tokens,
+    serve,
+    mail,
+    exporting,
+    verifying,
+    doctor,
+    rebuilding,
+    recovering,
+    erasing,
+    keys,
+)
 
 
 def parser() -> argparse.ArgumentParser:

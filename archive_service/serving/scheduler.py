@@ -1,16 +1,21 @@
-"""The scheduler role: long work that somebody asked for, one job at a time."""
+"""The scheduler role: long work that somebody asked for, one job at a time; recovery every few
+minutes, erasure batches every hour."""
 
 import logging
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.catalog.base import Job
+from archive_service.erasing import run_batch
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
 from archive_service.model.errors import ArchiveError
+from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
 from archive_service.tenant_services import OpenTenant, open_tenant
@@ -18,19 +23,39 @@ from ingest.parser_pool import ParserPool
 
 _log = logging.getLogger(__name__)
 _IDLE = 0.25
+_RECOVERY = 300.0  # seconds between looks for what writers left: an orphan counts after ten minutes
+_ERASURE = 3600.0  # seconds between erasure batches
 KINDS = ("export",)
 
 
 class Scheduler:
-    """Works through the jobs of every tenant."""
+    """Works through the jobs of every tenant, recovers what their writers left, and runs their erasure batches: at the
+    start, then every ``recovery`` and ``erasure`` seconds by ``monotonic``."""
 
-    def __init__(self, core: Core, pool: ParserPool) -> None:
+    def __init__(
+        self,
+        core: Core,
+        pool: ParserPool,
+        *,
+        recovery: float = _RECOVERY,
+        erasure: float = _ERASURE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._core = core
         self._pool = pool
         self._open: dict[str, OpenTenant] = {}
+        self._recovery = recovery
+        self._monotonic = monotonic
+        self._recover_at = monotonic()
+        self._erasure = erasure
+        self._erase_at = monotonic()
 
     def step(self) -> bool:
-        """Do one job if any waits; whether there was one."""
+        """Recover if it is time; do one job if any waits; whether there was one."""
+        if self._monotonic() >= self._recover_at:
+            self._recover()
+        if self._monotonic() >= self._erase_at:
+            self._erase()
         for tenant in self._core.tenants():
             if tenant.id not in self._open:
                 self._open[tenant.id] = open_tenant(self._core, tenant)
@@ -40,6 +65,30 @@ class Scheduler:
                 self._export(opened, job)
                 return True
         return False
+
+    def _recover(self) -> None:
+        self._recover_at = self._monotonic() + self._recovery
+        for tenant in self._core.tenants():
+            try:
+                if not self._core.leases.take(f"{tenant.id}/recovery"):
+                    continue  # another machine's scheduler looks
+                found = make_recovery(self._core, tenant).run()
+            except ArchiveError as error:  # jobs go on, and the next look is soon
+                _log.warning("recovery: %s", error.code)
+                continue
+            if found.reported:
+                _log.warning("%d orphans cannot be chained; see recover", len(found.reported))
+
+    def _erase(self) -> None:
+        """Every tenant's erasure batches: what may go goes, what was cut off is finished."""
+        self._erase_at = self._monotonic() + self._erasure
+        if not self._core.leases.take("erasure"):
+            return  # another machine's scheduler runs them
+        for tenant in self._core.tenants():
+            try:
+                run_batch(self._core, tenant)
+            except ArchiveError as error:  # the next run goes on where this one stopped
+                _log.warning("erasure: %s", error.code)
 
     def _export(self, opened: OpenTenant, job: Job) -> None:
         jobs = opened.services.jobs
@@ -102,9 +151,9 @@ def run(settings: Settings) -> None:
     child.on_stop(stop.set)
     core = open_core(settings)
     child.say_ready()
-    while not core.leases.take("scheduler") and not stop.wait(_IDLE):
+    while not core.here.take("scheduler") and not stop.wait(_IDLE):
         continue  # another scheduler works here: two would write one export twice
-    sweep(core.data / "exports")
+    sweep(core.work / "exports")
     with parser_pool(settings) as pool:
         scheduler = Scheduler(core, pool)
         try:

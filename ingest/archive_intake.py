@@ -77,7 +77,8 @@ class ArchiveIntake:
         self._streams = ThreadPoolExecutor(streams, thread_name_prefix="stream")
 
     async def match(self, address: str) -> SourceMatch | None:
-        """See Intake: known addresses from memory, strangers only after reading every acts log to its head."""
+        """See Intake: known addresses from memory, strangers only after reading every acts log to its head. Raises
+        Refused when the archive has moved: the sender hears 451."""
         found = self._known(address)
         if found is not None:
             return found
@@ -94,6 +95,7 @@ class ArchiveIntake:
         for tenant in self._tenants.values():
             source = tenant.acts.source_at(address)
             if source is not None:
+                tenant.acts.require_here()
                 return SourceMatch(tenant.id, source, tenant.acts.seen)
         return None
 

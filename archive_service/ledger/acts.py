@@ -10,7 +10,7 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
-from archive_service.model.errors import Invalid, Tampered
+from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Source
 from archive_service.vault.key_layout import LogId
 
@@ -30,6 +30,8 @@ class Acts:
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
         self.erasures = Erasures()
+        self.moved = False
+        """Whether the archive has moved to another store: nothing more is archived or decided in this one."""
 
     @property
     def seen(self) -> int:
@@ -84,8 +86,16 @@ class Acts:
         with self._lock:
             self._appender.append(self._reader, self._take, lambda place: [claim])
 
+    def require_here(self) -> None:
+        """Raises Refused (``archive.moved``) when the acts read so far say that the archive has moved."""
+        if self.moved:
+            raise Refused("the archive has moved to another store", code="archive.moved")
+
     def _draft(self, act: Callable[[Place], dict[str, Any]], place: Place) -> tuple[str, dict[str, Any]]:
-        (payload,) = self._vault.seal_many(self.log, [act(place)], floor=place.generation)
+        made = act(place)
+        if made["act"] != "archive.arrived":
+            self.require_here()
+        (payload,) = self._vault.seal_many(self.log, [made], floor=place.generation)
         return "act", {"payload": payload, "acts_seen": place.seq}
 
     def _take(self, batch: list[Entry]) -> None:
@@ -109,6 +119,8 @@ class Acts:
                 self._by_address[source.address] = source
             elif act["act"] == "bates.reserve":
                 self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
+            elif act["act"] in {"archive.moved", "archive.arrived"}:
+                self.moved = act["act"] == "archive.moved"
             elif not self.erasures.take(act, seq):
                 raise Invalid("an act of a kind that this version does not know")
         except (KeyError, TypeError, ValueError) as error:

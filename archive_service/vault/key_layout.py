@@ -7,7 +7,7 @@ from datetime import datetime
 
 from archive_service.model.errors import Invalid
 
-_LOG_ID = re.compile(r"[0-9a-f]{20}/(?:acts|root|(?:capture|order|access)-[1-9][0-9]{0,5})")
+_LOG_ID = re.compile(r"[0-9a-f]{20}/(?:acts|root|(?:capture|order|access|move)-[1-9][0-9]{0,5})")
 _SEALED_NAME = re.compile(r"[0-9a-f]{32}-(?:0|[1-9][0-9]{0,5})")
 _OWNER = re.compile(r"[0-9a-f]{20}")
 
@@ -42,7 +42,7 @@ class LogId:
 
     @property
     def kind(self) -> str:
-        """acts, capture, order, access or root."""
+        """acts, capture, order, access, move or root."""
         return self.name.partition("-")[0]
 
     @staticmethod

@@ -201,7 +201,6 @@ def test_a_stored_object_is_read_by_its_version(world: World) -> None:
         ({"sha256": "0" * 64}, "integrity.object"),
         ({"sha512": "0" * 128}, "integrity.object"),
         ({"size": 1}, "integrity.object"),
-        ({"version": "9"}, "integrity.missing"),
         ({"key": "objects/none"}, "integrity.missing"),
         ({"key": ...}, "integrity.tampered"),
     ],
@@ -212,6 +211,20 @@ def test_an_object_that_is_not_what_its_entry_says(world: World, change: dict[st
     with pytest.raises(Tampered) as caught:
         read_stored(world.objects, facts)
     assert caught.value.code == code
+
+
+def test_a_version_of_another_store_is_read_as_the_oldest_here(world: World) -> None:
+    facts = stored(world)
+    whole = read_stored(world.objects, facts)
+    world.objects.forge_version(facts["key"], b"laid over it")
+    assert read_stored(world.objects, {**facts, "version": "of-the-store-it-came-from"}) == whole
+
+
+def test_tamper_a_version_of_another_store_must_still_have_its_digest(world: World) -> None:
+    facts = {**stored(world), "version": "of-the-store-it-came-from", "sha512": "0" * 128}
+    with pytest.raises(Tampered) as caught:
+        read_stored(world.objects, facts)
+    assert caught.value.code == "integrity.object"
 
 
 def test_an_object_that_opens_to_another_commitment_is_never_content(world: World) -> None:

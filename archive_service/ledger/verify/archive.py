@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import used_generation
 from archive_service.ledger.erasures import Erasures
+from archive_service.ledger.moves import KIND, Moves
 from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.verify.contents import Contents, object_names
@@ -47,6 +48,7 @@ class _Owner:
     verifier: Verifier | None
     contents: Contents
     orders: Orders
+    moves: Moves
     generations: set[int] = field(default_factory=lambda: {0})
 
 
@@ -103,6 +105,7 @@ class ArchiveVerifier:
             self._salts[name] = salt
         vault = PayloadVault(stores.objects, keyring, stores.clock)
         erasures = _erasures(vault, logs)
+        moves = Moves(name, report)
         contents = Contents(
             vault,
             report,
@@ -111,13 +114,14 @@ class ArchiveVerifier:
             skip=self._skip,
             vkey=keys.vkey(),
             erasures=erasures,
+            moves=moves,
         )
-        owner = _Owner(vault, keys.verifier(), contents, Orders(stores.objects, report, name, erasures))
-        for log in sorted(
-            logs, key=lambda log: (log.kind == "order", log)
-        ):  # what it took is known before it
+        orders = Orders(stores.objects, report, name, erasures)
+        owner = _Owner(vault, keys.verifier(), contents, orders, moves)
+        for log in sorted(logs, key=_turn):
             self._log(log, owner)
         owner.orders.compare(self._facts)
+        moves.compare()
         keys.generations(max(owner.generations))
 
     def _log(self, log: LogId, owner: _Owner) -> None:
@@ -128,6 +132,7 @@ class ArchiveVerifier:
         for entry in walk.entries():
             owner.contents.check(log, entry)
             owner.orders.take(log, entry)
+            owner.moves.take(log, entry)
             owner.generations.add(used_generation(entry.fields))
             named.update(object_names(entry))
             batches.update(_batch_of(entry.fields))
@@ -166,6 +171,11 @@ class ArchiveVerifier:
                 f"{loose} key records that no entry names: writes cut off or under way, or a log cut back"
             )
             self._report.note(What.ORPHAN, detail, log=str(log), name=prefix)
+
+
+def _turn(log: LogId) -> tuple[bool, bool, LogId]:
+    """Moves first, for they say where objects are; the order last, for what it took is known before it."""
+    return log.kind != KIND, log.kind == "order", log
 
 
 def _erasures(vault: PayloadVault, logs: list[LogId]) -> Erasures:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
+from archive_service.ledger.moves import Moves, object_facts
 from archive_service.ledger.payloads import PayloadVault, open_capture, read_stored
 from archive_service.ledger.verify.keys import check_copies
 from archive_service.ledger.verify.locks import Locks
@@ -15,7 +15,7 @@ from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, 
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring, parse_record
-from archive_service.vault.stores.base import LockMode, ObjectStore
+from archive_service.vault.stores.base import Lock, LockMode, ObjectStore
 
 _WHAT = {"integrity.object": What.OBJECT, "integrity.missing": What.OBJECT, "integrity.commit": What.OBJECT}
 _MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what an entry gives whose fields were edited
@@ -24,7 +24,8 @@ _MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what an entry 
 class Contents:
     """Checks what one owner's entries name. ``sample`` is the share of objects whose bytes are read, the same ones
     under the same ``seed``; keys, payloads and locks are always looked at. ``vkey``: what the owner signs with.
-    ``erasures``: what its acts say of forgetting: a key that is gone by right is no damage, one that came back is."""
+    ``erasures``: what its acts say of forgetting: a key that is gone by right is no damage, one that came back is.
+    ``moves``: what the owner's move log says, taken before."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Contents:
         skip: Callable[[LogId, int], bool],
         vkey: str | None = None,
         erasures: Erasures | None = None,
+        moves: Moves | None = None,
     ) -> None:
         self._store: ObjectStore = vault.store
         self._keyring: Keyring = vault.keyring
@@ -47,6 +49,7 @@ class Contents:
         self._vkey = vkey
         self._erasures = erasures or Erasures()
         self._gone = self._erasures.gone()
+        self._moves = moves or Moves(vault.keyring.owner, report)
         self._last_record = ""
         self._locks: dict[LogId, Locks] = {}
 
@@ -100,7 +103,7 @@ class Contents:
     def _lock(self, log: LogId, entry: Entry) -> None:
         """The capture's lock is not shorter or weaker than its entry says."""
         name = _object_name(entry)
-        lock = self._locks_of(log).check(name, entry.seq) if name is not None else None
+        lock = self._look(log, entry, name) if name is not None else None
         if lock is None:
             return
         until = entry.fields.get("lock_until")
@@ -109,6 +112,14 @@ class Contents:
         if short or weak:
             detail = "the lock is shorter or weaker than its entry says"
             self._report.damage(What.LOCK, detail, log=str(log), seq=entry.seq, name=name)
+
+    def _look(self, log: LogId, entry: Entry, name: str) -> Lock | None:
+        """The object's retention state, and whether it stands under the version that its entry or a move names."""
+        locks = self._locks_of(log)
+        lock = locks.check(name, entry.seq)
+        if locks.version is not None:
+            self._moves.check(log, entry, locks.version)
+        return lock
 
     def _locks_of(self, log: LogId) -> Locks:
         return self._locks.setdefault(log, Locks(self._store, self._report, log))
@@ -142,7 +153,7 @@ class Contents:
     def _payload_lock(self, log: LogId, entry: Entry) -> None:
         name = _object_name(entry)
         if name is not None:
-            self._locks_of(log).check(name, entry.seq)
+            self._look(log, entry, name)
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -191,7 +202,4 @@ def _object_name(entry: Entry) -> str | None:
 
 def object_names(entry: Entry) -> list[str]:
     """The object store keys that an entry names."""
-    payload = entry.fields.get("payload")
-    holders: list[dict[str, Any]] = [entry.fields, payload if isinstance(payload, dict) else {}]
-    facts = [holder.get("object") for holder in holders]
-    return [str(item["key"]) for item in facts if isinstance(item, dict) and "key" in item]
+    return [str(facts["key"]) for facts in object_facts(entry)]

@@ -14,11 +14,14 @@ class Locks:
         self._report = report
         self._log = str(log)
         self._said = ""
+        self.version: str | None = None
+        """The oldest version of what was last looked at; None when there was none to be had."""
 
     def check(self, key: str, seq: int | None = None) -> Lock | None:
         """The lock of the oldest version; None when there is none to be had, which is named unless the object is
         missing: that is named where it is read."""
         self._report.tally.locks += 1
+        self.version = None
         try:
             versions = self._store.stat(key)
         except NotFound:
@@ -37,4 +40,5 @@ class Locks:
         if any(stored.marker for stored, _ in versions):
             detail = "a delete marker stands over an object"
             self._report.damage(What.OBJECT, detail, log=self._log, seq=seq, name=key)
+        self.version = versions[0][0].version
         return versions[0][1]

@@ -6,6 +6,7 @@ retries are in ``retry.py`` and their settlement in ``uploads.py``.
 
 import copy
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -110,7 +111,7 @@ class S3Client:
                 if on_refusal is not None:
                     on_refusal(error)
                 raise
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:  # its own context manager hands out the raw stream
                 return take(body), answer
 
         return self.retry.run(lambda: self._translated(subject, attempt))

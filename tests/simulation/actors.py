@@ -115,6 +115,7 @@ class Writer:
 def _copied(held: HeldSlot, into: HeldSlot) -> Tenure | None:
     if held._slot is not None:
         into._slot = copy(held._slot)
+        into._slot._generation_for = into._keys.number  # its own memory of the keys, as after a fork
         if held._tenure is not None:
             into._tenure = Tenure(into._slot)
     return into._tenure

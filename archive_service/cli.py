@@ -16,6 +16,7 @@ from archive_service.commands import (
     exporting,
     keys,
     mail,
+    moving,
     rebuilding,
     recovering,
     serve,
@@ -38,6 +39,7 @@ _MODULES = (
     recovering,
     erasing,
     keys,
+    moving,
 )
 
 

@@ -65,11 +65,20 @@ def _check_archive(checks: dict[str, str], core: Core) -> None:
         _check(checks, "clock", lambda: _clock(core))
     _check(checks, "key service", lambda: _key_service(core))
     _check(checks, "tenants", lambda: ", ".join(tenant.name for tenant in core.tenants()) or "none")
+    _check(checks, "here", lambda: _here(core))
     _check(checks, "writing", lambda: _writing(core))
     if core.distant:
         for tenant in _tenants(core):
             for log in core.census.logs(tenant):
                 _check(checks, f"log {log}", lambda log=log: _head(core, log))  # type: ignore[misc]
+
+
+def _here(core: Core) -> str:
+    """Raises Refused when a relocation has closed the archive in this store."""
+    for tenant in core.tenants():
+        tenant.acts.refresh()
+        tenant.acts.require_here()
+    return "this store is the archive's"
 
 
 def _tenants(core: Core) -> list[str]:

@@ -81,6 +81,7 @@ def _source(tenant: Tenant, kind: SourceKind, domain: str) -> Source:
     """The tenant's import source of a kind, made at the first import."""
     name = f"import {kind}"
     tenant.acts.refresh()
+    tenant.acts.require_here()
     for source in tenant.acts.sources():
         if source.name == name:
             return source

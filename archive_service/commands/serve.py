@@ -31,7 +31,10 @@ def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int
     )
     prepare_buckets(settings)  # once here, before anything listens, and not in every child
     core = open_core(settings)  # say what is wrong here, once, rather than in every child
-    core.tenants()
+    if any(tenant.acts.moved for tenant in core.tenants()):
+        logging.getLogger(__name__).warning(
+            "the archive has moved to another store: senders hear 451 here, nothing is archived"
+        )
     core.close()
     roles = ROLES if given.role == "all" else (given.role,)
     return Supervisor(settings, roles, as_json=output.as_json).run()

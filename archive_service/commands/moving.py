@@ -1,0 +1,112 @@
+"""``relocate``: an archive to another store; ``handover`` and ``handover-load``: a tenant to another archive."""
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from archive_service.bootstrap import open_core
+from archive_service.commands.output import Output
+from archive_service.model.errors import Invalid
+from archive_service.relocation.relocating import Plan, Relocation, abandon
+from archive_service.settings import Settings
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    command = commands.add_parser("relocate", help="move the whole archive to another, empty store")
+    to = command.add_mutually_exclusive_group(required=True)
+    to.add_argument("--to-data", type=Path, metavar="DIR", help="an embedded archive in this folder")
+    to.add_argument(
+        "--to-config", type=Path, metavar="FILE", help="the store that this settings file describes"
+    )
+    to.add_argument("--abandon", action="store_true", help="open the source again after giving up the target")
+    command.add_argument(
+        "--first-pass", action="store_true", help="copy beside the running service, and no more"
+    )
+    command.add_argument(
+        "--despite-damage", action="store_true", help="leave behind what is not as its entry says"
+    )
+    command.add_argument("--jobs", type=int, default=4, metavar="N", help="objects copied at once")
+    command.set_defaults(run=_relocate)
+
+
+class _FileOnly(Settings):
+    """The target's settings: from its file alone, for the environment describes the source."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given by argument, and nothing else."""
+        return (init_settings,)
+
+
+def target_settings(data: Path | None, config: Path | None) -> Settings:
+    """The settings of the archive to be. Raises Invalid."""
+    try:
+        given = tomllib.loads(config.read_text("utf-8")) if config is not None else {"data": data}
+        return _FileOnly(**given)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(
+            f"the target's settings cannot be read: {type(error).__name__}", code="settings.invalid"
+        ) from error
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise Invalid(
+            f"the target's settings are not understood: {names}", code="settings.invalid"
+        ) from error
+
+
+def jobs_of(given: argparse.Namespace) -> int:
+    """Raises Invalid."""
+    if not 1 <= given.jobs <= 256:
+        raise Invalid("--jobs is 1 to 256", code="input.jobs")
+    return int(given.jobs)
+
+
+def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    source = open_core(settings)
+    try:
+        if given.abandon:
+            opened = abandon(source)
+            output.answer({"opened": opened}, f"open again: {', '.join(opened) or 'none was closed'}")
+            return 0 if opened else 1
+        plan = Plan(not given.first_pass, given.despite_damage, jobs_of(given))
+        target = open_core(target_settings(given.to_data, given.to_config), create=True)
+        move, end = output.progress(None, "object")
+        try:
+            relocation = Relocation(source, target, plan, move)
+            moved = relocation.run()
+        finally:
+            end()
+            target.close()
+    finally:
+        source.close()
+    return _say(relocation, moved, given.first_pass, output)
+
+
+def _say(relocation: Relocation, moved: bool, first_pass: bool, output: Output) -> int:
+    outcome = relocation.outcome
+    for name, why in outcome.problems:
+        output.line(f"{name}: {why}")
+    if moved:
+        verdict = "moved; the source is closed. Now run verify and rebuild on the target"
+    elif outcome.problems:
+        verdict = f"NOT moved: {len(outcome.problems)} problems; the source stays open (see --despite-damage)"
+    else:
+        verdict = "copied; stop the service and run again without --first-pass to move"
+    output.answer(
+        {"moved": moved, **outcome.plain()},
+        f"{verdict}. {outcome.copied} objects copied ({outcome.bytes} bytes), {outcome.standing} stood there, "
+        f"{outcome.records} key records, {outcome.moves} moves recorded.",
+    )
+    return 0 if (moved or first_pass) and not outcome.problems else 1

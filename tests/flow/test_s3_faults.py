@@ -226,7 +226,7 @@ def test_s3_a_service_without_versioning_is_refused_garage_emulated(wire: Wire) 
     """An emulation: Garage answers calls of versioning and Object Lock with 501 NotImplemented; so does the proxy."""
     for query in ("versioning", "object-lock"):
         wire.proxy.fail("GET", query=query, answer=501, times=None)
-    with pytest.raises(StoreUnfit, match="no versioning.*no Object Lock"):
+    with pytest.raises(StoreUnfit, match=r"no versioning.*no Object Lock"):
         probe_archive(connection(wire.service, wire.direct.bucket, url=wire.proxy.url))
 
 

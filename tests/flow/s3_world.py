@@ -12,7 +12,7 @@ from archive_service.vault.key_places import KeyStore
 from archive_service.vault.kms import LocalKms
 from archive_service.vault.stores.s3.client import S3Connection
 from archive_service.vault.stores.s3.key_place import S3KeyPlace
-from archive_service.vault.stores.s3.store import S3Store
+from archive_service.vault.stores.s3.store import MARKED_WITNESS, S3Store
 from tests.services.fault_proxy import FaultProxy
 from tests.services.s3 import AT_ONCE, S3Service, admin, connection, new_bucket
 from tests.unit.core_world import Archive, TestClock, World
@@ -30,6 +30,7 @@ class S3World(World):
     def __post_init__(self) -> None:
         self.archive_bucket = new_bucket(self.service)
         buckets = [self.archive_bucket, *(new_bucket(self.service, locked=False) for _ in "ab")]
+        lay_witness(self.attacker, self.archive_bucket.bucket)
         self.wires = {name: self._wire() for name in ("store", "a", "b")}
         archive, first, second = (
             connection(self.service, bucket.bucket, url=wire.url)
@@ -69,6 +70,12 @@ class S3World(World):
         """Let threads and servers end."""
         super().close()
         self.stack.close()
+
+
+def lay_witness(s3: Any, bucket: str) -> None:
+    """What the probe leaves in a bucket: with it a name that is not found costs one request."""
+    s3.put_object(Bucket=bucket, Key=MARKED_WITNESS, Body=b"")
+    s3.delete_object(Bucket=bucket, Key=MARKED_WITNESS)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def cast(world: World) -> None:
     for number in range(random.choice((1, 2, 2, 3))):
         start_writer(world, f"writer{number}", random.randint(2, 4))
     for number in range(random.choice((1, 1, 2))):
-        world.hub.start(f"recovery{number}", lambda: recover(world, random.randint(1, 3)))
+        world.hub.start(f"recovery{number}", lambda: recover(world, random.randint(2, 4)))
     if random.random() < 0.3:
         for number in range(2):
             world.hub.start(f"acts{number}", lambda: reserve(world))
@@ -78,6 +78,8 @@ class Writer:
                 self.world.told.refused += len(mails)
             else:
                 self.under_way.append((sealed, mails))
+        if random.random() < 0.3:
+            self.world.hub.wait(random.choice((1, 12)))
         random.shuffle(self.under_way)
         count = random.randint(0, len(self.under_way))
         now, self.under_way = self.under_way[:count], self.under_way[count:]
@@ -128,6 +130,7 @@ def recover(world: World, runs: int) -> None:
     """Looks again and again; its mark is lost now and then."""
     acts, vault, marks = world.acts(), world.vault(), MemoryMarks()
     for _ in range(runs):
+        world.hub.wait(world.hub.random.choice((1, 6, 12)))
         if world.hub.random.random() < 0.3:
             marks = MemoryMarks()
         try:
@@ -151,6 +154,7 @@ def erase(world: World, runs: int) -> None:
     random = world.hub.random
     acts = world.acts()
     for _ in range(runs):
+        world.hub.wait(random.choice((1, 5, 1440)))
         known: list[Captured] = [captured for captured, _ in world.told.captures]
         try:
             if known:

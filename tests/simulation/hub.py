@@ -39,6 +39,7 @@ class Rates:
     freeze: float = 0.0
     jump: float = 0.0
     skew: float = 0.0
+    storm: float = 0.0
     wipe: bool = False
 
     @staticmethod
@@ -57,18 +58,21 @@ class Rates:
             freeze=some(0.02),
             jump=some(0.03),
             skew=some(0.005),
+            storm=some(0.02),
             wipe=random.random() < 0.3,
         )
 
 
 @dataclass
 class Actor:
-    """A process. ``skew``: how far its clock is off; ``until``: frozen to then."""
+    """A process. ``skew``: how far its clock is off; ``until``: frozen to then; ``storm``: calls for which its network is
+    bad."""
 
     name: str
     thread: "greenlet | None" = None
     skew: timedelta = timedelta(0)
     until: datetime | None = None
+    storm: int = 0
     dead: bool = False
 
 
@@ -142,7 +146,7 @@ class Hub:
         self._main.switch()
         if actor.dead:
             raise Killed
-        fate = self._fate(changes=changes)
+        fate = self._fate(actor, changes=changes)
         self._say(f"{actor.name}: {what}{' ' + fate if fate else ''}")
         if fate == "":
             return work()
@@ -157,7 +161,13 @@ class Hub:
             raise Killed
         raise StoreError(f"a planned fault: {fate}")
 
-    def _fate(self, *, changes: bool) -> str:
+    def _fate(self, actor: Actor, *, changes: bool) -> str:
+        if actor.storm:
+            actor.storm -= 1
+            if self.random.random() < 0.7:
+                return self.random.choice(("lost", "kept", "late", "half")) if changes else "lost"
+        elif self.random.random() < self.rates.storm:
+            actor.storm = self.random.choice((3, 6, 12))
         draw, rates = self.random.random(), self.rates
         names = ("lost", "kept", "late", "kill")
         for name in names:
@@ -180,6 +190,15 @@ class Hub:
             work()
         except ArchiveError:
             return  # whoever asked hears a failure either way
+
+    def wait(self, minutes: int) -> None:
+        """The running actor has nothing to do for a while."""
+        actor = self._running
+        assert actor is not None
+        actor.until = self.now + timedelta(minutes=minutes)
+        self._main.switch()
+        if actor.dead:
+            raise Killed
 
     # --- the schedule ---------------------------------------------------------------------------------
 

@@ -25,13 +25,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    command: Sequence[str], log: Path, cwd: Path | None = None, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A server process with its children in a session of their own; stopped on leaving. stdout is a pipe, stderr
     goes to ``log``."""
     with log.open("a") as errors:
         process = subprocess.Popen(
             command,
             cwd=cwd,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

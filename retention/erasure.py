@@ -212,7 +212,7 @@ class ErasureBatch:
     def _say_begun(self, chosen: Sequence[Asked], numbers: Sequence[int], outcome: Outcome) -> Batch | None:
         """The point of no return: an act, judged once more at the acts' head."""
         name = "b" + secrets.token_hex(8)
-        tables = self._destroyer.tables()
+        tables = self._destroyer.tables() if numbers else []  # without generations nothing is sealed anew
         fields = {
             "batch": name,
             "generations": list(numbers),

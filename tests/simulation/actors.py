@@ -20,8 +20,8 @@ from tests.simulation.world import POLICY, World
 Group = tuple[SealedGroup, list[bytes]]
 
 
-def cast(world: World) -> None:
-    """Start the actors that the seed chooses."""
+def cast(world: World, erasers: int) -> None:
+    """Start the actors that the seed chooses. ``erasers``: how many erasure batches run at a time where any does."""
     random = world.hub.random
     for number in range(random.choice((1, 2, 2, 3))):
         start_writer(world, f"writer{number}", random.randint(2, 4))
@@ -31,7 +31,7 @@ def cast(world: World) -> None:
         for number in range(2):
             world.hub.start(f"acts{number}", lambda: reserve(world))
     if random.random() < 0.6:
-        for number in range(random.choice((1, 1, 2))):
+        for number in range(erasers):
             world.hub.start(f"eraser{number}", lambda: erase(world, random.randint(1, 3)))
 
 

@@ -65,8 +65,8 @@ class Rates:
 
 @dataclass
 class Actor:
-    """A process. ``skew``: how far its clock is off; ``until``: frozen to then; ``storm``: calls for which its network is
-    bad."""
+    """A process. ``skew``: how far its clock is off; ``until``: frozen to then; ``storm``: calls for which its
+    network is bad."""
 
     name: str
     thread: "greenlet | None" = None

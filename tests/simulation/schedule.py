@@ -16,20 +16,22 @@ class Failure:
 
     seed: int
     why: str
+    erasers: int
 
     def line(self) -> str:
         """How to see it again."""
-        return f"python -m tests.simulation {self.seed}    # {self.why}"
+        erasers = f" --erasers {self.erasers}" if self.erasers != 1 else ""
+        return f"python -m tests.simulation {self.seed}{erasers}    # {self.why}"
 
 
-def play(seed: int, trace: list[str] | None = None) -> World:
+def play(seed: int, trace: list[str] | None = None, erasers: int = 1) -> World:
     """One schedule with its check at the end. Raises AssertionError."""
     logging.disable(logging.CRITICAL)
     try:
         hub = Hub(seed, trace=trace)
         world = new_world(hub)
         with SeededSecrets(hub):
-            cast(world)
+            cast(world, erasers)
             hub.run()
             check(world)
         return world
@@ -37,10 +39,10 @@ def play(seed: int, trace: list[str] | None = None) -> World:
         logging.disable(logging.NOTSET)
 
 
-def failure(seed: int) -> Failure | None:
+def failure(seed: int, erasers: int = 1) -> Failure | None:
     """What is wrong with a seed: a broken promise, or an error that nobody foresaw."""
     try:
-        play(seed)
+        play(seed, erasers=erasers)
     except Exception as error:
-        return Failure(seed, f"{type(error).__name__}: {error}")
+        return Failure(seed, f"{type(error).__name__}: {error}", erasers)
     return None

@@ -213,8 +213,8 @@ def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_no
     return Core(settings, stores.objects, stores.keys, stores.kms, stores.leases, clock, stores)
 
 
-def _make_archive(core: Core) -> Keyring:
-    """The archive's owner and its root log, unless they exist."""
+def make_archive(core: Core) -> Keyring:
+    """The archive's owner and its root log, unless they exist; durable on return."""
     try:
         return core.archive
     except NotFound:
@@ -233,7 +233,7 @@ def make_tenant(core: Core, name: str) -> Tenant:
         raise Invalid("a tenant's name has 1 to 200 printable characters", code="tenant.name")
     if not core.leases.take("init"):
         raise Refused("another init is under way", code="init.busy")
-    archive = _make_archive(core)
+    archive = make_archive(core)
     if any(tenant.name == name for tenant in core.tenants(0)):
         raise Refused("a tenant of this name exists", code="tenant.exists")
     keyring = core.keyring(key_layout.new_owner())

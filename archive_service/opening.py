@@ -112,6 +112,13 @@ def _text(path: Path | None) -> str | None:
     return str(path) if path is not None else None
 
 
+def open_package(folder: Path, state_key: bytes, clock: Clock) -> tuple[ObjectStore, KeyStore]:
+    """The stores of a handover package in a folder, which is made: what a departing tenant takes along. Its one key
+    place stands for both. Raises StoreError."""
+    place = FileSystemKeyPlace(folder / "keys")
+    return FileSystemStore(folder / "store", state_key=state_key, clock=clock), KeyStore(place, place)
+
+
 def open_embedded(settings: Settings, data: Path, clock: Clock, *, create: bool) -> Stores:
     """The stores of an archive in a folder; ``create`` makes it. Raises NotFound (``archive.missing``), KeyUnavailable
     when the key service's folder is not there, Invalid when a folder cannot be made."""
@@ -121,7 +128,9 @@ def open_embedded(settings: Settings, data: Path, clock: Clock, *, create: bool)
         for name in ("", "objects", "ledger"):
             make_folder(data / name)
         make_work(data)
-    new = not any((data / "ledger").iterdir())  # only then are keys made: another disk may just not be mounted
+    new = not any(
+        (data / "ledger").iterdir()
+    )  # only then are keys made: another disk may just not be mounted
     kms_folder = settings.kms_folder or data / "kms"
     state = kms_place(kms_folder, create=new)
     store = FileSystemStore(data, state_key=_state_key(state, new=new), clock=clock)

@@ -9,8 +9,12 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from archive_service.bootstrap import open_core
+from archive_service.commands.mail import operator
 from archive_service.commands.output import Output
 from archive_service.model.errors import Invalid
+from archive_service.rebuilding import rebuild
+from archive_service.relocation.handover import Handover, load_package, make_package
+from archive_service.relocation.package import TransportKey
 from archive_service.relocation.relocating import Plan, Relocation, abandon
 from archive_service.settings import Settings
 
@@ -32,6 +36,61 @@ def register(commands: Any) -> None:
     )
     command.add_argument("--jobs", type=int, default=4, metavar="N", help="objects copied at once")
     command.set_defaults(run=_relocate)
+    give = commands.add_parser("handover", help="everything that a departing tenant is owed, as a folder")
+    give.add_argument("--tenant", required=True, metavar="T")
+    give.add_argument("--to", required=True, type=Path, metavar="DIR", help="the package; must not exist")
+    give.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="its transport key, kept apart; default: DIR.key"
+    )
+    give.add_argument("--jobs", type=int, default=4, metavar="N", help="objects copied at once")
+    give.set_defaults(run=_handover)
+    take = commands.add_parser("handover-load", help="take a tenant over from a package")
+    take.add_argument("package", type=Path, metavar="DIR")
+    take.add_argument("--key-file", required=True, type=Path, metavar="FILE")
+    take.add_argument("--jobs", type=int, default=4, metavar="N", help="objects copied at once")
+    take.set_defaults(run=_load)
+
+
+def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    key_file = given.key_file or given.to.with_name(f"{given.to.name}.key")
+    core = open_core(settings)
+    move, end = output.progress(None, "object")
+    try:
+        asked = Handover(core.tenant(given.tenant), given.to, key_file, operator(), jobs_of(given))
+        outcome, counts = make_package(core, asked, move)
+    finally:
+        end()
+        core.close()
+    for name, why in outcome.problems:
+        output.line(f"{name}: {why}")
+    bad = len(outcome.problems) + counts.damaged
+    output.answer(
+        {"package": str(given.to), "key_file": str(key_file), **outcome.plain(), "counts": vars(counts)},
+        f"{counts.mails} mails, {outcome.copied} objects, {outcome.records} key records, {counts.access} access "
+        f"entries packed; the key lies apart, send it apart. {bad or 'No'} problems.",
+    )
+    return 1 if bad else 0
+
+
+def _load(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    key = TransportKey.read(given.key_file)
+    jobs = jobs_of(given)
+    core = open_core(settings, create=True)
+    move, end = output.progress(None, "object")
+    try:
+        outcome, manifest = load_package(core, given.package, key, jobs=jobs, progress=move)
+        tenant = core.tenant(str(manifest["tenant"]))
+        rebuilt = rebuild(core, tenant, jobs=jobs)
+    finally:
+        end()
+        core.close()
+    bad = len(outcome.problems) + rebuilt.unreadable
+    output.answer(
+        {"tenant": tenant.name, "id": tenant.id, **outcome.plain(), "projected": rebuilt.entries},
+        f"{tenant.name}: {outcome.copied} objects and {outcome.records} key records taken over, {rebuilt.entries} "
+        f"order entries projected; {bad or 'no'} problems. Now run verify.",
+    )
+    return 1 if bad else 0
 
 
 class _FileOnly(Settings):

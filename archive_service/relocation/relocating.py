@@ -24,7 +24,8 @@ from archive_service.relocation.keys import KeyCarrier
 from archive_service.relocation.owners import Outcome, OwnerCopy
 from archive_service.vault.key_layout import LogId, is_owner
 
-_ROLES = ("init", "follower", "scheduler", "erasure")
+_HERE = ("init", "follower", "scheduler")
+_ROLES = ("init", "checkpointer", "scheduler", "erasure")
 _SLOTS = ("capture", "access", "order")
 
 
@@ -97,15 +98,9 @@ class Relocation:
 
     def _hold(self) -> None:
         """Every lease that a process of the service would have: so none runs. Raises Refused (``relocate.busy``)."""
-        names = [*_ROLES]
-        for owner in owners(self._source.store):
-            names += [str(log) for log in logs(self._source.store, owner) if log.kind in _SLOTS]
-        for name in names:
-            if not self._source.leases.take(name):
-                raise Refused(
-                    "the service is running: stop it, or copy beside it with --first-pass",
-                    code="relocate.busy",
-                )
+        if not hold(self._source, owners(self._source.store)):
+            detail = "the service is running: stop it, or copy beside it with --first-pass"
+            raise Refused(detail, code="relocate.busy")
 
     def _pass(self, *, keys: bool) -> None:
         self.outcome.records = 0
@@ -150,6 +145,14 @@ class Relocation:
 
 def _length(core: Core, log: LogId) -> int:
     return sum(1 for _ in LogReader(core.store, log).entries())
+
+
+def hold(core: Core, chosen: list[str]) -> bool:
+    """Take every lease that a process of the service would have, and the slots of these owners, for the life of this
+    process. False when another process has one of them."""
+    slots = [str(log) for owner in chosen for log in logs(core.store, owner) if log.kind in _SLOTS]
+    here = all(core.here.take(name) for name in _HERE)
+    return here and all(core.leases.take(name) for name in (*_ROLES, *slots))
 
 
 def abandon(core: Core) -> list[str]:

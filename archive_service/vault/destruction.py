@@ -185,6 +185,8 @@ class Destroyer:
         """One record under the target; how many keys it keeps, and how many it has lost now."""
         name, log, batch = found
         records = self._copies(name, log, batch)
+        if not records:  # it stood in one place alone, as an orphan's may, and that place was wiped
+            return 0, 0
         keys: list[bytes | None] = []
         destroyed = 0
         for index in range(max(len(record["keys"]) for record in records)):

@@ -78,14 +78,16 @@ class Writer:
                 self.world.told.refused += len(mails)
             else:
                 self.under_way.append((sealed, mails))
-        if random.random() < 0.3:
-            self.world.hub.wait(random.choice((1, 12)))
+        if random.random() < 0.4:
+            self.world.hub.wait(random.choice((1, 12, 25)))
         random.shuffle(self.under_way)
         count = random.randint(0, len(self.under_way))
         now, self.under_way = self.under_way[:count], self.under_way[count:]
         self._append(steps, now)
 
     def _append(self, steps: WriteSteps, groups: list[Group]) -> None:
+        if groups and self.world.hub.random.random() < 0.1:
+            self.actor.storm = 4  # the network goes bad at the worst moment: create, look, create, look
         outcomes = steps.append([sealed for sealed, _ in groups])
         for (_, mails), outcome in zip(groups, outcomes, strict=True):
             if isinstance(outcome, ArchiveError):

@@ -58,7 +58,7 @@ class Rates:
             freeze=some(0.02),
             jump=some(0.03),
             skew=some(0.005),
-            storm=some(0.02),
+            storm=some(0.03),
             wipe=random.random() < 0.3,
         )
 

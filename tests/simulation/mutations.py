@@ -13,7 +13,6 @@ from archive_service.ledger.slots import DayKeys, HeldSlot, Tenure
 from archive_service.ledger.write_steps import WriteSteps
 from archive_service.model.errors import SlotLost, StoreError
 from archive_service.vault.key_places import KeyStore
-from archive_service.vault.stores.base import NewObject
 
 
 @contextmanager
@@ -103,7 +102,6 @@ def no_floor() -> Iterator[None]:
         patch.object(DayKeys, "current", current),
         patch.object(appender, "_require_newer", lambda drafts, floor: None),
         patch.object(WriteSteps, "_refused", _refused_by_claim_alone),
-        patch("builtins.max", max),
     ):
         yield
 
@@ -143,5 +141,3 @@ MUTATIONS: dict[str, Callable[[], Any]] = {
         one_place_is_enough,
     )
 }
-
-_ = NewObject

@@ -29,7 +29,7 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import batch_from
 from archive_service.ledger.verify.report import Report, What
-from archive_service.model.errors import Invalid, StoreError, Tampered
+from archive_service.model.errors import Invalid, Refused, StoreError, Tampered
 from archive_service.model.mail import Text
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import SearchIndex
@@ -289,11 +289,16 @@ def drill(
     core: Core, tenant: Tenant, report: Report, *, jobs: int, progress: Progress = lambda done: None
 ) -> Rebuilt:
     """Build beside the live projections, as far as they were at the beginning, compare rows and documents, and delete
-    what was built. Works beside a running service. What differs goes to ``report``. Raises ArchiveError."""
+    what was built. Works beside a running service. What differs goes to ``report``. Raises Refused
+    (``rebuild.busy``) beside another drill, ArchiveError."""
     live = core.projections(tenant.id)
     if not (live / projections.CATALOG).exists():
         report.damage(What.ROW, "there is no catalog to compare with", log=str(tenant.acts.log))
         return Rebuilt(0, 0)
+    if not core.here.take("drill"):
+        raise Refused("another drill is under way", code="rebuild.busy")
+    for leftover in live.parent.glob(f"{live.name}.drill-*"):
+        rmtree(leftover)  # of one that was killed
     standing, index = SqlCatalog.sqlite(live / projections.CATALOG), TantivyIndex(live / projections.INDEX)
     try:
         with TemporaryDirectory(prefix=f"{live.name}.drill-", dir=live.parent) as scratch:

@@ -422,6 +422,13 @@ def test_tamper_a_drill_names_a_changed_document(copy: Copy) -> None:
     assert "field body" in {problem["name"] for problem in problems}
 
 
+def test_what_a_killed_drill_left_is_removed(copy: Copy) -> None:
+    left = copy.data / "projections" / f"{copy.of.tenant}.drill-abc"
+    left.mkdir()
+    (left / "catalog.sqlite").touch()
+    assert drill(copy, 0) == []
+
+
 def test_a_drill_without_a_catalog_says_so(copy: Copy) -> None:
     shutil.rmtree(copy.data / "projections")
     assert "no catalog" in json.dumps(drill(copy, 1))

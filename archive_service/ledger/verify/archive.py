@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import used_generation
 from archive_service.ledger.erasures import Erasures
-from archive_service.ledger.moves import KIND, Moves
+from archive_service.ledger.moves import KIND
 from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.verify.contents import Contents, object_names
 from archive_service.ledger.verify.keys import OwnerKeys
 from archive_service.ledger.verify.looking import find_logs, find_owners, listed, stray_objects
+from archive_service.ledger.verify.moves import Moves
 from archive_service.ledger.verify.orders import Orders
 from archive_service.ledger.verify.report import Report, What
 from archive_service.ledger.verify.roots import Roots

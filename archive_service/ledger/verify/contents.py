@@ -5,10 +5,11 @@ from random import Random
 
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
-from archive_service.ledger.moves import Moves, object_facts
+from archive_service.ledger.moves import object_facts
 from archive_service.ledger.payloads import PayloadVault, open_capture, read_stored
 from archive_service.ledger.verify.keys import check_copies
 from archive_service.ledger.verify.locks import Locks
+from archive_service.ledger.verify.moves import Moves
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.clock import from_rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered

@@ -240,7 +240,8 @@ class Destroyer:
     def reseal(self, victims: Sequence[int], retired: Sequence[int]) -> None:
         """Seal every generation but ``victims`` under a table key that is none of ``retired``, mark those as retired,
         and look once more: what a writer made under them in the meantime is sealed anew too."""
-        standing = [number for number in self._generations.tables() if number not in retired]
+        # a lower number is one that an earlier batch deleted and a frozen process has put back: it goes again
+        standing = [number for number in self._generations.tables() if number > max(retired, default=0)]
         target = standing[-1] if standing else self._generations.make_table()
         self._seal_all(victims, retired, target)
         for number in retired:

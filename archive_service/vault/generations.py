@@ -83,9 +83,11 @@ class Generations:
 
     def newest_table(self) -> int:
         """The table key that new generations are sealed under; the first one is made here."""
-        for number in reversed(self.tables()):
-            if not self.is_retired(number):
-                return number
+        numbers = self.tables()
+        if numbers and not self.is_retired(numbers[-1]):
+            return numbers[
+                -1
+            ]  # never a lower one: should it stand, a frozen process has put it back, and it goes again
         return self.make_table()
 
     def make_table(self) -> int:

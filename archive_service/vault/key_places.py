@@ -76,12 +76,19 @@ class KeyStore:
         places, and a place that was wiped, are healed by the next caller. Nothing that stands is replaced:
         where the places differ, no one here can say which is right, and StoreError is raised.
         """
+        first, _ = self.places
+        made = False
         for place, other in (self.places, self.places[::-1]):
             standing = self._standing(other, name)
             try:
                 place.create(name, data if standing is None else standing)
+                made = made or place is first
             except AlreadyExists:
                 data = place.get(name)
+        if made and first.get(name) != data:
+            # The second place has only ever what stood in the first: the first was wiped after we had looked, and what
+            # we have just put there is not what everybody else relies on.
+            first.put(name, data)
         if any(place.get(name) != data for place in self.places):
             raise StoreError("a key record is not the same in both places")
         return data

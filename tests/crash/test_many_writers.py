@@ -26,7 +26,7 @@ __all__ = ["s3_service"]  # a fixture
 PROGRAM = Path(sys.executable).parent / "archive-service"
 ROOT = Path(__file__).resolve().parents[2]
 FULL = os.environ.get("ARCHIVE_TEST_FULL") == "1"
-TRIALS = 1000 if FULL else 12
+TRIALS = 1000 if FULL else 8
 WRITERS = 3
 
 
@@ -241,5 +241,7 @@ def test_kill_9_of_one_writer_after_the_other(site: Site) -> None:
         site.end(writer)
     assert len(site.acks) > TRIALS
     site.recover()
-    assert site.recover() == Recovered()
+    again = site.recover()
+    assert again.chained == 0
+    assert set(again.reported.values()) <= {"key.no_record"}  # killed between the object and its key record
     site.check()

@@ -6,6 +6,7 @@ import pytest
 
 from archive_service.model.errors import KeyUnavailable, NotFound, StoreError, Tampered
 from archive_service.vault.key_places import KeyStore
+from archive_service.vault.stores.base import KeyPlace
 from archive_service.vault.stores.faults import Effect, FaultPlan, FaultyKeyPlace
 from archive_service.vault.stores.memory import MemoryKeyPlace
 
@@ -187,3 +188,31 @@ def test_copies_say_what_verify_compares(places: Places) -> None:
     assert places.store.copies(NAME) == [None, b"x"]
     with pytest.raises(NotFound):
         places.first.get(NAME)
+
+
+def test_a_place_wiped_while_a_claim_was_under_way_gets_back_what_all_rely_on(places: Places) -> None:
+    """The claimer had looked, found nothing, and was frozen; others made the record; then the first place was wiped."""
+    inner = places.store._standing
+    looked: list[bytes | None] = []
+
+    def standing(place: KeyPlace, name: str) -> bytes | None:
+        found = inner(place, name)
+        if not looked:
+            looked.append(found)
+            places.second.put(NAME, b"all rely on this")
+        return found
+
+    places.store._standing = standing  # type: ignore[method-assign]
+    assert places.store.claim(NAME, b"late") == b"all rely on this"
+    assert looked == [None]
+    assert places.first.get(NAME) == b"all rely on this"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_record_that_is_written_once_never_replaces_another(places: Places, number: int) -> None:
+    places.store.add(NAME, b"one")
+    places.store.add(NAME, b"one")
+    (places.first, places.second)[number].put(NAME, b"made anew since")
+    with pytest.raises(StoreError):
+        places.store.add(NAME, b"one")
+    assert (places.first, places.second)[number].get(NAME) == b"made anew since"

@@ -1,0 +1,102 @@
+"""Orphans on a real file system: the command and the scheduler chain them, and verify takes them as ordinary."""
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive_service.bootstrap import Core, make_tenant, open_core
+from archive_service.cli import main
+from archive_service.ledger.reader import LogReader, logs
+from archive_service.ledger.write_steps import CaptureDraft, WriteSteps
+from archive_service.model.clock import rfc3339
+from archive_service.model.mail import CaptureRecord
+from archive_service.serving.scheduler import Scheduler
+from archive_service.settings import load
+from archive_service.vault.key_places import in_turn
+from archive_service.vault.stores.base import Lock
+
+
+def leave_orphan(data: Path, mail: bytes, *, minutes: int) -> None:
+    """What a writer leaves that is killed between its object and its entry, so long ago."""
+    core = open_core(load(data=data))
+    (tenant,) = core.tenants()
+    steps = WriteSteps(core.store, tenant.keyring, core.slots(tenant.id, "capture"), core.clock, in_turn)
+    now = core.clock()
+    record = CaptureRecord(
+        capture="", source="s1", received_at=rfc3339(now), mail_from="a@example.org", rcpt_to=("j@a",)
+    )
+    group = steps.seal([(CaptureDraft(record, Lock(until=now + timedelta(days=1)), 1), mail)])
+    path = data / group.drafts[0][1]["object"]["key"]
+    then = now.timestamp() - 60 * minutes
+    os.utime(path, (then, then))
+    core.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "archive"
+    core = open_core(load(data=folder), create=True)
+    make_tenant(core, "acme")
+    core.close()
+    return folder
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    code = main([*map(str, arguments), "--json"])
+    assert code == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def recovered(core: Core) -> list[bool]:
+    """Of every capture, whether recovery chained it."""
+    (tenant,) = core.tenants()
+    return [
+        bool(entry.fields.get("recovered"))
+        for log in logs(core.store, tenant.id)
+        if log.kind == "capture"
+        for entry in LogReader(core.store, log).entries()
+        if entry.type == "capture"
+    ]
+
+
+def test_the_command_chains_what_is_old(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_orphan(data, b"old", minutes=11)
+    leave_orphan(data, b"young", minutes=9)
+    assert answer(capsys, "recover", "--data", data) == {"chained": 1, "reported": {}, "busy": 0}
+    assert answer(capsys, "recover", "--data", data) == {"chained": 0, "reported": {}, "busy": 0}
+    assert answer(capsys, "verify", "--data", data)["clean"]
+
+
+def test_the_command_names_what_cannot_be_chained(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_orphan(data, b"no key", minutes=11)
+    for place in ("a", "b"):
+        for path in (data / "keys" / place).glob("*/records/capture-1/*/*"):
+            path.unlink()
+    found = answer(capsys, "recover", "--data", data)
+    assert found["chained"] == 0
+    assert list(found["reported"].values()) == ["key.no_record"]
+    assert main(["recover", "--data", str(data)]) == 0
+    assert "1 cannot be" in capsys.readouterr().out
+
+
+def test_the_scheduler_recovers_at_its_start_and_then_when_it_is_time(data: Path) -> None:
+    leave_orphan(data, b"before", minutes=11)
+    core = open_core(load(data=data))
+    now = [0.0]
+    scheduler = Scheduler(core, None, recovery=300.0, monotonic=lambda: now[0])  # type: ignore[arg-type]
+    scheduler.step()
+    assert recovered(core) == [True]
+    core.leases.close()  # the writer below is another process
+    leave_orphan(data, b"later", minutes=11)
+    now[0] = 299.0
+    scheduler.step()
+    assert recovered(core) == [True]
+    now[0] = 300.0
+    scheduler.step()
+    assert recovered(core) == [True, True]
+    scheduler.close()
+    core.close()

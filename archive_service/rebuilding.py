@@ -40,6 +40,7 @@ from search.query_language import Everything
 
 _STRETCH = 2_000  # order entries whose rows are committed together
 _WINDOW = 200  # order entries whose documents are committed together
+_MOST_INDEXING = 4  # threads of the index writer
 _DAMAGED = "damaged.json"
 
 Progress = Callable[[int], None]
@@ -213,7 +214,7 @@ def _opened(core: Core, tenant: Tenant, folder: Path, jobs: int, progress: Progr
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     damaged = Damaged(folder / _DAMAGED)
     catalog = SqlCatalog.sqlite(folder / projections.CATALOG)
-    index = TantivyIndex(folder / projections.INDEX)
+    index = TantivyIndex(folder / projections.INDEX, writer_threads=min(jobs, _MOST_INDEXING))
     try:
         _make_sure(catalog, index)
         threads = ThreadPoolExecutor(jobs + 1, thread_name_prefix="rebuild")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from archive_service.bootstrap import open_core
+from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.mail import operator
 from archive_service.commands.output import Output
 from archive_service.model.errors import Invalid
@@ -75,6 +76,7 @@ def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> 
 def _load(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     key = TransportKey.read(given.key_file)
     jobs = jobs_of(given)
+    prepare_buckets(settings)
     core = open_core(settings, create=True)
     move, end = output.progress(None, "object")
     try:
@@ -140,7 +142,9 @@ def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> 
             output.answer({"opened": opened}, f"open again: {', '.join(opened) or 'none was closed'}")
             return 0 if opened else 1
         plan = Plan(not given.first_pass, given.despite_damage, jobs_of(given))
-        target = open_core(target_settings(given.to_data, given.to_config), create=True)
+        chosen = target_settings(given.to_data, given.to_config)
+        prepare_buckets(chosen)  # a store that does not keep locks is refused before anything is copied
+        target = open_core(chosen, create=True)
         move, end = output.progress(None, "object")
         try:
             relocation = Relocation(source, target, plan, move)

@@ -59,9 +59,11 @@ class TantivyIndex:
     ``index.locked`` (another process writes).
     """
 
-    def __init__(self, path: Path, *, writer_memory: int = WRITER_MEMORY) -> None:
+    def __init__(self, path: Path, *, writer_memory: int = WRITER_MEMORY, writer_threads: int = 1) -> None:
+        """``writer_memory``: bytes a writing thread."""
         self._path = path
-        self._memory = writer_memory
+        self._memory = writer_memory * writer_threads
+        self._threads = writer_threads
         self._schema = _schema()
         self._queries = TantivyQueries(self._schema)
         self._writing = threading.Lock()
@@ -204,7 +206,7 @@ class TantivyIndex:
             with suppress(FileNotFoundError):  # a new index has no meta.json yet
                 self._plain_files()
             index = tantivy.Index(self._schema, str(self._path))
-            return index.writer(self._memory, 1)
+            return index.writer(self._memory, self._threads)
 
     def _end_writer(self) -> None:
         """What is not committed is gone, and so is the lock."""

@@ -20,7 +20,7 @@ from archive_service.model.errors import Refused, StoreError
 from archive_service.relocation.copying import same_lock
 from archive_service.settings import Settings
 from archive_service.vault.stores.base import Lock
-from archive_service.vault.stores.filesystem import FileSystemStore
+from archive_service.vault.stores.filesystem import FileSystemKeyPlace, FileSystemStore
 from ingest.archive_intake import ArchiveIntake, TenantIntake
 from ingest.smtp.replies import for_error
 from tests.flow.archive_fixtures import Copy, Unfollowed, built, copy, mail, run
@@ -515,6 +515,42 @@ def test_a_fault_of_the_target_is_said_and_made_good(
     assert relocate(source, target).code == 0
     require_same(before, held(target))
     require_clean(target)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
+def test_a_fault_of_a_key_place_is_said_and_made_good(
+    copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    source, target = embedded(copy.data), embedded(tmp_path / "target")
+    whole: Callable[..., Any] = FileSystemKeyPlace.put
+    count = 0
+
+    def failing(place: Any, name: str, data: bytes) -> None:
+        nonlocal count
+        count += 1
+        if count == 21:
+            if kept:
+                whole(place, name, data)
+            raise StoreError("the answer was lost")
+        whole(place, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemKeyPlace, "put", failing)
+        said = relocate(source, target)
+    assert said.code == 1 and said.answer["error"]["code"] == "store.failed"
+    assert closed(source) == {False}
+    mails = content(source)
+    assert relocate(source, target).code == 0
+    assert content(target) == mails
+    require_clean(target)
+
+
+def test_tamper_a_bucket_without_lock_is_refused(copy: Copy, s3_service: S3Service, tmp_path: Path) -> None:
+    target = on_s3(s3_service, tmp_path / "target")
+    target.settings["s3_bucket"] = new_bucket(s3_service, locked=False).bucket
+    source = embedded(copy.data)
+    assert relocate(source, target).code == 1
+    assert closed(source) == {False}
 
 
 # --- keys ----------------------------------------------------------------------------------------------

@@ -1,23 +1,51 @@
-"""``keys``: what keys there are."""
+"""``keys``: what keys there are, new key versions of the KMS, and the end of old ones."""
 
 import argparse
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.ledger.reader import owners
-from archive_service.model.errors import ArchiveError
-from archive_service.settings import Settings
+from archive_service.model.errors import ArchiveError, Invalid, Refused, StoreError
+from archive_service.opening import kms_of
+from archive_service.settings import Settings, load
+from archive_service.vault.kms import Kms
+from archive_service.vault.rewrap import (
+    RewrapReport,
+    in_use,
+    places_differ,
+    rewrap,
+    under,
+    wrapped_names,
+)
 
 
 def register(commands: Any) -> None:
-    """Add the command."""
+    """Add the commands."""
     keys = commands.add_parser("keys", help="the archive's keys")
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     status = actions.add_parser(
-        "status", help="generations and secrets of every owner, and whether they open"
+        "status", help="key versions, generations and secrets of every owner, and whether they open"
     )
     status.set_defaults(run=_status)
+    rotate = actions.add_parser("rotate", help="make a new key version of the key service")
+    rotate.set_defaults(run=_rotate)
+    again = actions.add_parser("rewrap", help="wrap secrets and table keys under the newest key version")
+    again.add_argument(
+        "--old-config",
+        type=Path,
+        metavar="FILE",
+        help="settings of the key service to move away from (the archive must not be running)",
+    )
+    again.set_defaults(run=_rewrap)
+    destroy = actions.add_parser("destroy-version", help="destroy a key version that no record names")
+    destroy.add_argument("version", metavar="VERSION")
+    destroy.set_defaults(run=_destroy)
+
+
+# --- status -----------------------------------------------------------------------------------------
 
 
 def _status(given: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -25,24 +53,88 @@ def _status(given: argparse.Namespace, settings: Settings, output: Output) -> in
     core = open_core(settings)
     try:
         found = [_owner(core, owner) for owner in owners(core.store)]
+        service = _service(core)
+        differ = sorted({*_differing(core), *(name for each in found for name in each.pop("differ"))})
     finally:
         core.close()
-    broken = [reason for each in found for reason in each["broken"]]
-    rows = [f"{each['owner']}: {len(each['generations'])} generations" for each in found]
-    output.answer({"owners": found, "provider": core.kms.provider}, "\n".join([*rows, *broken]))
-    return 1 if broken else 0
+    broken = [reason for each in found for reason in each["broken"]] + service.pop("broken")
+    answer = {"owners": found, "provider": core.kms.provider, **service, "places_differ": differ}
+    output.answer(answer, "\n".join([*_rows(answer), *broken]))
+    return 1 if broken or differ else 0
+
+
+def _rows(answer: dict[str, Any]) -> list[str]:
+    rows = [f"key service: {answer['provider']}"]
+    rows += [f"{each['version']}: wraps {each['records']} records" for each in answer["versions"]]
+    rows += [f"other: {name} wraps {count} records" for name, count in answer["elsewhere"].items()]
+    for each in answer["owners"]:
+        gone = f", {len(each['destroyed'])} destroyed" if each["destroyed"] else ""
+        rows.append(f"{each['owner']}: {len(each['generations'])} generations{gone}")
+    rows += [f"{name}: the two places differ" for name in answer["places_differ"]]
+    return rows if answer["places_differ"] else [*rows, "both places hold the same"]
+
+
+def _service(core: Core) -> dict[str, Any]:
+    """The key service's versions and how many records stand under each; ``elsewhere``: records under versions that
+    the service does not have, or of another provider."""
+    broken: list[str] = []
+    standing: list[str] = []
+    try:
+        standing = core.kms.versions()
+    except StoreError as error:
+        broken.append(f"key service: {error}")
+    counted: Counter[tuple[str, str]] = Counter()
+    try:
+        for wrapped in wrapped_names(core.keys):
+            copies = [copy for copy in core.keys.copies(wrapped.name) if copy is not None]
+            counted.update({under(copy, wrapped.name) for copy in copies if _names_version(copy)})
+    except ArchiveError as error:
+        broken.append(str(error))
+    ours = core.kms.provider
+    versions = [{"version": each, "records": counted.pop((ours, each), 0)} for each in standing]
+    elsewhere = {f"{provider} {version}": count for (provider, version), count in sorted(counted.items())}
+    return {"versions": versions, "elsewhere": elsewhere, "broken": broken}
+
+
+def _names_version(copy: bytes) -> bool:
+    """Whether a copy can be read so far; what cannot is named by its owner's ``broken``, or differs."""
+    try:
+        under(copy, "a record")
+    except ArchiveError:
+        return False
+    return True
+
+
+def _differing(core: Core) -> list[str]:
+    try:
+        return places_differ(core.keys)
+    except ArchiveError:
+        return []  # ``_service`` names it
 
 
 def _owner(core: Core, owner: str) -> dict[str, Any]:
-    """An owner's generations with their first days, its secrets, and what does not open."""
+    """An owner's generations with their first days, its secrets, what does not open, what differs in the places.
+    ``destroyed``: numbers below the newest that are no more."""
     keyring = core.keyring(owner)
-    found: dict[str, Any] = {"owner": owner, "generations": {}, "secrets": [], "broken": []}
+    found: dict[str, Any] = {
+        "owner": owner,
+        "generations": {},
+        "destroyed": [],
+        "secrets": [],
+        "broken": [],
+        "differ": [],
+    }
     for name in core.keys.list(f"{owner}/generations/"):
         last = name.rpartition("/")[2]
+        first, second = core.keys.copies(name)
+        if first != second:
+            found["differ"].append(name)
         try:
             found["generations"][str(int(last))] = keyring.generation(int(last)).begins.isoformat()
         except (ArchiveError, ValueError) as error:
             found["broken"].append(f"{name}: {_reason(error)}")
+    standing = set(keyring.numbers())
+    found["destroyed"] = [number for number in range(1, max(standing, default=0)) if number not in standing]
     for name in core.keys.list(f"{owner}/secrets/"):
         last = name.rpartition("/")[2]
         try:
@@ -55,3 +147,102 @@ def _owner(core: Core, owner: str) -> dict[str, Any]:
 
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, ArchiveError) else "no name of a generation"
+
+
+# --- rotate, rewrap, destroy-version ----------------------------------------------------------------
+
+
+def _rotate(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    del given
+    core = open_core(settings)
+    try:
+        version = core.kms.rotate()
+    finally:
+        core.close()
+    output.answer(
+        {"provider": core.kms.provider, "version": version},
+        f"{version} is the newest key version now; `keys rewrap` brings what stands under older ones to it",
+    )
+    return 0
+
+
+def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    old = _old_service(given.old_config) if given.old_config is not None else None
+    core = open_core(settings)
+    try:
+        _take_lease(core)
+        kms = _moved_to(core, settings) if old is not None else core.kms
+        report = _with_progress(core, kms, old, output)
+    finally:
+        core.close()
+    broken = [{"name": name, "reason": reason} for name, reason in report.broken]
+    output.answer({**vars(report), "broken": broken}, _text(report))
+    return 1 if broken else 0
+
+
+def _with_progress(core: Core, kms: Kms, old: Kms | None, output: Output) -> RewrapReport:
+    move, end = output.progress(len(wrapped_names(core.keys)), "keys")
+    try:
+        return rewrap(core.keys, kms, lambda done, total: move(done), old_kms=old)
+    finally:
+        end()
+
+
+def _text(report: RewrapReport) -> str:
+    lines = [f"{report.records} records: {report.rewrapped} wrapped anew under {report.version}"]
+    lines[0] += f", {report.healed} healed" if report.healed else ""
+    lines += [f"{report.retired} left to the erasure batch that retired them"] if report.retired else []
+    return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in report.broken)])
+
+
+def _old_service(config: Path) -> Kms:
+    """The key service of another settings file. Raises Invalid when it does not say where its keys are."""
+    old = load(config)
+    folder = old.kms_folder or (old.data / "kms" if old.data is not None else None)
+    if old.kms == "local-file" and folder is None:
+        raise Invalid("the old settings name no kms_folder", code="settings.invalid")
+    return kms_of(old, folder, create=False)
+
+
+def _moved_to(core: Core, settings: Settings) -> Kms:
+    """The service that the archive moves to: it may still be without a key version."""
+    folder = settings.kms_folder or (settings.data / "kms" if settings.data is not None else None)
+    kms = kms_of(settings, folder, create=True)
+    try:
+        kms.versions()
+    except StoreError as error:
+        if error.code != "kms.away":
+            raise
+        kms.rotate()  # of a service that is really away this is an error too
+    return kms
+
+
+def _destroy(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        _take_lease(core)
+        _require_unused(core, given.version)
+        core.kms.destroy(given.version)
+    finally:
+        core.close()
+    output.answer(
+        {"provider": core.kms.provider, "destroyed": given.version},
+        f"{given.version} is destroyed: what it wrapped opens from no backup of the key store",
+    )
+    return 0
+
+
+def _require_unused(core: Core, version: str) -> None:
+    """Raises Refused unless both places are there, hold the same, and name other versions only."""
+    if version not in core.kms.versions():
+        raise Refused("the key service has no such key version", code="kms.no_such_version")
+    used = in_use(core.keys, core.kms.provider).get(version, 0)
+    if used:
+        raise Refused(f"{used} records stand under {version}: run keys rewrap first", code="kms.in_use")
+    if places_differ(core.keys):
+        raise Refused("the two key places differ: run keys rewrap first", code="kms.places_differ")
+
+
+def _take_lease(core: Core) -> None:
+    if not core.leases.take("erasure"):
+        raise Refused("an erasure batch is running", code="erasure.busy")

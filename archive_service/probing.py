@@ -21,7 +21,7 @@ HOW_ARCHIVE = (
     "An archive bucket needs Object Lock and versioning from its first day: "
     "`aws s3api create-bucket --bucket NAME --object-lock-enabled-for-bucket`, or `init --create-buckets`."
 )
-HOW_KEYS = "A key place's bucket keeps no versions: `aws s3api create-bucket --bucket NAME`, or `init --create-buckets`."
+HOW_KEYS = "A key place's bucket has no versions: `aws s3api create-bucket --bucket NAME`, or `init --create-buckets`."
 
 
 class Probes:

@@ -42,4 +42,5 @@ class Census:
             return list(known[1])
 
     def _is_old(self, looked: float, age: float | None) -> bool:
-        return self._clock() - looked >= (self._pause if age is None else min(age, self._pause))
+        most = self._pause if age is None else min(age, self._pause)
+        return most <= 0 or self._clock() - looked >= most

@@ -32,7 +32,7 @@ def cast(world: World, erasers: int) -> None:
             world.hub.start(f"acts{number}", lambda: reserve(world))
     if random.random() < 0.6:
         for number in range(erasers):
-            world.hub.start(f"eraser{number}", lambda: erase(world, random.randint(1, 3)))
+            world.hub.start(f"eraser{number}", lambda: erase(world, random.randint(2, 5)))
 
 
 # --- writers -------------------------------------------------------------------------------------------
@@ -158,11 +158,13 @@ def erase(world: World, runs: int) -> None:
     for _ in range(runs):
         world.hub.wait(random.choice((1, 5, 1440)))
         known: list[Captured] = [captured for captured, _ in world.told.captures]
+        if not known:
+            world.hub.wait(10)
+            continue
         try:
-            if known:
-                chosen = random.choice(known)
-                world.told.asked.add(chosen.capture)
-                ask(acts, [Capture(chosen.log, chosen.seq, chosen.capture)], EraseGround.REQUEST, "17", "dpo")
+            chosen = random.choice(known)
+            world.told.asked.add(chosen.capture)
+            ask(acts, [Capture(chosen.log, chosen.seq, chosen.capture)], EraseGround.REQUEST, "17", "dpo")
             world.told.batches += bool(_batch(world).run(today_too=random.random() < 0.7).erased)
         except ArchiveError:
             continue

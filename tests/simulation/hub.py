@@ -58,7 +58,7 @@ class Rates:
             freeze=some(0.02),
             jump=some(0.03),
             skew=some(0.005),
-            storm=some(0.03),
+            storm=some(0.01),
             wipe=random.random() < 0.3,
         )
 

@@ -26,7 +26,7 @@ __all__ = ["s3_service"]  # a fixture
 PROGRAM = Path(sys.executable).parent / "archive-service"
 ROOT = Path(__file__).resolve().parents[2]
 FULL = os.environ.get("ARCHIVE_TEST_FULL") == "1"
-TRIALS = 1000 if FULL else 8
+TRIALS = 1000 if FULL else 4
 WRITERS = 3
 
 

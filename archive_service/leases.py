@@ -25,6 +25,11 @@ class Leases(Protocol):
         """Whether the lease is this process's now; True again while it is. May raise StoreError."""
         ...
 
+    def release(self, name: str) -> None:
+        """Let one lease go; not held is no error. May raise StoreError: then it ends with this process, or by its
+        silence."""
+        ...
+
     def close(self) -> None:
         """Let all leases go."""
         ...
@@ -54,6 +59,13 @@ class FileLeases:
                 return False
             self._held[name] = descriptor
             return True
+
+    def release(self, name: str) -> None:
+        """See ``Leases``."""
+        with self._lock:
+            descriptor = self._held.pop(name, None)
+            if descriptor is not None:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Let all leases go."""
@@ -156,6 +168,14 @@ class KeyPlaceLeases:
                 self.renew()
             except StoreError as error:  # others may take them; claims decide
                 _log.warning("leases cannot be renewed: %s", error.code)
+
+    def release(self, name: str) -> None:
+        """See ``Leases``. Raises StoreError."""
+        with self._lock:
+            if name in self._held:
+                self._held.discard(name)
+                if self._is_ours(self._standing(name)):
+                    self._place.delete(self._name(name))
 
     def close(self) -> None:
         """Let all leases go; one that cannot be removed now ends by its silence."""

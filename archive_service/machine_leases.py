@@ -41,6 +41,11 @@ class MachineLeases:
         """See Leases. A lease that another machine holds is kept from no process here: only one of them asks."""
         return self._here.take(name) and self._shared.take(name)
 
+    def release(self, name: str) -> None:
+        """See Leases: the shared one first, as in ``close``."""
+        self._shared.release(name)
+        self._here.release(name)
+
     def close(self) -> None:
         """Let the shared ones go first: until then no process here may take them."""
         self._shared.close()

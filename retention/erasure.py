@@ -22,7 +22,7 @@ from archive_service.ledger.erasures import Asked, Batch
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import rfc3339
-from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Refused
+from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Refused, StoreError
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault.destruction import Destroyer, Permit
 from archive_service.vault.key_layout import LogId, object_key
@@ -31,6 +31,7 @@ from retention.closing import close_logs
 from retention.precedence import Case, decide
 
 _log = logging.getLogger(__name__)
+_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Outcome:
 class ErasureParts:
     """What a batch works with. ``passed``: whether order log and projections are past an acts-log position; ``rewrap``:
     brings every table key and secret of every owner under the KMS's newest version; ``in_use``: the versions that any
-    record of the key store still names. ``grace``: from the end of a batch to the destruction of its old version."""
+    record of the key store still names. ``grace``: from the end of a batch to the destruction of its old version.
+    ``fence``: raises when another process may be at work on batches (see ``retention.fence``)."""
 
     vault: PayloadVault
     acts: Acts
@@ -73,6 +75,7 @@ class ErasureParts:
     in_use: Callable[[], Iterable[str]]
     grace: timedelta = timedelta(hours=24)
     workers: int = 1
+    fence: Callable[[], None] = lambda: None
 
 
 def ask(acts: Acts, captures: Sequence[Capture], ground: EraseGround, basis: str, by: str) -> tuple[str, int]:
@@ -127,7 +130,7 @@ class ErasureBatch:
         self._store = parts.vault.store
         self._keyring = parts.vault.keyring
         self._clock = parts.vault.clock
-        self._destroyer = Destroyer(parts.vault.keyring, workers=parts.workers)
+        self._destroyer = Destroyer(parts.vault.keyring, workers=parts.workers, fence=parts.fence)
 
     def run(self, *, today_too: bool = False) -> Outcome:
         """Finish what was begun, then erase what may go, then destroy key versions whose grace is over. ``today_too``
@@ -221,6 +224,8 @@ class ErasureBatch:
         }
 
         def act(_: Place) -> dict[str, Any]:
+            if self._unfinished():
+                raise Refused("another batch has begun meanwhile", code="erasure.busy")
             captures = [asked.capture for asked in chosen if self._still_permitted(asked, outcome)]
             if not captures:
                 raise Refused("nothing of this batch may go any more", code="erasure.kept")
@@ -246,12 +251,11 @@ class ErasureBatch:
         """Every step may be repeated: a run that was cut off anywhere is finished by the next."""
         asked = self._acts.erasures.asked
         permits = [self._permit(asked[capture]) for capture in batch.captures]
-        if batch.generations:
-            survivors = self._destroyer.rewrap(batch.generations, permits)
-            outcome.survivors += survivors.kept
+        victims = self._rewrap(batch, permits, outcome)
+        if victims:
             self._new_version(batch)
-            self._destroyer.reseal(batch.generations, batch.tables)
-            self._destroyer.delete(batch.generations, batch.tables)
+            self._destroyer.reseal(victims, batch.tables)
+            self._destroyer.delete(victims, batch.tables)
         self._parts.rewrap()
         destroy_after = rfc3339(self._clock() + self._parts.grace)
         self._acts.append(
@@ -264,6 +268,29 @@ class ErasureBatch:
         )
         outcome.erased += len(batch.captures)
         _log.info("erasure batch: %d keys gone", len(batch.captures))
+
+    def _rewrap(self, batch: Batch, permits: Sequence[Permit], outcome: Outcome) -> list[int]:
+        """Every record under the batch's generations anew, and every key of the batch seen to be gone; the generations
+        that nothing stands under any more. A key may have been moved since the batch began, by a run that was cut off:
+        then the generation it stands under now, made by that run, goes too. Raises StoreError when one stays."""
+        victims = list(batch.generations)
+        for _ in range(_RUNS):
+            if victims:
+                outcome.survivors += self._destroyer.rewrap(victims, permits).kept
+            left = {found for capture in batch.captures if (found := self._stands_under(capture)) is not None}
+            if not left:
+                return victims
+            if not batch.tables or not all(self._keyring.generation(number).rewrap for number in left):
+                break
+            victims = sorted({*victims, *left})
+        raise StoreError("a key that was to go stands under another generation", code="erasure.unsettled")
+
+    def _stands_under(self, capture: str) -> int | None:
+        try:
+            found = self._destroyer.generation_of(self._acts.erasures.asked[capture].log, capture)
+        except KeyUnavailable:
+            return None
+        return found.number if found is not None else None
 
     def _new_version(self, batch: Batch) -> None:
         """A KMS version that wraps nothing of what the batch leaves behind."""

@@ -10,7 +10,7 @@ from archive_service.catching_up import catch_up
 from archive_service.commands.output import Output
 from archive_service.erasing import run_batch
 from archive_service.following import parser_pool
-from archive_service.model.errors import ArchiveError, NotFound
+from archive_service.model.errors import NotFound
 from archive_service.model.grounds import EraseGround
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
@@ -97,8 +97,6 @@ def _run(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     core = open_core(settings)
     try:
         tenant = core.tenant(given.tenant)
-        if not core.leases.take("erasure"):
-            raise ArchiveError("another erasure batch is running", code="erasure.busy")
         with parser_pool(settings) as pool:
             catch_up(core, tenant, pool)
         outcome = run_batch(core, tenant, today_too=given.today_too)

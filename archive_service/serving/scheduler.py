@@ -14,7 +14,7 @@ from archive_service.catalog.base import Job
 from archive_service.erasing import run_batch
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
-from archive_service.model.errors import ArchiveError
+from archive_service.model.errors import ArchiveError, Overloaded
 from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
@@ -82,11 +82,11 @@ class Scheduler:
     def _erase(self) -> None:
         """Every tenant's erasure batches: what may go goes, what was cut off is finished."""
         self._erase_at = self._monotonic() + self._erasure
-        if not self._core.leases.take("erasure"):
-            return  # another machine's scheduler runs them
         for tenant in self._core.tenants():
             try:
                 run_batch(self._core, tenant)
+            except Overloaded:
+                return  # another machine's scheduler runs them, or somebody by hand
             except ArchiveError as error:  # the next run goes on where this one stopped
                 _log.warning("erasure: %s", error.code)
 

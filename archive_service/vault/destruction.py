@@ -61,10 +61,14 @@ class Survivors:
 
 
 class Destroyer:
-    """One owner's keys. Not thread-safe; one process at a time (a lease keeps polite ones apart, and two of them still
-    lose nothing: whatever one writes opens for the other). ``workers``: key records under way at a time."""
+    """One owner's keys. Not thread-safe; one process at a time: a record that another one writes late, from what it
+    read before, could lay old keys over new ones. ``fence`` is called before every write, and raises when this process
+    may not be alone any more. ``workers``: key records under way at a time."""
 
-    def __init__(self, keyring: Keyring, *, workers: int = 1) -> None:
+    def __init__(
+        self, keyring: Keyring, *, workers: int = 1, fence: Callable[[], None] = lambda: None
+    ) -> None:
+        self._fence = fence
         self._keyring = keyring
         self._generations = keyring.generations
         self._store = keyring.store
@@ -216,6 +220,7 @@ class Destroyer:
 
     def _put(self, name: str, data: bytes) -> None:
         """In both places, read back. Raises StoreError."""
+        self._fence()
         self._store.put(name, data)
         if self._store.copies(name) != [data, data]:
             raise StoreError("a key record does not read back from both places", code="erasure.read_back")
@@ -296,5 +301,6 @@ class Destroyer:
         names += [key_layout.table_name(owner, number) for number in tables]
         for place in self._store.places:
             for name in names:
+                self._fence()
                 place.delete(name)
         self._keyring.forget_cache()

@@ -57,6 +57,9 @@ class Unshared(FileLeases):
         del name
         return True
 
+    def release(self, name: str) -> None:
+        del name
+
 
 @dataclass
 class World:

@@ -66,8 +66,8 @@ class OnlySlot:
     """The one slot of a tenant's order log: whoever does not get it stands by. Not thread-safe.
 
     On a store far away the lease is asked for every few seconds only; and who has lost the slot to another machine
-    leaves it alone for the takeover time, after which a stale lease of its own has ended: the two would only take it from
-    each other.
+    leaves it alone for the takeover time, after which a stale lease of its own has ended: the two would only take it
+    from each other.
     """
 
     def __init__(self, core: Core, owner: str, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -83,8 +83,8 @@ class KeyPlaceLeases:
     two stole at once; then both claim it, the later claim wins, and the other's next append loses. It answers 4xx for
     what it had in flight and takes another slot. A lease only makes that rare.
 
-    ``writer``: who holds them; a name that outlives a process takes up at once what a predecessor of that name held, and
-    then somebody else keeps its processes apart (see ``machine_leases``). None: this object alone.
+    ``writer``: who holds them; a name that outlives a process takes up at once what a predecessor of that name held,
+    and then somebody else keeps its processes apart (see ``machine_leases``). None: this object alone.
     ``renewing``: False without the thread; a test calls ``renew``.
     """
 

@@ -20,6 +20,5 @@ for part in vault vault/sdk; do
 done
 sed -i 's/ActivationFunc func(context.Context, \*logical.Request, string) error/ActivationFunc func(context.Context, *logical.Request) error/' sdk/framework/backend.go
 sed -i 's/restoredKeyName, err := b.lm.RestorePolicy/restoredKeyName := keyName\n\terr := b.lm.RestorePolicy/' vault/builtin/logical/transit/path_restore.go
-go mod edit -dropreplace github.com/hashicorp/vault/api
 go mod tidy
 go build -o "$output" .

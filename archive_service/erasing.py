@@ -37,7 +37,7 @@ def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome
             policy=core.policy,
             passed=lambda position: position < acts_passed,
             rewrap=lambda: _rewrap(core, fence),
-            in_use=lambda: in_use(core.keys),
+            in_use=lambda: in_use(core.keys, core.kms.provider),
             grace=timedelta(hours=core.settings.erasure_grace_hours),
             workers=_REMOTE_WORKERS if core.distant else 1,
             fence=fence,

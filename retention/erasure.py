@@ -62,8 +62,9 @@ class Outcome:
 @dataclass(frozen=True)
 class ErasureParts:
     """What a batch works with. ``passed``: whether order log and projections are past an acts-log position; ``rewrap``:
-    brings every table key and secret of every owner under the KMS's newest version; ``in_use``: the versions that any
-    record of the key store still names. ``grace``: from the end of a batch to the destruction of its old version.
+    brings every table key and secret of every owner under the KMS's newest version; ``in_use``: the versions of this
+    key service that any record of the key store still names. ``grace``: from the end of a batch to the destruction of
+    its old version.
     ``fence``: raises when another process may be at work on batches (see ``retention.fence``)."""
 
     vault: PayloadVault
@@ -294,9 +295,9 @@ class ErasureBatch:
 
     def _new_version(self, batch: Batch) -> None:
         """A KMS version that wraps nothing of what the batch leaves behind."""
-        versions = self._parts.kms.versions()
-        if not versions or versions[-1] in batch.kms:
-            self._parts.kms.rotate()
+        kms = self._parts.kms
+        if f"{kms.provider}/{kms.versions()[-1]}" in batch.kms:
+            kms.rotate()
 
     def _sweep(self, outcome: Outcome) -> None:
         """What a frozen writer put back is removed again; key versions whose grace is over are destroyed."""
@@ -308,14 +309,32 @@ class ErasureBatch:
             if batch.destroy_after > now:
                 continue
             self._parts.rewrap()
-            still = set(self._parts.in_use()) & set(batch.kms)
-            if still:
-                _log.error("a key version is still in use: %s", ", ".join(sorted(still)))
-                continue
-            for version in batch.kms:
-                self._parts.kms.destroy(version)
-                outcome.destroyed.append(version)
-            self._say_destroyed(batch, now)
+            if self._destroy_versions(batch, outcome):
+                self._say_destroyed(batch, now)
+
+    def _destroy_versions(self, batch: Batch, outcome: Outcome) -> bool:
+        """Destroy the key versions of a batch, and every older one that nothing is under: some services destroy the
+        oldest only. Whether none of the batch's is left."""
+        kms = self._parts.kms
+        ours = {version for version in batch.kms if version.startswith(f"{kms.provider}/")}
+        if len(ours) < len(batch.kms):
+            _log.error("an erasure batch waits for key versions of another key service to be destroyed there")
+            return False
+        names = {version.removeprefix(f"{kms.provider}/") for version in ours}
+        used = set(self._parts.in_use())
+        for version in kms.versions():
+            if not names & set(kms.versions()):
+                break
+            if version in used:
+                _log.error("key version %s is still in use", version)
+                return False
+            try:
+                kms.destroy(version)
+            except Refused as error:
+                _log.error("key version %s stays: %s", version, error.code)
+                return False
+            outcome.destroyed.append(version)
+        return True
 
     def _say_destroyed(self, batch: Batch, now: str) -> None:
         self._acts.append(lambda _: {"version": 1, "act": "erasure.kms", "batch": batch.id, "at": now})

@@ -1,7 +1,7 @@
 """What the acts say of forgetting and keeping: replayed from the acts log, like everything that somebody decided.
 
 erasure.ask    {erasure, ground, basis, by, captures: [{log, seq, capture}]}   barred from every read at once
-erasure.begin  {batch, captures: [id], generations: [n], tables: [n], kms: [version]}   they are about to go
+erasure.begin  {batch, captures: [id], generations: [n], tables: [n], kms: [PROVIDER/VERSION]}   they are about to go
 erasure.done   {batch, destroy_after}                                          gone from both places, seen
 erasure.kms    {batch, at}                                                     so is the key version behind them
 keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}

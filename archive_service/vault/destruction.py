@@ -232,14 +232,15 @@ class Destroyer:
         return self._generations.tables()
 
     def versions(self, tables: Sequence[int]) -> list[str]:
-        """The KMS key versions that wrap these table keys."""
+        """The KMS key versions that wrap these table keys, as ``PROVIDER/VERSION``: an archive may move to another
+        service whose versions have the same names."""
         found: set[str] = set()
         for number in tables:
             for copy in self._store.copies(key_layout.table_name(self._keyring.owner, number)):
                 if copy is not None:
                     kms = key_format.parse(copy, f"table {number}").get("kms")
                     if isinstance(kms, dict):
-                        found.add(str(kms.get("key")))
+                        found.add(f"{kms.get('provider')}/{kms.get('key')}")
         return sorted(found)
 
     def reseal(self, victims: Sequence[int], retired: Sequence[int]) -> None:

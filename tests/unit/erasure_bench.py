@@ -62,7 +62,7 @@ class Erasing:
                 policy=world.policy,
                 passed=passed,
                 rewrap=lambda: self._rewrap(),
-                in_use=lambda: in_use(world.keys),
+                in_use=lambda: in_use(world.keys, world.kms.provider),
                 grace=grace,
             )
         )

@@ -15,6 +15,7 @@ from archive_service.model.errors import ArchiveError, KeyUnavailable, Refused, 
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault.destruction import Permit
 from archive_service.vault.keyring import Keyring
+from archive_service.vault.rewrap import rewrap
 from archive_service.vault.stores.base import Lock
 from archive_service.vault.stores.faults import Effect
 from retention.erasure import Capture, ask, lift_keep, place_keep
@@ -420,3 +421,31 @@ def test_an_erasure_names_its_basis(erasing: Erasing, basis: str) -> None:
         ask(
             erasing.acts(), [Capture(victim.log, victim.seq, victim.capture)], EraseGround.REQUEST, basis, "x"
         )
+
+
+def test_a_service_that_destroys_the_oldest_only_gets_the_older_ones_destroyed_too(erasing: Erasing) -> None:
+    """An operator has rotated and rewrapped before: v1 is in nobody's use, and no batch names it."""
+    kms = erasing.archive.world.kms
+    kms.rotate()
+    rewrap(erasing.archive.world.keys, kms)
+    victim, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    erasing.next_day()
+    erasing.run(grace=timedelta(0))
+    assert kms.versions() == ["v3"]
+    assert [batch.kms for batch in erasing.acts().erasures.batches.values()] == [("local-file/v2",)]
+    all_but(erasing, victim.capture)
+
+
+def test_versions_of_another_key_service_are_not_taken_for_destroyed(erasing: Erasing) -> None:
+    victim, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    erasing.next_day()
+    erasing.run()
+    moved = erasing.archive.world.kms
+    moved.provider = "another"
+    erasing.next_day()
+    with suppress(ArchiveError):  # records under the old service cannot be opened by the new one
+        erasing.run()
+    assert all(batch.destroyed_at is None for batch in erasing.acts().erasures.batches.values())
+    assert moved.versions() == ["v1", "v2"]

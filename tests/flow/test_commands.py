@@ -575,7 +575,7 @@ def test_rebuild_over_a_damaged_catalog(copy: Copy) -> None:
 def test_doctor_of_a_healthy_archive(small: Path) -> None:
     said = run("doctor", "--data", small, "--json")
     assert said.code == 0 and said.answer["healthy"]
-    assert set(said.answer["checks"]) == {"store", "key service", "tenants", "writing"}
+    assert set(said.answer["checks"]) == {"store", "key service", "tenants", "here", "writing"}
     assert said.answer["checks"]["tenants"] == "acme"
 
 

@@ -1,6 +1,7 @@
 """Every verb of the S3 store over a wire that loses requests and answers: lost, and kept though the answer failed."""
 
 import hashlib
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -239,3 +240,18 @@ def test_s3_refused_credentials_are_told_from_absence(wire: Wire) -> None:
                 verb("a/1")
     finally:
         store.close()
+
+
+def test_s3_streamed_body_costs_flat_memory(s3_service: S3Service) -> None:
+    """200 MiB through a store in less than 64 MiB, as Python counts them."""
+    store = S3Store(new_bucket(s3_service))
+    chunk = bytes(1 << 20)
+    tracemalloc.start()
+    try:
+        (made,) = store.create([NewObject("a/1", (chunk for _ in range(200)))])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        store.close()
+    assert made.size == 200 << 20
+    assert peak < 64 << 20

@@ -72,17 +72,20 @@ def probe_keys(connection: S3Connection, clock: Clock = utc_now) -> Report:
 def _run(checks: dict[str, Callable[[], str]]) -> Report:
     report: Report = []
     reasons: list[str] = []
+    unanswered: StoreError | None = None
     for name, check in checks.items():
         try:
             report.append((name, check()))
         except _Unfit as error:
             reasons.append(f"{name}: {error}")
-        except (Passing, StoreDenied):
-            raise
+        except (Passing, StoreDenied) as error:  # says nothing of what the store keeps; others may have
+            unanswered = unanswered or error
         except StoreError as error:  # a plain call that a fit store does not refuse
             reasons.append(f"{name}: {error}")
     if reasons:
-        raise StoreUnfit("; ".join(reasons))
+        raise StoreUnfit("; ".join(reasons)) from unanswered
+    if unanswered is not None:
+        raise unanswered
     return report
 
 
@@ -190,6 +193,7 @@ class _ArchiveProbe:
             Key=name,
             Body=body,
             IfNoneMatch="*",
+            ChecksumAlgorithm="SHA256",  # AWS wants a lock to come with an algorithm named
             ChecksumSHA256=checksum,
             **lock,
         )

@@ -133,6 +133,7 @@ class Uploader:
             Body=upload.body,
             ContentLength=upload.size,
             IfNoneMatch="*",
+            ChecksumAlgorithm="SHA256",  # AWS wants a lock to come with an algorithm named
             ChecksumSHA256=base64.b64encode(upload.sha256).decode("ascii"),
             **_lock_parameters(upload.lock),
         )

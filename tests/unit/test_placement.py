@@ -8,7 +8,7 @@ from archive_service.model.errors import Invalid
 from archive_service.placement import Bucket, Embedded, OnS3, placement
 from archive_service.settings import Settings, load
 
-SECRET = "do-not-show-me"  # noqa: S105
+SECRET = "do-not-show-me"
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:
             "id": tenant.id,
             "archive": root,
             "verifier_key": vkey,
-            "buckets_made": made,
+            **({"buckets_made": made} if made else {}),
         },
         f"archive {root}: tenant {given.tenant!r} made.\n"
         f"Verifier key, to be kept on paper: {vkey}\n"

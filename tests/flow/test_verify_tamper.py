@@ -967,7 +967,13 @@ def _(copy: Copy) -> list[Expected]:
 def _(copy: Copy) -> list[Expected]:
     copy.delete("kms/v1.key")
     name = f"{copy.of.tenant}/secrets/signing"
-    return [problem("key", name=name, detail="in place 1: key version v1 is not in the key service")]
+    return [
+        problem(
+            "key",
+            name=name,
+            detail="in place 1: the key service holds no key version: is it the right one, and all there?",
+        )
+    ]
 
 
 @row("key-service-key-damaged")

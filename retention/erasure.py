@@ -50,13 +50,19 @@ class Capture:
 @dataclass
 class Outcome:
     """What a run did. ``kept``: captures that a ground to keep protects, by that ground's words; ``waiting``: whose day
-    is not over, or whose act the projections have not passed; ``destroyed``: key versions of the KMS."""
+    is not over, or whose act the projections have not passed; ``destroyed``: key versions of the KMS; ``missing``:
+    whose key record is in neither place now: their erasure waits until it is back; ``verify`` names it."""
 
     erased: int = 0
     survivors: int = 0
     waiting: int = 0
     kept: dict[str, int] = field(default_factory=dict)
     destroyed: list[str] = field(default_factory=list)
+    missing: int = 0
+
+    def keep(self, reason: Refused) -> None:
+        """Count a capture that is kept."""
+        self.kept[str(reason)] = self.kept.get(str(reason), 0) + 1
 
 
 @dataclass(frozen=True)
@@ -142,12 +148,21 @@ class ErasureBatch:
         outcome = Outcome()
         self._acts.refresh()
         for batch in self._unfinished():
-            self._carry_out(batch, outcome)
+            self._finish(batch, outcome)
         batch_now = self._begin(outcome, today_too=today_too)
         if batch_now is not None:
             self._carry_out(batch_now, outcome)
         self._sweep(outcome)
         return outcome
+
+    def _finish(self, batch: Batch, outcome: Outcome) -> None:
+        """A batch that was cut off. A hold laid upon an object since it began, in the store itself, stops it until that
+        hold is lifted; acts cannot (``place_keep``)."""
+        try:
+            self._carry_out(batch, outcome)
+        except Refused as error:
+            _log.warning("an erasure batch waits: %s", error.code)
+            outcome.keep(error)
 
     def _unfinished(self) -> list[Batch]:
         return [batch for batch in self._acts.erasures.batches.values() if batch.destroy_after is None]
@@ -174,18 +189,18 @@ class ErasureBatch:
         chosen: list[Asked] = []
         numbers: set[int] = set()
         for asked in self._acts.erasures.pending():
-            number = self._ready(asked, outcome, today_too=today_too)
-            if number is not None:
+            found = self._ready(asked, outcome, today_too=today_too)
+            if found is not None:
                 chosen.append(asked)
-                numbers.update([number] if number else [])
-        if not chosen:
+                numbers.update(found)
+        if not chosen or self._unfinished():
             return None
         if numbers:
             self._close(sorted(numbers))
         return self._say_begun(chosen, sorted(numbers), outcome)
 
-    def _ready(self, asked: Asked, outcome: Outcome, *, today_too: bool) -> int | None:
-        """The generation that holds the key of a capture that may go now (0: the key is gone already), else None."""
+    def _ready(self, asked: Asked, outcome: Outcome, *, today_too: bool) -> list[int] | None:
+        """The generations that hold the key of a capture that may go now (none: it is gone already); else None."""
         if self._acts.erasures.begun(asked.capture):
             return None
         if not self._parts.passed(asked.position):
@@ -194,18 +209,20 @@ class ErasureBatch:
         try:
             self._permit(asked)
         except Refused as error:
-            outcome.kept[str(error)] = outcome.kept.get(str(error), 0) + 1
+            outcome.keep(error)
             return None
         try:
-            found = self._destroyer.generation_of(asked.log, asked.capture)
-        except KeyUnavailable:
-            found = None
-        if found is None:
-            return 0
-        if not (found.rewrap or today_too or found.begins < self._clock().date()):
+            found = self._destroyer.generations_of(asked.log, asked.capture)
+        except (
+            KeyUnavailable
+        ):  # a backup may bring it back, under a generation that nobody would have destroyed
+            outcome.missing += 1
+            return None
+        today = self._clock().date()
+        if not all(each.rewrap or today_too or each.begins < today for each in found):
             outcome.waiting += 1
             return None
-        return found.number
+        return [each.number for each in found]
 
     def _close(self, numbers: Sequence[int]) -> None:
         """No writer begins to use these generations, and whoever does use one has lost its slot."""
@@ -242,7 +259,7 @@ class ErasureBatch:
         try:
             self._permit(asked)
         except Refused as error:
-            outcome.kept[str(error)] = outcome.kept.get(str(error), 0) + 1
+            outcome.keep(error)
             return False
         return True
 
@@ -278,7 +295,7 @@ class ErasureBatch:
         for _ in range(_RUNS):
             if victims:
                 outcome.survivors += self._destroyer.rewrap(victims, permits).kept
-            left = {found for capture in batch.captures if (found := self._stands_under(capture)) is not None}
+            left = {found for capture in batch.captures for found in self._stands_under(capture)}
             if not left:
                 return victims
             if not batch.tables or not all(self._keyring.generation(number).rewrap for number in left):
@@ -286,12 +303,14 @@ class ErasureBatch:
             victims = sorted({*victims, *left})
         raise StoreError("a key that was to go stands under another generation", code="erasure.unsettled")
 
-    def _stands_under(self, capture: str) -> int | None:
+    def _stands_under(self, capture: str) -> list[int]:
+        """None, too, when the record has gone since the batch began: what a backup holds of it stands under a
+        generation of the batch."""
         try:
-            found = self._destroyer.generation_of(self._acts.erasures.asked[capture].log, capture)
+            found = self._destroyer.generations_of(self._acts.erasures.asked[capture].log, capture)
         except KeyUnavailable:
-            return None
-        return found.number if found is not None else None
+            return []
+        return [each.number for each in found]
 
     def _new_version(self, batch: Batch) -> None:
         """A KMS version that wraps nothing of what the batch leaves behind."""

@@ -76,17 +76,25 @@ class Destroyer:
 
     # --- where the keys are ---------------------------------------------------------------------------
 
-    def generation_of(self, log: LogId, capture: str) -> Generation | None:
-        """The generation that a capture's key stands under; None when the key is gone from both places. Raises
-        KeyUnavailable when there is no record at all, Tampered when neither copy can be read."""
+    def generations_of(self, log: LogId, capture: str) -> list[Generation]:
+        """The generations that a capture's key stands under, in whichever place; none when the key is gone from both. A
+        copy under a generation that is no more (a place put back from a backup) holds no key. Raises KeyUnavailable
+        when there is no record at all (a backup may have one), Tampered when no copy can be read."""
         batch, index = key_layout.split_sealed_name(capture)
         records = self._copies(key_layout.record_name(log, batch), log, batch)
         if not records:
-            raise KeyUnavailable("no key record under this name in either place")
-        for record in records:
-            if index < len(record["keys"]) and record["keys"][index] is not None:
-                return self._generations.reopen(record["generation"])
-        return None
+            raise KeyUnavailable("no key record under this name in either place", code="key.no_record")
+        found = {
+            record["generation"]
+            for record in self._living(records)
+            if index < len(record["keys"]) and record["keys"][index] is not None
+        }
+        return [self._generations.reopen(number) for number in sorted(found)]
+
+    def _living(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The copies under generations that stand."""
+        standing = set(self._generations.numbers())
+        return [record for record in records if record["generation"] in standing]
 
     def _copies(self, name: str, log: LogId, batch: str) -> list[dict[str, Any]]:
         """What the places hold under a name and can be read. Raises Tampered when copies exist and none can."""
@@ -189,6 +197,7 @@ class Destroyer:
         """One record under the target; how many keys it keeps, and how many it has lost now."""
         name, log, batch = found
         records = self._copies(name, log, batch)
+        records = self._living(records) or records  # a place put back says nothing against the living copy
         if not records:  # it stood in one place alone, as an orphan's may, and that place was wiped
             return 0, 0
         keys: list[bytes | None] = []

@@ -1,5 +1,6 @@
 """Forgetting: what is erased opens nowhere, from no backup; nothing else is lost, whatever fails and whenever."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -449,3 +450,67 @@ def test_versions_of_another_key_service_are_not_taken_for_destroyed(erasing: Er
         erasing.run()
     assert all(batch.destroyed_at is None for batch in erasing.acts().erasures.batches.values())
     assert moved.versions() == ["v1", "v2"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_place_that_holds_an_older_record_does_not_hide_the_living_key(
+    erasing: Erasing, number: int
+) -> None:
+    """The place was put back, with records of a generation that is no more; the other place has the key."""
+    first, second, *_ = erasing.send(*MAILS)
+    old = erasing.places()[number]
+    erasing.ask(first)
+    erasing.next_day()
+    erasing.run()
+    place = erasing.archive.world.places[number]
+    for name, data in old.items():
+        if "/records/" in name:
+            place.put(name, data)
+    erasing.ask(second)
+    assert erasing.run().erased == 1
+    all_but(erasing, first.capture, second.capture)
+    for each in erasing.archive.world.places:
+        for name, data in each._records.items():
+            if "/records/capture" in name:
+                keys = json.loads(data)["keys"]
+                assert keys[:2] == [None, None], name
+
+
+def test_a_key_record_that_is_away_is_not_taken_for_one_that_was_destroyed(erasing: Erasing) -> None:
+    victim, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    erasing.next_day()
+    away = [
+        {name: data for name, data in place._records.items() if "/records/capture" in name}
+        for place in erasing.archive.world.places
+    ]
+    for place, records in zip(erasing.archive.world.places, away, strict=True):
+        for name in records:
+            place.delete(name)
+    outcome = erasing.run()
+    assert (outcome.erased, outcome.missing) == (0, 1)
+    for place, records in zip(erasing.archive.world.places, away, strict=True):
+        for name, data in records.items():
+            place.put(name, data)
+    assert erasing.run().erased == 1
+    all_but(erasing, victim.capture)
+
+
+def test_a_hold_in_the_store_after_the_beginning_stops_the_batch_and_nothing_else(erasing: Erasing) -> None:
+    victim, other, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    erasing.next_day()
+    world = erasing.archive.world
+    world.plans[0].fail("put", 5, Effect.LOST)
+    with pytest.raises(ArchiveError):
+        erasing.run()
+    fields = read_fields(erasing, victim)
+    stored, lock = world.objects.stat(fields["object"]["key"])[0]
+    if not erasing.acts().erasures.begun(victim.capture):
+        pytest.fail("the fault came before the batch had begun")
+    world.objects.protect(stored.key, stored.version, Lock(lock.mode, lock.until, hold=True))
+    assert list(erasing.run().kept.values()) == [1]
+    world.objects.protect(stored.key, stored.version, Lock(lock.mode, lock.until))
+    assert erasing.run().erased == 1
+    all_but(erasing, victim.capture)
+    assert erasing.readable(other) == MAILS[1]

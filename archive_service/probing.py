@@ -11,6 +11,7 @@ from archive_service.model.errors import ArchiveError, Refused
 from archive_service.opening_s3 import connection_to
 from archive_service.placement import Bucket, OnS3
 from archive_service.settings import Settings
+from archive_service.vault.stores.s3.apart import probe_apart
 from archive_service.vault.stores.s3.buckets import make_archive_bucket, make_key_bucket
 from archive_service.vault.stores.s3.probe import probe_archive, probe_keys
 
@@ -39,6 +40,11 @@ class Probes:
         for name, place in zip(("key place a", "key place b"), placed.keys, strict=True):
             if isinstance(place, Bucket):
                 self._add_keys(name, settings, place)
+        first, second = placed.keys
+        if isinstance(first, Bucket) and isinstance(second, Bucket):
+            apart = partial(probe_apart, connection_to(settings, first), connection_to(settings, second))
+            self._how["both key places"] = "Give two buckets, best at two providers."
+            self._probes["both key places"] = apart
 
     def _add_keys(self, name: str, settings: Settings, place: Bucket) -> None:
         connection = connection_to(settings, place)

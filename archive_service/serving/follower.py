@@ -14,7 +14,7 @@ from functools import partial
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
 from archive_service.ledger.checkpointer import Checkpointer
-from archive_service.model.errors import ArchiveError
+from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.serving import child
 from archive_service.settings import Settings
 from ingest.parser_pool import ParserPool
@@ -113,8 +113,9 @@ def _checkpoint(core: Core, settings: Settings, stop: threading.Event) -> None:
 
 
 def _checkpoint_once(core: Core, checkpointer: Checkpointer | None) -> Checkpointer | None:
-    """One run, if it is this process's turn; what to go on with. After a fault, or another's turn, it is made anew from
-    the store."""
+    """One run, if it is this process's turn; what to go on with. After another's turn it is made anew from the store;
+    after a fault it goes on with what it knows: made anew it would anchor every log's newest checkpoint again, at every
+    run for as long as one log is damaged."""
     try:
         if not core.leases.take("checkpointer"):
             return None
@@ -122,5 +123,5 @@ def _checkpoint_once(core: Core, checkpointer: Checkpointer | None) -> Checkpoin
         checkpointer.run_once()
     except ArchiveError as error:
         _log.warning("checkpointing failed: %s", error.code)
-        return None
+        return None if isinstance(error, SlotLost) else checkpointer
     return checkpointer

@@ -30,6 +30,7 @@ class S3World(World):
     def __post_init__(self) -> None:
         self.archive_bucket = new_bucket(self.service)
         buckets = [self.archive_bucket, *(new_bucket(self.service, locked=False) for _ in "ab")]
+        self.key_buckets = buckets[1:]
         lay_witness(self.attacker, self.archive_bucket.bucket)
         self.wires = {name: self._wire() for name in ("store", "a", "b")}
         archive, first, second = (

@@ -2,6 +2,7 @@
 ``verify`` names it, and reading still gives the original. One case a row."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ from archive_service.ledger.reader import checkpoint_note
 from archive_service.ledger.verify.report import Problem
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import batch_key, checkpoint_key
+from archive_service.vault.stores.s3.apart import probe_apart
+from archive_service.vault.stores.s3.probe import StoreUnfit
 from tests.flow.s3_world import S3World, s3_archive
 from tests.services.s3 import s3_service
 from tests.unit.core_world import Archive, outcome
@@ -170,3 +173,26 @@ def test_tamper_s3_unlocked_stray_in_the_ledger_is_named(archive: Archive, folde
     Bucket(archive).lay_version(key)
     assert any(problem.name == key for problem in archive.damage())
     assert_original_served(archive, note)
+
+
+@pytest.mark.parametrize("lay", [Bucket.lay_version, Bucket.lay_marker])
+def test_tamper_s3_the_lock_under_an_overlay_is_still_seen(
+    archive: Archive, lay: Callable[[Bucket, str], None]
+) -> None:
+    """versitygw leaves the lock out of HEAD for a version that is not the newest."""
+    bucket, key = Bucket(archive), an_object(archive)
+    before = bucket.world.objects.stat(key)[0]
+    lay(bucket, key)
+    assert bucket.world.objects.stat(key)[0] == before
+    assert before[1].until is not None
+    assert not any("shorter or weaker" in problem.detail for problem in archive.damage())
+
+
+def test_one_key_bucket_under_two_names_is_refused(archive: Archive) -> None:
+    assert isinstance(archive.world, S3World)
+    connection = archive.world.key_buckets[0]
+    assert connection.endpoint is not None
+    alias = replace(connection, endpoint=connection.endpoint.replace("127.0.0.1", "localhost"))
+    with pytest.raises(StoreUnfit, match="same bucket"):
+        probe_apart(connection, alias)
+    assert probe_apart(*archive.world.key_buckets)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,8 @@ from archive_service.ledger.merkle import leaf_hash, root_of
 from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.reader import checkpoint_note, newest_checkpoint
 from archive_service.ledger.verify.report import What
-from archive_service.model.errors import SlotLost, StoreError, Tampered
+from archive_service.model.errors import ArchiveError, SlotLost, StoreError, Tampered
+from archive_service.serving.follower import _checkpoint_once
 from archive_service.vault.key_layout import LogId, checkpoint_key, new_owner, tile_key
 from archive_service.vault.stores.base import NewObject
 from tests.unit.core_world import QUICK, Archive
@@ -127,6 +129,35 @@ def test_a_damaged_log_does_not_hold_the_others_back(archive: Archive) -> None:
         assert newest(archive, sound) == honest(archive, sound)
         grow(archive, "access-2", 1)
     assert newest_checkpoint(archive.world.objects, damaged) == -1
+
+
+def test_a_damaged_log_does_not_make_the_root_log_grow_for_ever(archive: Archive) -> None:
+    """Another process's first run anchors what it finds; after that a run without growth writes nothing."""
+    damaged = grow(archive, "access-1", 1)
+    archive.checkpointer().run_once()
+    archive.world.objects.create([NewObject(f"ledger/{damaged}/batch/00000000000/{2:016d}", b"no entry\n")])
+    checkpointer = archive.checkpointer()
+    with pytest.raises(Tampered):
+        checkpointer.run_once()
+    root = LogId(archive.root_owner, "root")
+    before = len(archive.entries(root))
+    for _ in range(3):
+        with pytest.raises(Tampered):
+            checkpointer.run_once()
+    assert len(archive.entries(root)) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(Tampered("x"), True), (StoreError("x"), True), (SlotLost("x"), False)]
+)
+def test_the_service_goes_on_with_its_checkpointer_after_a_fault(error: ArchiveError, kept: bool) -> None:
+    class Failing:
+        def run_once(self) -> int:
+            raise error
+
+    core = SimpleNamespace(leases=SimpleNamespace(take=lambda name: True))
+    failing = Failing()
+    assert (_checkpoint_once(core, failing) is failing) is kept  # type: ignore[arg-type]
 
 
 def test_another_checkpointer_s_bytes_are_never_replaced(archive: Archive) -> None:

@@ -44,7 +44,7 @@ _FULL = frozenset(
         "XMinioStorageFull",
     }
 )
-_ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+_ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchObjectLockConfiguration", "404"})
 
 
 class Passing(StoreError):

@@ -7,7 +7,7 @@ The bucket may be written by others who hold credentials. So a name is read by t
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC
 from typing import Any
 
@@ -179,7 +179,22 @@ class S3Store:
             # A HEAD has no body: a version id of another form and credentials that ran out look alike. A GET tells.
             self._read_version(key, version, 0, 1)
             raise
+        if "ObjectLockMode" not in answer:  # versitygw leaves it out for a version that is not the newest
+            answer = self._lock_by_itself(key, version)
         return _lock(answer)
+
+    def _lock_by_itself(self, key: str, version: str) -> dict[str, Any]:
+        """The retention state as its own two requests tell it, in the words of HEAD; what a version has none of is an
+        error there."""
+        answer: dict[str, Any] = {}
+        with suppress(NotFound, BadRequest):
+            term = self._client.call("get_object_retention", f"object {key}", Key=key, VersionId=version)
+            answer["ObjectLockMode"] = term["Retention"]["Mode"]
+            answer["ObjectLockRetainUntilDate"] = term["Retention"]["RetainUntilDate"]
+        with suppress(NotFound, BadRequest):
+            hold = self._client.call("get_object_legal_hold", f"object {key}", Key=key, VersionId=version)
+            answer["ObjectLockLegalHoldStatus"] = hold["LegalHold"]["Status"]
+        return answer
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stored]:
         """As in ObjectStore. What has no archive name is not listed."""

@@ -81,7 +81,8 @@ def _print(report: Report, output: Output) -> None:
             "problems": [problem.plain() for problem in report.problems],
         },
         f"{verdict}. Checked {tally.logs} logs, {tally.entries} entries, {tally.checkpoints} checkpoints, "
-        f"{tally.tiles} tiles, {tally.objects} objects ({tally.not_sampled} not sampled, {tally.erased} erased), {tally.payloads} payloads, "
+        f"{tally.tiles} tiles, {tally.objects} objects ({tally.not_sampled} not sampled, {tally.erased} erased), "
+        f"{tally.payloads} payloads, "
         f"{tally.keys} key records, {tally.locks} locks, {tally.rows} rows; "
         f"{tally.unsigned} entries are not signed yet.",
     )

@@ -20,7 +20,7 @@ from typing import Any
 
 from archive_service import projections
 from archive_service.bootstrap import Core, Tenant
-from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position
+from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow
 from archive_service.catalog.compare import compare_catalogs
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.following import parser_pool
@@ -115,16 +115,6 @@ class Replay(Projector):
         self._index_up_to(position.indexed, position.rows, {})
 
     # --- rows -----------------------------------------------------------------------------------------
-
-    def _next(self, position: Position) -> int:
-        if position.rows != self._rows:
-            self._cursors.clear()
-            self._rows = position.rows
-        stretch = self._stretch()
-        if stretch:
-            self._catalog.apply(self._changes(stretch, position.acts))
-            self._rows = stretch[-1].seq + 1
-        return self._rows
 
     def _stretch(self) -> list[Entry]:
         """Whole batches from where the rows stand."""

@@ -273,7 +273,7 @@ class ErasureBatch:
         if victims:
             self._new_version(batch)
             self._destroyer.reseal(victims, batch.tables)
-            self._destroyer.delete(victims, batch.tables)
+            self._destroyer.sweep(victims, batch.tables)
         self._parts.rewrap()
         destroy_after = rfc3339(self._clock() + self._parts.grace)
         self._acts.append(
@@ -294,7 +294,7 @@ class ErasureBatch:
         victims = list(batch.generations)
         for _ in range(_RUNS):
             if victims:
-                outcome.survivors += self._destroyer.rewrap(victims, permits).kept
+                outcome.survivors += self._destroyer.rewrap(victims, permits)
             left = {found for capture in batch.captures for found in self._stands_under(capture)}
             if not left:
                 return victims
@@ -341,9 +341,9 @@ class ErasureBatch:
             return False
         names = {version.removeprefix(f"{kms.provider}/") for version in ours}
         used = set(self._parts.in_use())
-        for version in kms.versions():
-            if not names & set(kms.versions()):
-                break
+        versions = kms.versions()
+        last = max((place for place, version in enumerate(versions) if version in names), default=-1)
+        for version in versions[: last + 1]:
             if version in used:
                 _log.error("key version %s is still in use", version)
                 return False

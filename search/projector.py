@@ -40,11 +40,15 @@ class RowsOnly:
         if position.rows != self._rows:  # another process projected, or the catalog was replaced
             self._cursors.clear()
             self._rows = position.rows
-        batch = batch_from(self._vault.store, self._order, self._rows)
-        if batch is not None:
-            self._catalog.apply(self._changes(batch, position.acts))
-            self._rows = batch[-1].seq + 1
+        stretch = self._stretch()
+        if stretch:
+            self._catalog.apply(self._changes(stretch, position.acts))
+            self._rows = stretch[-1].seq + 1
         return self._rows
+
+    def _stretch(self) -> list[Entry]:
+        """What to project next, from where the rows stand: a batch; empty at the head."""
+        return batch_from(self._vault.store, self._order, self._rows) or []
 
     def run_to(self, rows: int) -> None:
         """Project whole batches until the position is at or past ``rows``, or the log's head."""

@@ -1,12 +1,11 @@
 """The key store of one owner into another one: records as they are, what the key service wraps opened here and wrapped
 there, both places read back. What is destroyed at the source is removed in the target."""
 
-from archive_service.model.canonical import canonical
 from archive_service.model.errors import KeyUnavailable, Refused, StoreError, Tampered
 from archive_service.vault import key_format
-from archive_service.vault.generations import context_of
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.kms import Kms
+from archive_service.vault.kms_record import context_of, open_record, wrapped_record
 
 _WRAPPED = {
     "table": "table",
@@ -57,7 +56,7 @@ class KeyCarrier:
         if folder not in _WRAPPED:
             return data
         context = context_of(owner, _WRAPPED[folder], int(last) if folder == "table" else last)
-        plain = _unwrap(self._source_kms, data, context)
+        plain = open_record(self._source_kms, data, context, "a key record")
         first, second = standing
         if first is not None and first == second and self._opens(first, context, plain):
             return first
@@ -68,18 +67,15 @@ class KeyCarrier:
                 "the same key places under another key service: use keys rewrap, or other places",
                 code="relocate.kms",
             )
-        version, wrapped = self._target_kms.wrap(context, plain)
-        record = key_format.parse(data, name)
-        kms = {"key": version, "provider": self._target_kms.provider}
-        made = canonical({**record, "kms": kms, "sealed": key_format.b64(wrapped)})
+        made = wrapped_record(self._target_kms, key_format.parse(data, name), context, plain)
         if not self._opens(made, context, plain):
             raise StoreError("the key service does not open what it wrapped", code="relocate.kms")
         return made
 
     def _opens(self, data: bytes, context: bytes, plain: bytes) -> bool:
         try:
-            return self._provider(data) == self._target_kms.provider and plain == _unwrap(
-                self._target_kms, data, context
+            return self._provider(data) == self._target_kms.provider and plain == open_record(
+                self._target_kms, data, context, "a key record"
             )
         except (KeyUnavailable, Tampered, StoreError):
             return False  # of another service; if this one is away, wrapping will say so
@@ -87,12 +83,3 @@ class KeyCarrier:
     @staticmethod
     def _provider(data: bytes) -> str:
         return str(key_format.parse(data, "a key record").get("kms", {}).get("provider"))
-
-
-def _unwrap(kms: Kms, data: bytes, context: bytes) -> bytes:
-    record = key_format.parse(data, "a key record")
-    try:
-        version = str(record["kms"]["key"])
-    except (KeyError, TypeError) as error:
-        raise Tampered("a key record does not name its key version") from error
-    return kms.unwrap(version, context, key_format.unb64(record.get("sealed")))

@@ -4,9 +4,9 @@ and so that nothing else is lost, whichever moment a crash or a wiped place choo
     close      the generations that hold the keys: from now on no writer begins to use them
     rewrap     every record under them, without the erased keys, under a new generation; read back from both places
     reseal     every other generation under a new table key; the old table keys are retired
-    delete     the closed generations and the retired table keys
+    sweep      the closed generations and the retired table keys away
 
-Until ``delete`` every surviving key can be had under its old generation or its new one, in each place. Afterwards only
+Until ``sweep`` every surviving key can be had under its old generation or its new one, in each place. Afterwards only
 backups hold the old ones, under table keys that an old key version of the KMS wraps: that version is destroyed last,
 after the grace (``retention.erasure``).
 
@@ -16,7 +16,6 @@ Every step may be repeated after a crash. Only ``retention`` may import this mod
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeVar
 
@@ -51,15 +50,6 @@ def grant(log: str, capture: str) -> Permit:
     return Permit(log, capture, _GRANT)
 
 
-@dataclass(frozen=True)
-class Survivors:
-    """What a rewrap did: key records written anew, keys kept in them, keys left out."""
-
-    records: int = 0
-    kept: int = 0
-    destroyed: int = 0
-
-
 class Destroyer:
     """One owner's keys. Not thread-safe; one process at a time: a record that another one writes late, from what it
     read before, could lay old keys over new ones. ``fence`` is called before every write, and raises when this process
@@ -86,15 +76,10 @@ class Destroyer:
             raise KeyUnavailable("no key record under this name in either place", code="key.no_record")
         found = {
             record["generation"]
-            for record in self._living(records)
+            for record in _living(records, set(self._generations.numbers()))
             if index < len(record["keys"]) and record["keys"][index] is not None
         }
         return [self._generations.reopen(number) for number in sorted(found)]
-
-    def _living(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The copies under generations that stand."""
-        standing = set(self._generations.numbers())
-        return [record for record in records if record["generation"] in standing]
 
     def _copies(self, name: str, log: LogId, batch: str) -> list[dict[str, Any]]:
         """What the places hold under a name and can be read. Raises Tampered when copies exist and none can."""
@@ -132,23 +117,24 @@ class Destroyer:
 
     # --- rewrap ---------------------------------------------------------------------------------------
 
-    def rewrap(self, victims: Sequence[int], permits: Sequence[Permit]) -> Survivors:
+    def rewrap(self, victims: Sequence[int], permits: Sequence[Permit]) -> int:
         """Write every key record that stands under ``victims`` anew, under a generation of its own, without the keys of
-        ``permits``; durable and read back in both places on return, and nothing is left under ``victims``.
+        ``permits``; durable and read back in both places on return, and nothing is left under ``victims``. How many
+        keys were kept.
 
         Raises KeyUnavailable or Tampered when a surviving key opens in neither place: then nothing may be deleted.
         """
         erased = {(permit.log, permit.capture) for permit in permits}
         target: Generation | None = None
-        total = Survivors()
+        kept = 0
         for _ in range(_MOST_PASSES):
             names = self._under(victims)
             if not names:
-                return total
+                return kept
             if target is None:
                 begins = min(self._generations.generation(number).begins for number in victims)
                 target = self._generations.generation(self._generations.add(begins, rewrap=True))
-            total = self._pass(names, target, erased, total)
+            kept += self._pass(names, target, erased)
         raise StoreError("key records keep coming under a closed generation", code="erasure.unsettled")
 
     def _records(self) -> Iterator[tuple[str, LogId, str]]:
@@ -169,16 +155,10 @@ class Destroyer:
         return [name for name, under in zip(names, stands, strict=True) if under]
 
     def _pass(
-        self,
-        names: Sequence[tuple[str, LogId, str]],
-        target: Generation,
-        erased: set[tuple[str, str]],
-        total: Survivors,
-    ) -> Survivors:
-        kept, destroyed = total.kept, total.destroyed
-        for here, gone in self._each(names, lambda found: self._anew(found, target, erased)):
-            kept, destroyed = kept + here, destroyed + gone
-        return Survivors(total.records + len(names), kept, destroyed)
+        self, names: Sequence[tuple[str, LogId, str]], target: Generation, erased: set[tuple[str, str]]
+    ) -> int:
+        standing = set(self._generations.numbers())
+        return sum(self._each(names, lambda found: self._anew(found, target, erased, standing)))
 
     def _each(
         self,
@@ -192,25 +172,26 @@ class Destroyer:
             yield from pool.map(work, names)
 
     def _anew(
-        self, found: tuple[str, LogId, str], target: Generation, erased: set[tuple[str, str]]
-    ) -> tuple[int, int]:
-        """One record under the target; how many keys it keeps, and how many it has lost now."""
+        self,
+        found: tuple[str, LogId, str],
+        target: Generation,
+        erased: set[tuple[str, str]],
+        standing: set[int],
+    ) -> int:
+        """One record under the target; how many keys it keeps. ``standing``: the generations that exist."""
         name, log, batch = found
         records = self._copies(name, log, batch)
-        records = self._living(records) or records  # a place put back says nothing against the living copy
+        records = (
+            _living(records, standing) or records
+        )  # a place put back says nothing against the living copy
         if not records:  # it stood in one place alone, as an orphan's may, and that place was wiped
-            return 0, 0
+            return 0
         keys: list[bytes | None] = []
-        destroyed = 0
         for index in range(max(len(record["keys"]) for record in records)):
-            if (str(log), key_layout.sealed_name(batch, index)) in erased:
-                keys.append(None)
-                destroyed += 1
-            else:
-                keys.append(self._surviving(records, log, batch, index))
-        data = sealed_record(log, batch, target, keys)
-        self._put(name, data)
-        return sum(key is not None for key in keys), destroyed
+            gone = (str(log), key_layout.sealed_name(batch, index)) in erased
+            keys.append(None if gone else self._surviving(records, log, batch, index))
+        self._put(name, sealed_record(log, batch, target, keys))
+        return sum(key is not None for key in keys)
 
     def _surviving(self, records: list[dict[str, Any]], log: LogId, batch: str, index: int) -> bytes | None:
         """A key from whichever copy gives it; None if none has held it since an earlier batch."""
@@ -258,14 +239,14 @@ class Destroyer:
         # a lower number is one that an earlier batch deleted and a frozen process has put back: it goes again
         standing = [number for number in self._generations.tables() if number > max(retired, default=0)]
         target = standing[-1] if standing else self._generations.make_table()
-        self._seal_all(victims, retired, target)
+        self._seal_all(victims, target)
         for number in retired:
             self._retire(number)
-        while self._seal_all(victims, retired, target):
+        while self._seal_all(victims, target):
             continue
         self._generations.forget()
 
-    def _seal_all(self, victims: Sequence[int], retired: Sequence[int], target: int) -> int:
+    def _seal_all(self, victims: Sequence[int], target: int) -> int:
         """How many generations had to be sealed anew."""
         done = 0
         for number in self._generations.numbers():
@@ -298,14 +279,11 @@ class Destroyer:
             record = key_format.parse(copies[0], f"table {number}")
             self._put(name, canonical({**record, "retired": True}))
 
-    def delete(self, victims: Sequence[int], tables: Sequence[int]) -> None:
+    def sweep(self, victims: Sequence[int], tables: Sequence[int]) -> None:
         """Take closed generations and retired table keys out of both places; absent is no error. To be called when
         ``rewrap`` and ``reseal`` have returned for them: nothing that anybody relies on stands under them any more. A
-        generation made since under a retired table key is refused by its maker (``Generations.current``)."""
-        self.sweep(victims, tables)
-
-    def sweep(self, victims: Sequence[int], tables: Sequence[int]) -> None:
-        """Delete without asking: also what a writer that was frozen for long has put back since."""
+        generation made since under a retired table key is refused by its maker (``Generations.current``). To be
+        repeated later: what a writer that was frozen for long has put back since goes again."""
         owner = self._keyring.owner
         names = [key_layout.generation_name(owner, number) for number in victims]
         names += [key_layout.table_name(owner, number) for number in tables]
@@ -314,3 +292,8 @@ class Destroyer:
                 self._fence()
                 place.delete(name)
         self._keyring.forget_cache()
+
+
+def _living(records: list[dict[str, Any]], standing: set[int]) -> list[dict[str, Any]]:
+    """The copies under generations that exist."""
+    return [record for record in records if record["generation"] in standing]

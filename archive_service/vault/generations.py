@@ -16,6 +16,7 @@ from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_format, key_layout
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.kms import Kms
+from archive_service.vault.kms_record import context_of, open_record, wrapped_record
 
 _NUMBER = re.compile(r"[0-9]{8}")
 _TABLE_GONE = "key.table_gone"
@@ -31,11 +32,6 @@ class Generation:
     table: int
     rewrap: bool = False
     closed: bool = False
-
-
-def context_of(owner: str, kind: str, name: str | int) -> bytes:
-    """What a table key or secret is bound to."""
-    return f"archive-service/{kind}/v1\0{owner}/{name}".encode("ascii")
 
 
 class Generations:
@@ -68,14 +64,7 @@ class Generations:
         return self._tables[number]
 
     def _open_table(self, data: bytes, number: int) -> bytes:
-        what = f"table {number}"
-        record = key_format.parse(data, what)
-        try:
-            version = str(record["kms"]["key"])
-        except (KeyError, TypeError) as error:
-            raise Tampered(f"{what} does not name its key version") from error
-        sealed = key_format.unb64(record.get("sealed"))
-        return self._kms.unwrap(version, context_of(self.owner, "table", number), sealed)
+        return open_record(self._kms, data, context_of(self.owner, "table", number), f"table {number}")
 
     def tables(self) -> list[int]:
         """Table keys that exist, in order."""
@@ -94,10 +83,9 @@ class Generations:
         """A new table key under the newest version of the KMS; its number. Whoever else made one at the same time made
         the same one."""
         number = max(self.tables(), default=0) + 1
-        version, wrapped = self._kms.wrap(context_of(self.owner, "table", number), secrets.token_bytes(32))
-        kms = {"key": version, "provider": self._kms.provider}
-        record = {"version": 1, "table": number, "kms": kms, "sealed": key_format.b64(wrapped)}
-        self.store.claim(key_layout.table_name(self.owner, number), canonical(record))
+        context, key = context_of(self.owner, "table", number), secrets.token_bytes(32)
+        record = wrapped_record(self._kms, {"version": 1, "table": number}, context, key)
+        self.store.claim(key_layout.table_name(self.owner, number), record)
         return number
 
     def is_retired(self, number: int) -> bool:

@@ -9,10 +9,11 @@ from typing import Any
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import KeyUnavailable, NotFound, StoreError, Tampered
 from archive_service.vault import key_format, key_layout
-from archive_service.vault.generations import Generation, Generations, context_of
+from archive_service.vault.generations import Generation, Generations
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore, most_telling
 from archive_service.vault.kms import Kms
+from archive_service.vault.kms_record import context_of, open_record, wrapped_record
 
 __all__ = ["Generation", "Keyring", "owners", "parse_record", "sealed_record"]
 
@@ -35,9 +36,8 @@ class Keyring:
 
     def make_secret(self, name: str, value: bytes) -> bytes:
         """Store a secret unless it exists; returns the one that stands."""
-        version, wrapped = self._kms.wrap(context_of(self.owner, "secret", name), value)
-        kms = {"key": version, "provider": self._kms.provider}
-        record = canonical({"version": 1, "name": name, "kms": kms, "sealed": key_format.b64(wrapped)})
+        context = context_of(self.owner, "secret", name)
+        record = wrapped_record(self._kms, {"version": 1, "name": name}, context, value)
         self.store.claim(key_layout.secret_name(self.owner, name), record)
         return self.secret(name)
 
@@ -50,14 +50,7 @@ class Keyring:
         return self._secrets[name]
 
     def _open_secret(self, data: bytes, name: str) -> bytes:
-        what = f"secret {name}"
-        record = key_format.parse(data, what)
-        try:
-            version = str(record["kms"]["key"])
-        except (KeyError, TypeError) as error:
-            raise Tampered(f"{what} does not name its key version") from error
-        sealed = key_format.unb64(record.get("sealed"))
-        return self._kms.unwrap(version, context_of(self.owner, "secret", name), sealed)
+        return open_record(self._kms, data, context_of(self.owner, "secret", name), f"secret {name}")
 
     # --- generations -------------------------------------------------------------------------------
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from archive_service.model.canonical import canonical
 from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_format, key_layout
-from archive_service.vault.generations import context_of
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import owners
 from archive_service.vault.kms import Kms
+from archive_service.vault.kms_record import context_of, open_record, wrapped_record
 
 _ONE_COPY_ONLY = {"kms.unknown_version", "kms.damaged"}  # these say something of a copy, not of the service
 
@@ -201,7 +200,7 @@ class _Rewrap:
             )
         record = key_format.parse(data, wrapped.name)
         try:
-            secret = kms.unwrap(version, wrapped.context, key_format.unb64(record.get("sealed")))
+            secret = open_record(kms, data, wrapped.context, wrapped.name)
         except StoreError as error:
             if error.code not in _ONE_COPY_ONLY:
                 raise
@@ -211,11 +210,10 @@ class _Rewrap:
 
     def _anew(self, wrapped: WrappedName, copy: _Copy) -> bytes:
         """The record under the newest version, opened once before it replaces anything."""
-        version, sealed = self._kms.wrap(wrapped.context, copy.secret)
-        if self._kms.unwrap(version, wrapped.context, sealed) != copy.secret:
+        data = wrapped_record(self._kms, copy.record, wrapped.context, copy.secret)
+        if open_record(self._kms, data, wrapped.context, wrapped.name) != copy.secret:
             raise StoreError("the key service does not open what it wrapped", code="kms.damaged")
-        kms = {"key": version, "provider": self._kms.provider}
-        return canonical({**copy.record, "kms": kms, "sealed": key_format.b64(sealed)})
+        return data
 
     def _put(self, name: str, data: bytes) -> None:
         self._store.put(name, data)

@@ -5,10 +5,10 @@ import pytest
 from archive_service.model.canonical import canonical, parse_canonical
 from archive_service.model.errors import Invalid, KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_format, key_layout
-from archive_service.vault.generations import context_of
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.kms import LocalKms
+from archive_service.vault.kms_record import context_of
 from archive_service.vault.rewrap import in_use, places_differ, rewrap, under, wrapped_names
 from archive_service.vault.stores.faults import Effect, FaultPlan, FaultyKeyPlace
 from archive_service.vault.stores.memory import MemoryKeyPlace

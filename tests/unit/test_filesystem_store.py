@@ -252,3 +252,24 @@ def test_a_hold_set_while_a_deletion_waits_is_honoured(root: Path, store: FileSy
         holding.result()
     with pytest.raises(Locked):
         store.delete("o/a", "1")
+
+
+def test_a_journal_that_another_thread_makes_while_we_look_for_it_is_not_missing(
+    store: FileSystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both threads find no journal; the other one makes it, and fills what both know of it, before we go on."""
+    plain_open = os.open
+    late: list[str] = []
+
+    def open_late(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if path == ".locks" and not flags & os.O_CREAT and not late:
+            late.append(path)
+            store.create([NewObject("log/other", b"first")])
+            raise FileNotFoundError
+        return plain_open(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_late)
+    store.create([NewObject("log/ours", b"second")])
+    assert late
+    assert [stored.key for stored in store.list("log/")] == ["log/other", "log/ours"]
+    assert all(store.stat(key)[0][1] == Lock() for key in ("log/other", "log/ours"))

@@ -294,11 +294,12 @@ class LockJournals:
         """The journal, for appending. Raises Tampered if it is missing although it should be there:
         when not ``create``, or when this process has seen it."""
         view = self._view(folder)
+        known = view.chain.length  # before the look: another thread may make the journal right after it
         with durable.os_errors(f"retention journal of folder {folder}"):
             try:
                 fd = os.open(_JOURNAL, _APPEND, dir_fd=folder_fd)
             except FileNotFoundError:
-                if view.chain.length or not create:
+                if known or not create:
                     raise view.missing() from None
                 fd = os.open(_JOURNAL, _APPEND | os.O_CREAT, durable.PRIVATE_FILE, dir_fd=folder_fd)
             except IsADirectoryError:

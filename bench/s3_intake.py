@@ -1,13 +1,17 @@
 """Intake over S3 as a share of what the same server gives to the same requests without an archive around them.
 
-    python -m bench.s3_intake [--mails 600] [--rounds 3] [--connections 16,32,64,128] [--processes 1,2,4] [--size 40000]
+    python -m bench.s3_intake [--mails 600] [--rounds 3] [--connections 16,32,64,128] [--processes 1,2,4]
+                              [--size 40000] [--pace 100]
+
+With ``--pace`` the load stays the same whatever the number of processes: what is left is what writers cost each other.
 
 Ours: that many processes, each a capture writer with its own log slot; together they keep ``connections`` mails in
 flight. A mail counts when it is sealed, locked, its key stands in both places and its chained entry is written.
 
 Peer: as many processes, together with as many PUTs in flight, of bodies as large as our sealed objects, by boto3 with
-the same headers (conditional, locked, SHA-256). What we create beyond one object a mail (key records, batches of
-entries) is counted and printed; in the peer's figure there is none of it.
+the same headers (conditional, locked, SHA-256). The archive sends the same requests over boto3's connections with less
+around them (``stores/s3/direct.py``), which is part of the figure. What we create beyond one object a mail (key
+records, batches of entries) is counted and printed; in the peer's figure there is none of it.
 
 The two run in turn, round by round, against one versitygw on loopback, which shares the processors with both.
 """
@@ -79,6 +83,7 @@ def measure(
     command = [
         sys.executable, "-m", "bench.s3_worker", what,
         "--in-flight", str(each), "--mails", str(given.mails // processes), "--size", str(given.size),
+        "--pace", str(given.pace / processes),
     ]  # fmt: skip
     workers = [
         subprocess.Popen(command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -110,7 +115,8 @@ def compare(settings: dict[str, str], processes: int, connections: int, given: A
     for _ in range(given.rounds):
         peer.append(measure("ceiling", settings, processes, connections, given))
         ours.append(measure("ours", settings, processes, connections, given))
-    where = f"{processes} processes, {connections} in flight, {given.size} bytes"
+    load = f"{given.pace:g} mails a second" if given.pace else f"{connections} in flight"
+    where = f"{processes} processes, {load}, {given.size} bytes"
     extra = {
         "requests_per_mail": round(
             sum(each["requests"] for each in ours) / sum(each["mails"] for each in ours), 2
@@ -135,6 +141,7 @@ def main() -> int:
     parser.add_argument("--connections", default="16,32,64,128")
     parser.add_argument("--processes", default="1,2,4")
     parser.add_argument("--size", type=int, default=40_000)
+    parser.add_argument("--pace", type=float, default=0.0, help="so many mails a second over all processes")
     given = parser.parse_args()
     with prepared() as settings:
         here = machine.describe(Path(tempfile.gettempdir()))

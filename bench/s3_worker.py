@@ -29,20 +29,25 @@ _DISTINCT = 16  # mails made beforehand, sent over and over: captures are never 
 
 
 class Flight:
-    """Keeps ``most`` of ``total`` pieces of work under way, from one thread, and times each."""
+    """Keeps ``most`` of ``total`` pieces of work under way, from one thread, and times each. ``pace``: begins so many a
+    second instead of as many as it can; a piece that must wait for room is timed from when it was due."""
 
-    def __init__(self, most: int, total: int) -> None:
+    def __init__(self, most: int, total: int, pace: float = 0.0) -> None:
         self._room = threading.Semaphore(most)
         self._total = total
+        self._pace = pace
         self.times: list[float] = []
 
     def run(self, start: Callable[[int], "Future[Any]"]) -> tuple[float, float]:
         """When the first began and the last ended, by the wall clock all processes share."""
         begun = time.time()
         waiting = []
+        first = time.perf_counter()
         for number in range(self._total):
+            due = first + number / self._pace if self._pace else 0.0
+            time.sleep(max(0.0, due - time.perf_counter()) if self._pace else 0.0)
             self._room.acquire()
-            at = time.perf_counter()
+            at = due or time.perf_counter()
             future = start(number)
             future.add_done_callback(lambda done, at=at: self._landed(at))  # type: ignore[misc]
             waiting.append(future)
@@ -61,7 +66,7 @@ def wait_for_the_signal() -> None:
     sys.stdin.readline()
 
 
-def ceiling(in_flight: int, mails: int, size: int) -> dict[str, Any]:
+def ceiling(in_flight: int, mails: int, size: int, pace: float) -> dict[str, Any]:
     """The same PUTs, of bodies that are sealed mails, and nothing else."""
     bodies = [
         seal.seal_whole(os.urandom(32), "objects/x", b"{}" * 150, raw)[0]
@@ -92,7 +97,7 @@ def ceiling(in_flight: int, mails: int, size: int) -> dict[str, Any]:
             ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode(),
         )
 
-    flight = Flight(in_flight, mails)
+    flight = Flight(in_flight, mails, pace)
     with ThreadPoolExecutor(in_flight) as pool:
         list(pool.map(put, range(-in_flight, 0)))  # connections stand before the clock runs
         wait_for_the_signal()
@@ -106,7 +111,7 @@ def ceiling(in_flight: int, mails: int, size: int) -> dict[str, Any]:
     }
 
 
-def ours(in_flight: int, mails: int, size: int) -> dict[str, Any]:
+def ours(in_flight: int, mails: int, size: int, pace: float) -> dict[str, Any]:
     """A capture writer of the archive that the environment names."""
     raws = Mails(size).many(_DISTINCT)
     core = open_core(load())
@@ -118,7 +123,7 @@ def ours(in_flight: int, mails: int, size: int) -> dict[str, Any]:
     writer.open()
     for future in [writer.submit(_draft(), raws[0]) for _ in range(in_flight)]:
         future.result()
-    flight = Flight(in_flight, mails)
+    flight = Flight(in_flight, mails, pace)
     wait_for_the_signal()
     counted.start()
     begun, ended = flight.run(lambda number: writer.submit(_draft(), raws[number % _DISTINCT]))
@@ -172,9 +177,10 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, required=True)
     parser.add_argument("--mails", type=int, required=True)
     parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--pace", type=float, default=0.0)
     given = parser.parse_args()
     work = ours if given.what == "ours" else ceiling
-    print(json.dumps(work(given.in_flight, given.mails, given.size)), flush=True)
+    print(json.dumps(work(given.in_flight, given.mails, given.size, given.pace)), flush=True)
     return 0
 
 

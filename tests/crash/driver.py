@@ -1,8 +1,9 @@
-"""A writer process for the tests: ``python -m tests.crash.driver flood|steps TAG`` on the archive that the environment
-names (``ARCHIVE_*``). It says ``ready``, then ``ack LOG SEQ MAIL`` for every mail that would have got its 250.
+"""A writer process for the tests, on the archive that its settings name (``ARCHIVE_*``): role ``flood`` or
+``steps``. It says ``ready``, then ``ack LOG SEQ MAIL`` for every mail that would have got its 250.
 
-flood: mail after mail until it is killed. steps: obeys its input: ``seal MAIL`` (kept, not appended), ``append``
-(all that is kept), ``twin`` (a clone of this process appends what is kept; then this one does).
+flood: at the word ``go`` mail after mail until it is killed, at most MOST. steps: obeys its input: ``seal MAIL``
+(kept, not appended), ``append`` (all that is kept), ``twin`` (a clone of this process appends what is kept; then this
+one does).
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
+from multiprocessing.connection import Connection
 from threading import BoundedSemaphore
 
 from archive_service.bootstrap import Core, Tenant, open_core
@@ -23,6 +25,7 @@ from archive_service.vault.key_places import in_turn
 from archive_service.vault.stores.base import Lock
 
 _IN_FLIGHT = 24
+MOST = 80  # mails of one flood: a thousand floods must still be checked one by one
 
 
 def say(line: str) -> None:
@@ -47,6 +50,7 @@ def flood(core: Core, tenant: Tenant, tag: str) -> None:
     writer = CaptureWriter(core.store, tenant.keyring, slots, core.clock, core.writer_limits)
     writer.open()
     say("ready")
+    sys.stdin.readline()
     room = BoundedSemaphore(_IN_FLIGHT)
 
     def ended(mail: str, future: "Future[Captured]") -> None:
@@ -54,12 +58,11 @@ def flood(core: Core, tenant: Tenant, tag: str) -> None:
             acknowledged(mail, future.result())
         room.release()
 
-    number = 0
-    while True:
+    for number in range(MOST):
         room.acquire()
         mail = f"{tag}-{number}"
         writer.submit(draft(core), mail.encode()).add_done_callback(partial(ended, mail))
-        number += 1
+    sys.stdin.read()  # until it is killed
 
 
 class Steps:
@@ -101,8 +104,14 @@ class Steps:
         self._append()
 
 
-def main() -> None:
-    role, tag = sys.argv[1:]
+def forked(settings: dict[str, str], role: str, tag: str, orders: Connection, answers: Connection) -> None:
+    """The whole life of a process that was forked to be this one."""
+    os.environ.update(settings)
+    os.dup2(orders.fileno(), 0)
+    os.dup2(answers.fileno(), 1)
+    sys.stdin = os.fdopen(0, closefd=False)
+    orders.close()
+    answers.close()
     core = open_core(load())
     (tenant,) = core.tenants()
     if role == "flood":
@@ -111,7 +120,3 @@ def main() -> None:
     say("ready")
     for line in sys.stdin:
         steps.obey(line.strip())
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 acknowledged is there once; what was not is chained by recovery."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -20,35 +21,55 @@ from archive_service.ledger.reader import LogReader, logs
 from archive_service.ledger.recovery import Recovered, Recovery
 from archive_service.ledger.recovery_marks import MemoryMarks
 from archive_service.settings import load
+from tests.crash import driver
 from tests.services.s3 import S3Service, new_bucket, s3_service
 
 __all__ = ["s3_service"]  # a fixture
 PROGRAM = Path(sys.executable).parent / "archive-service"
-ROOT = Path(__file__).resolve().parents[2]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.crash.driver"])
 FULL = os.environ.get("ARCHIVE_TEST_FULL") == "1"
-TRIALS = 1000 if FULL else 4
+TRIALS = int(os.environ.get("ARCHIVE_TEST_KILLS") or (1002 if FULL else 12))  # kills
 WRITERS = 3
 
 
 class Writer:
-    """One driver process; ``acks``: mail to place, as far as its words have been read."""
+    """One driver process; ``acks``: mail to place, as far as its words have been read. It is forked from a server that
+    has imported the service already, for a start must not cost more than the trial."""
 
-    def __init__(self, environment: dict[str, str], role: str, tag: str) -> None:
+    def __init__(self, settings: dict[str, str], role: str, tag: str) -> None:
         self.acks: dict[str, tuple[str, int]] = {}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.driver", role, tag],
-            env=environment,
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+        heard, said = FORKS.Pipe(duplex=False)
+        obeyed, told = FORKS.Pipe(duplex=False)
+        self.process = FORKS.Process(
+            target=driver.forked, args=(settings, role, tag, obeyed, said), daemon=True
         )
+        self.process.start()
+        said.close()
+        obeyed.close()
+        self._heard = os.fdopen(os.dup(heard.fileno()), "r")
+        self._told = os.fdopen(os.dup(told.fileno()), "w")
+        heard.close()
+        told.close()
+
+    def ready(self) -> "Writer":
+        """Itself, once its slot is claimed."""
         assert self.read() == "ready"
+        return self
+
+    def go(self) -> None:
+        """Let it flood."""
+        self._told.write("go\n")
+        self._told.flush()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
 
     def read(self) -> str:
         """Its next line; empty when it has ended."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
+        line = self._heard.readline().strip()
         if line.startswith("ack "):
             _, log, seq, mail = line.split(" ")
             self.acks[mail] = (log, int(seq))
@@ -56,9 +77,8 @@ class Writer:
 
     def tell(self, order: str) -> list[str]:
         """Give an order; what it answers, to its end."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{order}\n")
-        self.process.stdin.flush()
+        self._told.write(f"{order}\n")
+        self._told.flush()
         ends = {"seal": ["sealed"], "append": ["done"], "twin": ["done", "done"]}[order.partition(" ")[0]]
         heard: list[str] = []
         while ends:
@@ -79,12 +99,10 @@ class Writer:
 
     def close(self) -> None:
         """End it."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.process.join()
+        self._told.close()
+        self._heard.close()
 
 
 class Site:
@@ -109,7 +127,7 @@ class Site:
         return dict(json.loads(done.stdout))
 
     def start(self, role: str, tag: str) -> Writer:
-        writer = Writer(self.environment, role, tag)
+        writer = Writer(self.settings, role, tag)
         self.writers.append(writer)
         return writer
 
@@ -193,17 +211,17 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 def test_a_writer_frozen_past_its_takeover_neither_doubles_nor_loses(site: Site) -> None:
     """SIGSTOP with a mail sealed and not appended; recovery chains it; SIGCONT, and its append must lose."""
-    writers = [site.start("steps", f"w{n}") for n in range(WRITERS)]
+    writers = [site.start("steps", f"w{n}").ready() for n in range(WRITERS)]
     for number, writer in enumerate(writers):
         writer.tell(f"seal before-{number}")
         writer.tell("append")
     frozen = writers[0]
     frozen.tell("seal frozen")
-    os.kill(frozen.process.pid, signal.SIGSTOP)
+    os.kill(frozen.pid, signal.SIGSTOP)
     try:
         assert site.recover() == Recovered(chained=1)
     finally:
-        os.kill(frozen.process.pid, signal.SIGCONT)
+        os.kill(frozen.pid, signal.SIGCONT)
     assert frozen.tell("append") == ["no ledger.slot_lost frozen"]
     frozen.tell("seal repeated")
     assert frozen.tell("append")[0].startswith("ack ")
@@ -215,7 +233,7 @@ def test_a_writer_frozen_past_its_takeover_neither_doubles_nor_loses(site: Site)
 
 
 def test_of_a_writer_and_its_clone_one_appends(site: Site) -> None:
-    writer = site.start("steps", "w")
+    writer = site.start("steps", "w").ready()
     writer.tell("seal both")
     clone, own = writer.tell("twin")
     assert clone.startswith("ack ")
@@ -227,18 +245,20 @@ def test_of_a_writer_and_its_clone_one_appends(site: Site) -> None:
     assert site.check() == Counter({"both": 1, "after": 1})
 
 
-def test_kill_9_of_one_writer_after_the_other(site: Site) -> None:
-    """Each trial kills one of three writers after a random number of its acknowledgements, and starts another."""
+def test_kill_9_of_writers_at_work(site: Site) -> None:
+    """A round lets three writers flood side by side and kills each after a random number of its acknowledgements; the
+    next round's writers take their slots."""
     chance = random.Random(20261126)
-    running = [site.start("flood", f"w{n}") for n in range(WRITERS)]
-    for trial in range(TRIALS):
-        victim = running.pop(chance.randrange(len(running)))
-        for _ in range(chance.choice((0, 1, 5, 40))):
-            victim.read()
-        site.end(victim)
-        running.append(site.start("flood", f"t{trial}"))
-    for writer in running:
-        site.end(writer)
+    for round_ in range(TRIALS // WRITERS):
+        running = [site.start("flood", f"r{round_}w{n}") for n in range(WRITERS)]
+        for writer in running:
+            writer.ready()
+        for writer in running:
+            writer.go()
+        for victim in chance.sample(running, WRITERS):
+            for _ in range(chance.choice((0, 0, 1, 5, 20, 40))):
+                victim.read()
+            site.end(victim)
     assert len(site.acks) > TRIALS
     site.recover()
     again = site.recover()

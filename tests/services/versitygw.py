@@ -52,7 +52,7 @@ def running(tool: str, *, keep: Path | None = None) -> Iterator[S3Service]:
     for each in (data, versions):
         each.mkdir(parents=True, exist_ok=True)
     service = S3Service(f"http://127.0.0.1:{free_port()}", "root", secrets.token_hex(16))
-    command = [tool, "--port", service.url.removeprefix("http://"), "--quiet"]
+    command = [tool, "--port", service.url.removeprefix("http://"), "--quiet", "--keep-alive"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "posix", "--versioning-dir", str(versions), str(data)],

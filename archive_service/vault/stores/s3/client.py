@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import StoreDenied
+from archive_service.vault.stores.s3.direct import Direct
 from archive_service.vault.stores.s3.failures import headers_of, meaning
 from archive_service.vault.stores.s3.retry import RetryPolicy
 
@@ -43,7 +44,13 @@ class S3Connection:
     timeout: float = 20.0
 
 
-def _client(connection: S3Connection) -> Any:
+def _session(connection: S3Connection) -> Any:
+    return boto3.session.Session(
+        aws_access_key_id=connection.access_key, aws_secret_access_key=connection.secret_key
+    )
+
+
+def _client(session: Any, connection: S3Connection) -> Any:
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if connection.path_style else "virtual"},
@@ -57,12 +64,10 @@ def _client(connection: S3Connection) -> Any:
         tcp_keepalive=True,
     )
     try:
-        return boto3.session.Session().client(
+        return session.client(
             "s3",
             endpoint_url=connection.endpoint,
             region_name=connection.region,
-            aws_access_key_id=connection.access_key,
-            aws_secret_access_key=connection.secret_key,
             verify=str(connection.ca_bundle) if connection.ca_bundle is not None else None,
             config=config,
         )
@@ -82,7 +87,9 @@ class S3Client:
         self.bucket = connection.bucket
         self.retry = retry or RetryPolicy()
         self._clock = clock
-        self._client = _client(connection)
+        session = _session(connection)
+        self._client = _client(session, connection)
+        self._direct = Direct(session, self._client, connection.bucket)
         self._offset: float | None = None
 
     def once(self, operation: str, subject: str, **parameters: Any) -> dict[str, Any]:
@@ -93,24 +100,46 @@ class S3Client:
         """The same as often as the policy says: for what may be repeated without harm."""
         return self.retry.run(lambda: self.once(operation, subject, **parameters))
 
-    def fetch(
+    def put(self, subject: str, key: str, body: bytes, **parameters: Any) -> dict[str, Any]:
+        """One attempt of ``put_object`` with bytes in memory, and what locks, binds and conditions them."""
+        return self._translated(subject, lambda: self._noted(lambda: self._direct.put(key, body, parameters)))
+
+    def get(
         self,
         subject: str,
-        take: Callable[[Any], _Answer],
+        key: str,
+        version: str | None = None,
+        span: str | None = None,
         on_refusal: Callable[[ClientError], None] | None = None,
-        **parameters: Any,
-    ) -> tuple[_Answer, dict[str, Any]]:
-        """``get_object`` and what ``take`` makes of its body, as often as the policy says: an answer torn in the
-        middle of its body is asked for again. ``on_refusal`` sees the server's own error first and may raise
-        another."""
+    ) -> tuple[bytes, dict[str, Any]]:
+        """``get_object`` with its whole body, as often as the policy says: an answer torn in the middle is asked for
+        again. ``span``: a Range header; ``on_refusal`` sees the server's own error first and may raise another."""
 
-        def attempt() -> tuple[_Answer, dict[str, Any]]:
+        def attempt() -> tuple[bytes, dict[str, Any]]:
+            data: list[bytes] = []
+
+            def ask() -> dict[str, Any]:
+                body, answer = self._direct.get(key, version, span)
+                data.append(body)
+                return answer
+
             try:
-                answer = self._raw("get_object", parameters)
+                answer = self._noted(ask)
             except ClientError as error:
                 if on_refusal is not None:
                     on_refusal(error)
                 raise
+            return data[0], answer
+
+        return self.retry.run(lambda: self._translated(subject, attempt))
+
+    def stream(
+        self, subject: str, take: Callable[[Any], _Answer], **parameters: Any
+    ) -> tuple[_Answer, dict[str, Any]]:
+        """``get_object`` and what ``take`` makes of its body, which may be too large for memory."""
+
+        def attempt() -> tuple[_Answer, dict[str, Any]]:
+            answer = self._raw("get_object", parameters)
             with closing(answer["Body"]) as body:  # its own context manager hands out the raw stream
                 return take(body), answer
 
@@ -123,8 +152,11 @@ class S3Client:
         return other
 
     def _raw(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        return self._noted(lambda: dict(getattr(self._client, operation)(Bucket=self.bucket, **parameters)))
+
+    def _noted(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self.bucket, **parameters)
+            answer = ask()
         except ClientError as error:
             self._note_time(error.response)
             raise

@@ -58,7 +58,7 @@ class S3KeyPlace:
 
     def _stands(self, name: str) -> bytes | None:
         try:
-            return self._looking.fetch(f"record {name}", lambda body: bytes(body.read()), Key=name)[0]
+            return self._looking.get(f"record {name}", name)[0]
         except NotFound:
             return None
 
@@ -69,14 +69,12 @@ class S3KeyPlace:
 
     def _put(self, name: str, data: bytes, **more: str) -> None:
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
-        self._client.once(
-            "put_object", f"record {name}", Key=name, Body=bytes(data), ChecksumSHA256=checksum, **more
-        )
+        self._client.put(f"record {name}", name, bytes(data), ChecksumSHA256=checksum, **more)
 
     def get(self, name: str) -> bytes:
         """As in KeyPlace."""
         check_key(name)
-        return self._client.fetch(f"record {name}", lambda body: bytes(body.read()), Key=name)[0]
+        return self._client.get(f"record {name}", name)[0]
 
     def list(self, prefix: str) -> Iterator[str]:
         """As in KeyPlace."""

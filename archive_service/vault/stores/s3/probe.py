@@ -336,11 +336,10 @@ def _says_marked(client: S3Client) -> bool:
     """Whether the service says so where a delete marker hides a name."""
     seen: list[bool] = []
     try:
-        client.fetch(
+        client.get(
             f"object {MARKED_WITNESS}",
-            lambda body: body.read(),
-            lambda error: seen.append("x-amz-delete-marker" in headers_of(error.response)),
-            Key=MARKED_WITNESS,
+            MARKED_WITNESS,
+            on_refusal=lambda error: seen.append("x-amz-delete-marker" in headers_of(error.response)),
         )
     except NotFound:
         return seen[-1]

@@ -108,7 +108,7 @@ class S3Store:
         """One request where nothing stands: tails of logs ask all the time. Where something does, a listing tells
         the oldest version, mostly the one that came."""
         try:
-            data, answer = self._client.fetch(f"object {key}", _all, self._hidden, Key=key)
+            data, answer = self._client.get(f"object {key}", key, on_refusal=self._hidden)
         except _Hidden:
             data, answer = b"", {}
         oldest = self._look(key)
@@ -130,7 +130,7 @@ class S3Store:
         probe's witness tells, once a process. Without witness every name that is not found is listed too."""
         if self._says_marked is None:
             try:
-                self._client.fetch(MARKED_WITNESS, _all, _raise_if_marked, Key=MARKED_WITNESS)
+                self._client.get(MARKED_WITNESS, MARKED_WITNESS, on_refusal=_raise_if_marked)
             except _Hidden:
                 self._says_marked = True
             except NotFound:
@@ -142,14 +142,7 @@ class S3Store:
     def _read_version(self, key: str, version: str, offset: int, length: int | None) -> bytes:
         span = _range(offset, length)
         try:
-            data, _ = self._client.fetch(
-                f"object {key}",
-                _all,
-                _version_refusal,
-                Key=key,
-                VersionId=version,
-                **span,
-            )
+            data, _ = self._client.get(f"object {key}", key, version, span, _version_refusal)
         except _BeyondEnd:
             return b""
         except BadRequest as error:
@@ -260,10 +253,6 @@ class S3Store:
         self._client.close()
 
 
-def _all(body: Any) -> bytes:
-    return bytes(body.read())
-
-
 class _BeyondEnd(Exception):
     """A span that begins at or after the end."""
 
@@ -278,11 +267,11 @@ def _raise_if_marked(error: ClientError) -> None:
         raise _Hidden
 
 
-def _range(offset: int, length: int | None) -> dict[str, str]:
+def _range(offset: int, length: int | None) -> str | None:
     """The Range (RFC 9110 section 14.2) of a span; the first byte where none is wanted, to learn if it exists."""
     if length is None:
-        return {"Range": f"bytes={offset}-"} if offset else {}
-    return {"Range": f"bytes={offset}-{offset + max(length, 1) - 1}"}
+        return f"bytes={offset}-" if offset else None
+    return f"bytes={offset}-{offset + max(length, 1) - 1}"
 
 
 def _lock(answer: dict[str, Any]) -> Lock:

@@ -124,23 +124,33 @@ class Uploader:
 
     def _attempt(self, upload: Upload) -> Stored:
         subject = f"object {upload.key}"
-        if not isinstance(upload.body, bytes):
-            upload.body.seek(0)
-        answer = self._client.once(
+        parameters = {
+            "IfNoneMatch": "*",
+            "ChecksumAlgorithm": "SHA256",  # AWS wants a lock to come with an algorithm named
+            "ChecksumSHA256": base64.b64encode(upload.sha256).decode("ascii"),
+            **_lock_parameters(upload.lock),
+        }
+        if isinstance(upload.body, bytes):
+            answer = self._client.put(subject, upload.key, upload.body, **parameters)
+        else:
+            answer = self._put_file(subject, upload, parameters)
+        version = answer.get("VersionId")
+        if not version or version == "null":
+            raise StoreError(f"{subject}: the bucket keeps no versions", code="store.unfit")
+        return Stored(upload.key, str(version), upload.size, answered_at(answer) or utc_now())
+
+    def _put_file(self, subject: str, upload: Upload, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Large: the server may refuse before the body travels (Expect: 100-continue, by boto3)."""
+        assert not isinstance(upload.body, bytes)
+        upload.body.seek(0)
+        return self._client.once(
             "put_object",
             subject,
             Key=upload.key,
             Body=upload.body,
             ContentLength=upload.size,
-            IfNoneMatch="*",
-            ChecksumAlgorithm="SHA256",  # AWS wants a lock to come with an algorithm named
-            ChecksumSHA256=base64.b64encode(upload.sha256).decode("ascii"),
-            **_lock_parameters(upload.lock),
+            **parameters,
         )
-        version = answer.get("VersionId")
-        if not version or version == "null":
-            raise StoreError(f"{subject}: the bucket keeps no versions", code="store.unfit")
-        return Stored(upload.key, str(version), upload.size, answered_at(answer) or utc_now())
 
     def _ours(self, upload: Upload) -> Stored | None:
         """The oldest version under the name if it has our bytes; None when another's stands there or none."""
@@ -158,7 +168,7 @@ class Uploader:
 
     def _digest(self, stored: Stored) -> bytes:
         """SHA-256 of a version's bytes as the store gives them back, in flat memory."""
-        digest, _ = self._looking.fetch(
+        digest, _ = self._looking.stream(
             f"object {stored.key}", _sha256, Key=stored.key, VersionId=stored.version
         )
         return digest

@@ -66,6 +66,20 @@ class Settings(BaseSettings):
     slot_takeover_seconds: float = Field(
         60.0, ge=1, le=3600, description="silence after which another process may take a log slot (S3)"
     )
+    catalog_url: SecretStr | None = Field(
+        None, description="postgresql://USER:PASSWORD@HOST/DATABASE; none: SQLite files in the work folder"
+    )
+    catalog_connections: int = Field(8, ge=1, le=128, description="connections a process keeps to PostgreSQL")
+    index: Literal["tantivy", "elasticsearch"] = Field("tantivy", description="the search index")
+    es_url: str | None = Field(None, description="URL of Elasticsearch; several separated by commas")
+    es_api_key: SecretStr | None = Field(None, description="Elasticsearch: API key, encoded form")
+    es_user: str | None = Field(None, description="Elasticsearch: user, where there is no API key")
+    es_password: SecretStr | None = Field(None, description="Elasticsearch: that user's password")
+    es_ca_bundle: Path | None = Field(None, description="Elasticsearch: PEM of trusted certificate authorities")
+    es_prefix: str = Field("archive", description="Elasticsearch: what names of indexes begin with")
+    es_timeout: float = Field(30.0, gt=0, le=300, description="Elasticsearch: seconds to wait for one answer")
+    es_shards: int = Field(1, ge=1, le=64, description="Elasticsearch: primary shards of a month")
+    es_replicas: int = Field(1, ge=0, le=5, description="Elasticsearch: copies of each shard")
     smtp: str = Field("127.0.0.1:2525", description="HOST:PORT of the SMTP endpoint; port 0 takes a free one")
     http: str = Field("127.0.0.1:8025", description="HOST:PORT of the API; port 0 takes a free one")
     smtp_workers: int = Field(2, ge=1, le=64, description="SMTP processes sharing the port")

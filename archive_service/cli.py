@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from archive_service.commands import (
     archive,
@@ -43,11 +44,24 @@ _MODULES = (
 )
 
 
+class _WrongUse(Exception):
+    """Arguments that are not understood, and the usage to be shown."""
+
+    def __init__(self, message: str, usage: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what it finds wrong: it is told like every other error, as JSON where that was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _WrongUse(message, self.format_usage())
+
+
 def parser() -> argparse.ArgumentParser:
     """Every command with its arguments."""
-    top = argparse.ArgumentParser(
-        prog="archive-service", description="A compliance mail archive that can prove itself."
-    )
+    top = _Parser(prog="archive-service", description="A compliance mail archive that can prove itself.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in _MODULES:
         module.register(commands)
@@ -84,7 +98,13 @@ def _require_text(given: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
-    given = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        given = parser().parse_args(words)
+    except _WrongUse as wrong:
+        sys.stderr.write(wrong.usage)
+        Output(as_json="--json" in words).error(Invalid(str(wrong), code="input.usage"))
+        return 2
     output = Output(as_json=given.json)
     try:
         _require_text(given)

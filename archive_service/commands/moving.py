@@ -12,7 +12,7 @@ from archive_service.bootstrap import open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.mail import operator
 from archive_service.commands.output import Output
-from archive_service.model.errors import Invalid
+from archive_service.model.errors import Invalid, NotFound
 from archive_service.rebuilding import rebuild
 from archive_service.relocation.handover import Handover, load_package, make_package
 from archive_service.relocation.package import TransportKey
@@ -139,8 +139,10 @@ def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> 
     try:
         if given.abandon:
             opened = abandon(source)
-            output.answer({"opened": opened}, f"open again: {', '.join(opened) or 'none was closed'}")
-            return 0 if opened else 1
+            if not opened:
+                raise NotFound("no relocation has closed this archive", code="archive.open")
+            output.answer({"opened": opened}, f"open again: {', '.join(opened)}")
+            return 0
         plan = Plan(not given.first_pass, given.despite_damage, jobs_of(given))
         chosen = target_settings(given.to_data, given.to_config)
         prepare_buckets(chosen)  # a store that does not keep locks is refused before anything is copied

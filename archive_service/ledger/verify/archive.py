@@ -12,7 +12,7 @@ from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.verify.contents import Contents, object_names
 from archive_service.ledger.verify.keys import OwnerKeys
-from archive_service.ledger.verify.looking import find_logs, find_owners, listed, stray_objects
+from archive_service.ledger.verify.looking import find_logs, find_owners, listed, stray_objects, stray_tops
 from archive_service.ledger.verify.moves import Moves
 from archive_service.ledger.verify.orders import Orders
 from archive_service.ledger.verify.report import Report, What
@@ -94,6 +94,7 @@ class ArchiveVerifier:
         else:
             report.damage(What.ENTRY, "there is no log at all: is this an archive?")
         stray_objects(store, set(self._facts), report)
+        stray_tops(store, report)
         return report
 
     def _owner(self, name: str, logs: list[LogId]) -> None:

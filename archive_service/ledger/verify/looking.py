@@ -9,6 +9,8 @@ from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore, Stored
 
+_TOPS = {"ledger", "objects", "probe"}
+
 
 def listed(
     store: ObjectStore, prefix: str, report: Report, *, after: str = "", log: str | None = None
@@ -27,6 +29,13 @@ def _folders(store: ObjectStore, prefix: str, report: Report) -> Iterator[str]:
         name = first.key.removeprefix(prefix).partition("/")[0]
         yield name
         after = f"{prefix}{name}/~"
+
+
+def stray_tops(store: ObjectStore, report: Report) -> None:
+    """Name what lies outside the archive's folders: harmless, but not the archive's."""
+    for name in _folders(store, "", report):
+        if name not in _TOPS:
+            report.note(What.STORE, "an object stands where the archive has nothing", name=name)
 
 
 def find_owners(store: ObjectStore, report: Report) -> list[str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from archive_service.ledger import entry as entries
 from archive_service.ledger.entry import GENESIS, Entry
@@ -78,9 +79,9 @@ class Walk:
     def _notes(self) -> Iterator[tuple[str, str]]:
         """Every checkpoint by listing, with its name, so that a hole in the middle is seen."""
         expected = 0
-        for stored in self._list("checkpoint/"):
+        for stored in self._names("checkpoint/"):
             ordinal = self._ordinal(stored)
-            if ordinal < expected:  # a newer version of the same name, or no name of ours
+            if ordinal < expected:  # no name of ours
                 self._damage(What.CHECKPOINT, "an object stands where no checkpoint belongs", name=stored)
                 continue
             if ordinal > expected:
@@ -106,6 +107,10 @@ class Walk:
         prefix = f"{key_layout.log_prefix(self._log)}{folder}"
         found = listed(self._store, prefix, self._report, after=after, log=str(self._log))
         return (stored.key for stored in found)
+
+    def _names(self, folder: str) -> Iterator[str]:
+        """Each name once: newer versions under it are named where its lock is looked at."""
+        return (name for name, _ in groupby(self._list(folder)))
 
     # --- batches --------------------------------------------------------------------------------------
 
@@ -184,8 +189,8 @@ class Walk:
         return True
 
     def _stray_batches(self, size: int) -> None:
-        """Objects among the batches that the walk did not come by: names inside another batch, newer versions."""
-        for stored in self._list("batch/"):
+        """Objects among the batches that the walk did not come by, as a name inside another batch."""
+        for stored in self._names("batch/"):
             seq = self._first_seq(stored)
             if seq is not None and seq in self._visited:
                 self._visited.discard(seq)
@@ -235,7 +240,7 @@ class Walk:
         if not self._sound:
             return
         expected = set(_tile_keys(self._log, 0, size))
-        unknown = [key for key in self._list("tile/") if key not in expected]
+        unknown = [key for key in self._names("tile/") if key not in expected]
         if unknown:
             now = grown_to(self._store, self._log, size, size + WIDTH * (len(unknown) + 1))
             unknown = sorted(set(unknown) - set(_tile_keys(self._log, size, now)))

@@ -109,7 +109,7 @@ def meaning(error: BotoCoreError | ClientError, subject: str) -> StoreError:
 def _refusal(code: str, status: int, subject: str) -> StoreError:
     said = f"(HTTP {status}, {code})"
     if code == "NoSuchBucket":
-        return StoreDenied(f"{subject}: the bucket does not exist")
+        return StoreDenied(f"{subject}: the bucket does not exist", code="bucket.missing")
     if code in _FULL or status == 507:
         return StoreFull(f"{subject}: no space or quota left {said}")
     if status == 404 or code in _ABSENT:

@@ -1,0 +1,58 @@
+"""Wrong use of the command line is told like every other error: words for people, JSON where it was asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from archive_service.cli import main
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nothing-of-ours"],
+        ["init", "--tenant"],
+        ["source", "add", "--tenant", "acme"],
+        ["source", "add", "--tenant", "acme", "--kind", "pigeon", "--name", "x"],
+        ["verify", "--sample", "much"],
+    ],
+)
+def test_wrong_use_has_a_code(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--json"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["code"] == "input.usage"
+    assert told.err.startswith("usage: ")
+    assert "Traceback" not in told.err
+
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "(input.usage)" in told.err
+
+
+def test_an_archive_that_is_open_cannot_be_opened_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(tmp_path / "archive"), "--json"]
+    assert main(["init", "--tenant", "acme", *data]) == 0
+    capsys.readouterr()
+    assert main(["relocate", "--abandon", *data]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "archive.open"
+
+
+def test_what_lies_outside_the_folders_of_the_archive_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(tmp_path / "archive"), "--json"]
+    assert main(["init", "--tenant", "acme", *data]) == 0
+    folder = tmp_path / "archive" / "objects" / "holiday"
+    folder.mkdir()
+    (folder / "photo").write_bytes(b"not ours")
+    capsys.readouterr()
+    assert main(["verify", *data]) == 0
+    (problem,) = [
+        each for each in json.loads(capsys.readouterr().out)["problems"] if each.get("name") == "holiday"
+    ]
+    assert problem["severity"] == "note"

@@ -47,12 +47,12 @@ def test_what_lies_outside_the_folders_of_the_archive_is_named(
 ) -> None:
     data = ["--data", str(tmp_path / "archive"), "--json"]
     assert main(["init", "--tenant", "acme", *data]) == 0
-    folder = tmp_path / "archive" / "objects" / "holiday"
+    folder = tmp_path / "archive" / "holiday"
     folder.mkdir()
     (folder / "photo").write_bytes(b"not ours")
     capsys.readouterr()
     assert main(["verify", *data]) == 0
-    (problem,) = [
-        each for each in json.loads(capsys.readouterr().out)["problems"] if each.get("name") == "holiday"
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [(each["severity"], each.get("name")) for each in problems if each["what"] == "store"] == [
+        ("note", "holiday")
     ]
-    assert problem["severity"] == "note"

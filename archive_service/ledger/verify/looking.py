@@ -9,7 +9,13 @@ from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore, Stored
 
-_TOPS = {"ledger", "objects", "probe"}
+_TOPS = {"ledger", "objects", "probe"} | {
+    "keys",
+    "kms",
+    "run",
+    "projections",
+    "exports",
+}  # the latter: embedded
 
 
 def listed(

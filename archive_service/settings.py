@@ -75,7 +75,9 @@ class Settings(BaseSettings):
     es_api_key: SecretStr | None = Field(None, description="Elasticsearch: API key, encoded form")
     es_user: str | None = Field(None, description="Elasticsearch: user, where there is no API key")
     es_password: SecretStr | None = Field(None, description="Elasticsearch: that user's password")
-    es_ca_bundle: Path | None = Field(None, description="Elasticsearch: PEM of trusted certificate authorities")
+    es_ca_bundle: Path | None = Field(
+        None, description="Elasticsearch: PEM of trusted certificate authorities"
+    )
     es_prefix: str = Field("archive", description="Elasticsearch: what names of indexes begin with")
     es_timeout: float = Field(30.0, gt=0, le=300, description="Elasticsearch: seconds to wait for one answer")
     es_shards: int = Field(1, ge=1, le=64, description="Elasticsearch: primary shards of a month")
@@ -104,6 +106,44 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
+    health: str | None = Field(
+        None,
+        description="HOST:PORT where serve answers /health/live, /health/ready and /metrics of its roles",
+    )
+    alarm_seconds: float = Field(60.0, gt=0, le=3600, description="pause between evaluations of the alarms")
+    alarm_repeat_hours: float = Field(
+        24.0, gt=0, le=24 * 30, description="an alarm that is still on is told again after so long"
+    )
+    alarm_lag_seconds: float = Field(300.0, gt=0, description="alarm: mail not findable for longer than this")
+    alarm_lag_entries: int = Field(100_000, ge=1, description="alarm: more entries than this not yet taken")
+    alarm_checkpoint_seconds: float = Field(600.0, gt=0, description="alarm: entries unsigned for longer")
+    alarm_disk_percent: float = Field(
+        10.0, ge=0, le=100, description="alarm: less than this part of the work folder's disk is free"
+    )
+    alarm_certificate_days: float = Field(21.0, ge=0, description="alarm: a TLS certificate ends sooner")
+    alarm_webhook_url: SecretStr | None = Field(
+        None, description="https:// or http:// URL that alarms are posted to"
+    )
+    alarm_webhook_secret: SecretStr | None = Field(
+        None, description="signs what is posted (HMAC-SHA256, X-Archive-Signature)"
+    )
+    alarm_webhook_ca_bundle: Path | None = Field(
+        None, description="PEM of authorities trusted for the webhook"
+    )
+    alarm_webhook_any_address: bool = Field(
+        False, description="let the webhook reach link-local and cloud metadata addresses too"
+    )
+    alarm_webhook_seconds: float = Field(10.0, gt=0, le=60, description="time for one attempt to post")
+    alarm_mail_server: str | None = Field(None, description="HOST:PORT of the SMTP server for alarms")
+    alarm_mail_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="how that server is spoken to: starttls, tls or none"
+    )
+    alarm_mail_ca_bundle: Path | None = Field(None, description="PEM of authorities trusted for that server")
+    alarm_mail_user: str | None = Field(None, description="login there; none: no login")
+    alarm_mail_password: SecretStr | None = Field(None, description="password of that login")
+    alarm_mail_from: str | None = Field(None, description="sender address of alarm mails")
+    alarm_mail_to: str | None = Field(None, description="recipient addresses of alarm mails, by commas")
+    alarm_mail_seconds: float = Field(20.0, gt=0, le=120, description="time for one alarm mail's delivery")
 
     def environment(self) -> dict[str, str]:
         """As ``ARCHIVE_*`` variables for a child process, secrets included: never to be logged."""

@@ -1,0 +1,114 @@
+"""Every metric that the service exports, with its type and what it means. A name that is not here cannot be counted.
+
+No label and no value names a person, an address or a tenant in clear: ``owner`` is the opaque owner id that stands in
+the names of logs.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``labels`` beside ``role`` and ``worker``, which say whose report it was where a child process made it."""
+
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+PROCESS_READY = "archive_process_ready"
+PROCESS_RESTARTS = "archive_process_restarts_total"
+PROCESS_SILENT = "archive_process_silent_seconds"
+FAILURES = "archive_failures_total"
+SMTP_CONNECTIONS = "archive_smtp_connections_total"
+SMTP_OPEN = "archive_smtp_connections_open"
+SMTP_TLS = "archive_smtp_tls_sessions_total"
+SMTP_ACCEPTED = "archive_smtp_accepted_total"
+SMTP_ACCEPTED_BYTES = "archive_smtp_accepted_bytes_total"
+SMTP_ABANDONED = "archive_smtp_abandoned_total"
+SMTP_REFUSED = "archive_smtp_refused_total"
+SMTP_IN_FLIGHT = "archive_smtp_in_flight_bytes"
+SMTP_IN_FLIGHT_LIMIT = "archive_smtp_in_flight_limit_bytes"
+CERTIFICATE_LEFT = "archive_certificate_left_seconds"
+FOLLOWER_ACTIVE = "archive_follower_active"
+SLOT_TAKEOVERS = "archive_slot_takeovers_total"
+FOLLOWER_LAG_ENTRIES = "archive_follower_lag_entries"
+FOLLOWER_LAG_SECONDS = "archive_follower_lag_seconds"
+CAPTURES_UNREAD = "archive_captures_unread"
+REPORTS_UNPARSED = "archive_reports_unparsed"
+INTAKE_LOCK_USED = "archive_intake_lock_used_ratio"
+CHECKPOINT_LAG = "archive_checkpoint_lag_seconds"
+ORPHANS_RECOVERED = "archive_orphans_recovered_total"
+ORPHANS_REPORTED = "archive_orphans_reported"
+ERASURES_PENDING = "archive_erasures_pending"
+ERASURE_OVERDUE = "archive_erasure_overdue_seconds"
+VERIFY_DAMAGE = "archive_verify_damage"
+VERIFY_AGE = "archive_verify_age_seconds"
+STORE_OK = "archive_store_ok"
+CLOCK_OFFSET = "archive_store_clock_offset_seconds"
+KEY_SERVICE_OK = "archive_key_service_ok"
+KEY_PLACE_OK = "archive_key_place_ok"
+KEY_PLACES_DIFFER = "archive_key_places_differing"
+WORK_FREE = "archive_work_free_ratio"
+ALARM_ON = "archive_alarm_on"
+ALARM_RUN_AGE = "archive_alarm_run_age_seconds"
+ALARM_CHANNEL_FAILURES = "archive_alarm_channel_failures_total"
+ALARM_CHANNEL_WAITING = "archive_alarm_channel_waiting"
+
+METRICS: dict[str, Metric] = {
+    PROCESS_READY: Metric("gauge", "1 while the process serves, 0 while it starts or is being restarted."),
+    PROCESS_RESTARTS: Metric("counter", "How often the parent has started the process again."),
+    PROCESS_SILENT: Metric("gauge", "Seconds since the process last reported; it reports every second."),
+    FAILURES: Metric("counter", "Steps of a role that failed and are tried again, by error code.", ("code",)),
+    SMTP_CONNECTIONS: Metric("counter", "Connections taken, those refused for their number included."),
+    SMTP_OPEN: Metric("gauge", "Sessions open now."),
+    SMTP_TLS: Metric("counter", "Sessions that completed STARTTLS."),
+    SMTP_ACCEPTED: Metric("counter", "Mails answered 250: durable in the archive."),
+    SMTP_ACCEPTED_BYTES: Metric("counter", "Bytes of those mails."),
+    SMTP_ABANDONED: Metric("counter", "Senders that went away inside a message."),
+    SMTP_REFUSED: Metric(
+        "counter",
+        "Replies 4xx (the sender tries again) and 5xx (policy, or the sender's mistake), by reason.",
+        ("class", "reason"),
+    ),
+    SMTP_IN_FLIGHT: Metric("gauge", "Bytes of mail held in memory."),
+    SMTP_IN_FLIGHT_LIMIT: Metric("gauge", "The bound of these bytes: from there on new mail hears 452."),
+    CERTIFICATE_LEFT: Metric("gauge", "Seconds until the SMTP endpoint's TLS certificate ends."),
+    FOLLOWER_ACTIVE: Metric(
+        "gauge", "1 while this process orders the tenant, 0 while it stands by.", ("owner",)
+    ),
+    SLOT_TAKEOVERS: Metric("counter", "Log slots that another writer took from this process.", ("slot",)),
+    FOLLOWER_LAG_ENTRIES: Metric(
+        "gauge",
+        "Entries not yet taken, by stage: order (capture and acts logs), catalog, index.",
+        ("owner", "stage"),
+    ),
+    FOLLOWER_LAG_SECONDS: Metric("gauge", "Age of the oldest entry not yet taken.", ("owner", "stage")),
+    CAPTURES_UNREAD: Metric("gauge", "Captures that could not be opened, and are tried again.", ("owner",)),
+    REPORTS_UNPARSED: Metric(
+        "gauge", "Journal reports that did not parse: archived whole, flagged.", ("owner",)
+    ),
+    INTAKE_LOCK_USED: Metric(
+        "gauge",
+        "Of the oldest capture that is not classified: the part of its intake lock that is over.",
+        ("owner",),
+    ),
+    CHECKPOINT_LAG: Metric("gauge", "Age of the oldest entry that no checkpoint signs.", ("owner",)),
+    ORPHANS_RECOVERED: Metric("counter", "Sealed mails of dead writers that were chained.", ("owner",)),
+    ORPHANS_REPORTED: Metric("gauge", "Sealed mails without entry that cannot be chained.", ("owner",)),
+    ERASURES_PENDING: Metric("gauge", "Captures asked to be forgotten whose keys still stand.", ("owner",)),
+    ERASURE_OVERDUE: Metric("gauge", "How long a key that may go should have been gone.", ("owner",)),
+    VERIFY_DAMAGE: Metric("gauge", "Damages that the last complete verify on this machine named."),
+    VERIFY_AGE: Metric("gauge", "Seconds since the last complete verify on this machine."),
+    STORE_OK: Metric("gauge", "1 if the store answers."),
+    CLOCK_OFFSET: Metric("gauge", "Seconds that the store's clock is ahead of ours."),
+    KEY_SERVICE_OK: Metric("gauge", "1 if the key service wraps and opens."),
+    KEY_PLACE_OK: Metric("gauge", "1 if the key place takes, gives back and removes a record.", ("place",)),
+    KEY_PLACES_DIFFER: Metric("gauge", "Key records looked at that are not the same in both places."),
+    WORK_FREE: Metric("gauge", "Free part of the disk under the work folder, 0 to 1."),
+    ALARM_ON: Metric("gauge", "1 while the alarm is on, by its name.", ("alarm",)),
+    ALARM_RUN_AGE: Metric("gauge", "Seconds since the alarms were last evaluated."),
+    ALARM_CHANNEL_FAILURES: Metric("counter", "Deliveries to the channel that failed.", ("channel",)),
+    ALARM_CHANNEL_WAITING: Metric("gauge", "Notices that the channel has not taken yet.", ("channel",)),
+}

@@ -143,14 +143,19 @@ class Recovery:
         return reader
 
     @staticmethod
-    def _read_on(reader: LogReader, mark: LogMark) -> None:
+    def _read_on(reader: LogReader, mark: LogMark) -> set[str]:
+        """Take what entries name from here to the head, and give it: the mark keeps only what is not settled yet, but
+        a capture that could not be used for a day may be named at last."""
+        names: set[str] = set()
         for entry in reader.entries():
             if entry.type == "capture":
                 name = str(entry.fields.get("capture"))
+                names.add(name)
                 mark.unusable.pop(name, None)
                 if _key(reader.log, name) > mark.settled:
                     mark.named.add(name)
         mark.seq, mark.prev = reader.place.seq, reader.place.prev
+        return names
 
     def _old(self, log: LogId, mark: LogMark) -> Iterator[Stored]:
         """The oldest version of every object that no entry names and that is old enough, oldest name first; first what
@@ -241,8 +246,8 @@ class Recovery:
         appender = Appender(self._store, log, self._clock, self._policy, generation=self._keys.number)
         appender.claim()
         self._keys.require_open(appender.generation)
-        self._read_on(reader, mark)
-        left = [orphan for orphan in orphans if orphan.name not in mark.named]
+        named = self._read_on(reader, mark) | mark.named
+        left = [orphan for orphan in orphans if orphan.name not in named]
         for start in range(0, len(left), _PART):
             appender.append_recovered([orphan.draft for orphan in left[start : start + _PART]])
         self._read_on(reader, mark)

@@ -21,6 +21,11 @@ def test_no_schedule_breaks_a_promise(start: int) -> None:
     assert not failed, "\n".join(failed)
 
 
+def test_a_schedule_that_once_doubled_a_mail() -> None:
+    """A key record that came a day late, and a writer that appended while recovery looked."""
+    assert failure(1072413) is None
+
+
 @pytest.mark.parametrize("seed", [1, 17, 99])
 def test_the_same_seed_is_the_same_schedule(seed: int) -> None:
     first: list[str] = []

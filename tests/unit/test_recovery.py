@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,10 +225,11 @@ def test_two_recoveries_at_once_chain_once(left: Left) -> None:
     inner = first._read_on
     outcomes: list[Recovered] = []
 
-    def read_on(reader: object, mark: LogMark) -> None:
-        inner(reader, mark)  # type: ignore[arg-type]
+    def read_on(reader: object, mark: LogMark) -> set[str]:
+        read = inner(reader, mark)  # type: ignore[arg-type]
         if mark.seq > 1 and not outcomes:  # behind its own claim
             outcomes.append(left.recover())
+        return read
 
     first._read_on = read_on  # type: ignore[method-assign,assignment]
     assert first.run() == Recovered(busy=1)
@@ -257,6 +259,34 @@ def test_a_mark_spares_what_is_settled_and_its_loss_costs_nothing_else(left: Lef
             path.write_bytes(damaged)
         assert left.recover(marks) == Recovered()
     assert len(left.raws()) == 6
+
+
+def test_what_was_unusable_for_hours_and_is_named_while_recovery_looks_is_not_chained_twice(
+    left: Left,
+) -> None:
+    """Its writer was frozen between the object and the key record, and appends just before recovery claims: found by
+    the simulation (seed 1072413)."""
+    group = left.seal(b"slow")
+    name = left.record_name(group)
+    kept = [place._records.pop(name) for place in left.world.places]
+    left.world.clock.now += timedelta(hours=2)
+    assert list(left.recover().reported.values()) == ["key.no_record"]
+    mark = left.marks.get(left.archive.capture_log)
+    assert mark is not None
+    assert mark.settled  # it has gone past the name
+    for place, record in zip(left.world.places, kept, strict=True):
+        place._records[name] = record
+    recovery = Recovery(left.world.vault(left.archive.owner), left.archive.acts().refresh, QUICK, left.marks)
+    chain = recovery._chain
+
+    def late(*given: Any) -> int:
+        (outcome,) = left.steps.append([group])
+        assert not isinstance(outcome, ArchiveError)
+        return chain(*given)
+
+    recovery._chain = late  # type: ignore[method-assign]
+    assert recovery.run() == Recovered()
+    assert left.raws() == [b"slow"]
 
 
 def test_what_arrives_long_after_its_name_is_found_within_a_day(left: Left) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -16,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from archive_service import projections
 from archive_service.leases import Leases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender, LedgerPolicy
@@ -37,6 +37,9 @@ from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.kms import Kms
 from archive_service.vault.stores.base import ObjectStore
+
+if TYPE_CHECKING:
+    from archive_service.projection_engines import ProjectionEngines
 
 _LOOK_AGAIN = 5.0  # seconds between looks for new owners and logs in a store far away: each is a listing
 _LOOK_FOR_STRANGERS = 1.0
@@ -180,9 +183,17 @@ class Core:
         """Slots of a kind for this process."""
         return Slots(self.store, owner, kind, self.clock, lease or self.leases.take, self.policy)
 
-    def projections(self, owner: str) -> Path:
-        """Where an owner's catalog and index lie."""
-        return projections.settled(self.work / "projections" / owner)
+    @cached_property
+    def engines(self) -> "ProjectionEngines":
+        """What lies under catalogs and indexes. Raises Invalid, StoreError."""
+        folder = self.work / "projections"
+        if self.settings.catalog_url is None:
+            from archive_service.projection_engines import FolderEngines  # nor by an SMTP process at all
+
+            return FolderEngines(folder)
+        from archive_service.shared_engines import SharedEngines  # slow to load: only who needs it does
+
+        return SharedEngines(self.settings, folder)
 
     def sweep(self) -> None:
         """Remove what writers that died a day ago or longer left half written; it was never named or acknowledged."""

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 from archive_service.bootstrap import Core, Tenant
-from archive_service.catalog.sql import SqlCatalog
 from archive_service.following import make_checkpointer, make_follower
 from archive_service.ledger.reader import find_head
 from archive_service.model.errors import Overloaded
@@ -45,7 +44,8 @@ def _heads(core: Core, tenant: Tenant) -> dict[str, int]:
 
 
 def _wait(core: Core, tenant: Tenant, heads: dict[str, int], wait: float, follow: Callable[[], int]) -> None:
-    catalog = SqlCatalog.sqlite(core.projections(tenant.id) / "catalog.sqlite")
+    live = core.engines.live(tenant.id)
+    catalog = live.catalog
     deadline = time.monotonic() + wait
     seen = -1
     try:
@@ -63,4 +63,4 @@ def _wait(core: Core, tenant: Tenant, heads: dict[str, int], wait: float, follow
                 raise Overloaded("the running service does not catch up", code="projection.behind")
             time.sleep(_PAUSE)
     finally:
-        catalog.close()
+        live.close()

@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _common(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _common(commands: "argparse._SubParsersAction[_Parser]") -> None:
     """Options that every command takes after its name."""
     for command in _leaves(commands):
         command.add_argument("--data", type=Path, metavar="DIR", help="an embedded archive in this folder")
@@ -77,10 +77,8 @@ def _common(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def _leaves(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> list[argparse.ArgumentParser]:
-    found: list[argparse.ArgumentParser] = []
+def _leaves(commands: "argparse._SubParsersAction[_Parser]") -> "list[_Parser]":
+    found: list[_Parser] = []
     for command in commands.choices.values():
         nested = [act for act in command._actions if isinstance(act, argparse._SubParsersAction)]
         found.extend(leaf for sub in nested for leaf in _leaves(sub))

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from archive_service.bootstrap import Core, Tenant
-from archive_service.catalog.sql import SqlCatalog
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
 from archive_service.model.errors import Overloaded, StoreError
@@ -24,11 +23,11 @@ _FENCED = "erasure-batch"
 def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome:
     """One run of a tenant's batches; see ``ErasureBatch.run``. Raises Overloaded (``erasure.busy``) while another
     process is at it."""
-    catalog = SqlCatalog.sqlite(core.projections(tenant.id) / "catalog.sqlite")
+    live = core.engines.live(tenant.id)
     try:
-        acts_passed = catalog.position().acts
+        acts_passed = live.catalog.position().acts
     finally:
-        catalog.close()
+        live.close()
     with _alone(core) as fence:
         parts = ErasureParts(
             vault=tenant.vault,

@@ -3,19 +3,19 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from archive_service.bootstrap import Core, Tenant
-from archive_service.catalog.sql import SqlCatalog
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
 from archive_service.model.errors import SlotLost, StoreError
+from archive_service.projection_engines import Pair
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
 from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
 from search.follower import Follower, FollowerParts
-from search.indexes.tantivy_index import TantivyIndex
 from search.query_language import Everything
 
 _log = logging.getLogger(__name__)
@@ -28,38 +28,41 @@ def parser_pool(settings: Settings, workers: int = 1) -> ParserPool:
 
 
 def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
-    """A tenant's follower over its projections in the work folder."""
-    folder = core.projections(tenant.id)
+    """A tenant's follower over its projections. Where these are shared, only the active one may look after them."""
     key = tenant.keyring.secret("identity")
-    index = TantivyIndex(folder / "index")
-    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
-    _agree(catalog, index)
+    live = core.engines.live(tenant.id)
+    if not core.engines.shared:
+        _agree(live)
     parts = FollowerParts(
         vault=tenant.vault,
         acts=tenant.acts,
         slots=OnlySlot(core, tenant.id),
-        catalog=catalog,
-        index=index,
+        catalog=live.catalog,
+        index=live.index,
         interpreter=pool,
         identify=lambda digest, version: message_id(key, digest, version),
         find_logs=core.census.logs,
-        watches=core.distant,
+        watches=core.distant and not core.engines.shared,
+        prepare=partial(_agree, live) if core.engines.shared else None,
     )
     return Follower(parts)
 
 
-def _agree(catalog: SqlCatalog, index: TantivyIndex) -> None:
+def _agree(live: Pair) -> None:
     """An index that is missing, or not of this catalog, is filled again from its beginning: it must never answer with
-    less than there is as if that were all. A young archive's index is made, and finds nothing."""
+    less than there is as if that were all. A young archive's index is made, and finds nothing. Raises StoreError for
+    one that is only away."""
     try:
-        held = index.search(Everything(), limit=1, snippets=False).total
-    except StoreError:
-        index.clear()
+        held = live.index.search(Everything(), limit=1, snippets=False).total
+    except StoreError as error:
+        if error.code == "index.unavailable":
+            raise
+        live.index.clear()
         held = 0
-    position = catalog.position()
-    if position.indexed == position.rows and held != catalog.counts()["messages"]:
-        index.clear()
-        catalog.indexed(0)
+    position = live.catalog.position()
+    if position.indexed == position.rows and held != live.catalog.counts()["messages"]:
+        live.index.clear()
+        live.catalog.indexed(0)
 
 
 class OnlySlot:

@@ -19,12 +19,13 @@ from archive_service.model.errors import StoreDenied
 
 CATALOG = "catalog.sqlite"
 INDEX = "index"
+NEXT = "next"
 _COMPLETE = "complete"
 
 
 def next_to(live: Path) -> Path:
     """Where the pair is built that will take the place of ``live``."""
-    return live.with_name(f"{live.name}.next")
+    return live.with_name(f"{live.name}.{NEXT}")
 
 
 def _old(live: Path) -> Path:

@@ -14,15 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from archive_service import projections
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow
 from archive_service.catalog.compare import compare_catalogs
-from archive_service.catalog.sql import SqlCatalog
 from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
@@ -31,9 +27,10 @@ from archive_service.ledger.reader import batch_from
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.errors import Invalid, Refused, StoreError, Tampered
 from archive_service.model.mail import Text
+from archive_service.projection_engines import Pair
+from archive_service.projections import NEXT
 from archive_service.vault.key_layout import LogId
-from search.indexes.base import SearchIndex
-from search.indexes.tantivy_index import TantivyIndex
+from search.indexes.base import KeptIndex, SearchIndex
 from search.orderer import Interpreter
 from search.projector import Projector
 from search.query_language import Everything
@@ -42,6 +39,7 @@ _STRETCH = 2_000  # order entries whose rows are committed together
 _WINDOW = 200  # order entries whose documents are committed together
 _MOST_INDEXING = 4  # threads of the index writer
 _DAMAGED = "damaged.json"
+_DRILL = "drill"
 
 Progress = Callable[[int], None]
 """Told how many order entries are done."""
@@ -187,52 +185,50 @@ class Replay(Projector):
 
 
 @dataclass
-class _Pair:
-    """A catalog and an index being built in a folder."""
+class _Building:
+    """A pair being built, and what fills it."""
 
-    catalog: SqlCatalog
-    index: TantivyIndex
+    pair: Pair
     damaged: Damaged
     replay: Replay
 
 
 @contextmanager
-def _opened(core: Core, tenant: Tenant, folder: Path, jobs: int, progress: Progress) -> Iterator[_Pair]:
-    """The pair in ``folder``, made if there is none. Raises KeyUnavailable when the acts open no more: a key store that
+def _opened(core: Core, tenant: Tenant, name: str, jobs: int, progress: Progress) -> Iterator[_Building]:
+    """The pair of this name, made if there is none. Raises KeyUnavailable when the acts open no more: a key store that
     is away as a whole must not pass for an archive in which all is erased."""
     tenant.acts.refresh()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    damaged = Damaged(folder / _DAMAGED)
-    catalog = SqlCatalog.sqlite(folder / projections.CATALOG)
-    index = TantivyIndex(folder / projections.INDEX, writer_threads=min(jobs, _MOST_INDEXING))
+    pair = core.engines.build(tenant.id, name, min(jobs, _MOST_INDEXING))
     try:
-        _make_sure(catalog, index)
+        damaged = Damaged(pair.notes / _DAMAGED)
+        _make_sure(pair)
         threads = ThreadPoolExecutor(jobs + 1, thread_name_prefix="rebuild")
         with parser_pool(core.settings, jobs) as pool, threads as workers:
             replay = Replay(
                 tenant.vault,
                 tenant.acts,
                 LogId(tenant.id, "order-1"),
-                catalog,
-                index,
+                pair.catalog,
+                pair.index,
                 pool,
                 workers=workers,
                 damaged=damaged,
                 progress=progress,
             )
-            yield _Pair(catalog, index, damaged, replay)
+            yield _Building(pair, damaged, replay)
     finally:
-        index.close()
-        catalog.close()
+        pair.close()
 
 
-def _make_sure(catalog: SqlCatalog, index: TantivyIndex) -> None:
+def _make_sure(pair: Pair) -> None:
     """An index that is not there, or cannot be read, is filled from its beginning."""
     try:
-        index.ids()
-    except StoreError:
-        index.clear()
-        catalog.indexed(0)
+        pair.index.ids()
+    except StoreError as error:
+        if error.code != "index.unreadable":
+            raise
+        pair.index.clear()
+        pair.catalog.indexed(0)
 
 
 def rebuild(
@@ -243,36 +239,36 @@ def rebuild(
     An interrupted run is taken up unless ``afresh``. No follower may be at work. Raises ArchiveError: then what stood
     still stands, and the next run goes on.
     """
-    live = core.projections(tenant.id)
-    folder = projections.next_to(live)
     if afresh:
-        rmtree(folder, ignore_errors=True)
+        core.engines.drop(tenant.id, NEXT)
     try:
-        done = _build(core, tenant, folder, jobs, progress)
+        done = _build(core, tenant, jobs, progress)
     except StoreError as error:
         if error.code not in {"catalog.outdated", "catalog.unreadable"}:
             raise
-        rmtree(folder, ignore_errors=True)  # what an interrupted run left is of no use
-        done = _build(core, tenant, folder, jobs, progress)
-    (folder / _DAMAGED).unlink(missing_ok=True)
-    projections.swap(live)
+        core.engines.drop(tenant.id, NEXT)  # what an interrupted run left is of no use
+        done = _build(core, tenant, jobs, progress)
+    core.engines.adopt(tenant.id, NEXT)
     return done
 
 
-def _build(core: Core, tenant: Tenant, folder: Path, jobs: int, progress: Progress) -> Rebuilt:
-    with _opened(core, tenant, folder, jobs, progress) as pair:
-        resumed = pair.catalog.position().rows
-        pair.replay.run()
-        if _held(pair.index) != pair.catalog.counts()["messages"]:
-            pair.index.clear()  # the index of an interrupted run lost documents that its catalog counts
-            pair.catalog.indexed(0)
-            pair.replay.index_all()
-        if _held(pair.index) != pair.catalog.counts()["messages"]:
+def _build(core: Core, tenant: Tenant, jobs: int, progress: Progress) -> Rebuilt:
+    with _opened(core, tenant, NEXT, jobs, progress) as building:
+        catalog, index = building.pair.catalog, building.pair.index
+        resumed = catalog.position().rows
+        building.replay.run()
+        if _held(index) != catalog.counts()["messages"]:
+            index.clear()  # the index of an interrupted run lost documents that its catalog counts
+            catalog.indexed(0)
+            building.replay.index_all()
+        if _held(index) != catalog.counts()["messages"]:
             raise StoreError("the rebuilt index does not hold every message", code="rebuild.mismatch")
-        return Rebuilt(pair.catalog.position().rows, len(pair.damaged.seqs), resumed)
+        done = Rebuilt(catalog.position().rows, len(building.damaged.seqs), resumed)
+        (building.pair.notes / _DAMAGED).unlink(missing_ok=True)
+        return done
 
 
-def _held(index: TantivyIndex) -> int:
+def _held(index: SearchIndex) -> int:
     return index.search(Everything(), limit=1, snippets=False).total
 
 
@@ -282,31 +278,30 @@ def drill(
     """Build beside the live projections, as far as they were at the beginning, compare rows and documents, and delete
     what was built. Works beside a running service. What differs goes to ``report``. Raises Refused
     (``rebuild.busy``) beside another drill, ArchiveError."""
-    live = core.projections(tenant.id)
-    if not (live / projections.CATALOG).exists():
+    if not core.engines.stands(tenant.id):
         report.damage(What.ROW, "there is no catalog to compare with", log=str(tenant.acts.log))
         return Rebuilt(0, 0)
-    if not core.here.take("drill"):
+    if not (core.leases if core.engines.shared else core.here).take(_DRILL):
         raise Refused("another drill is under way", code="rebuild.busy")
-    for leftover in live.parent.glob(f"{live.name}.drill-*"):
-        rmtree(leftover)  # of one that was killed
-    standing, index = SqlCatalog.sqlite(live / projections.CATALOG), TantivyIndex(live / projections.INDEX)
+    core.engines.drop(tenant.id, _DRILL)  # of one that was killed
+    standing = core.engines.live(tenant.id)
     try:
-        with TemporaryDirectory(prefix=f"{live.name}.drill-", dir=live.parent) as scratch:
-            with _opened(core, tenant, Path(scratch), jobs, progress) as pair:
-                return _compare(pair, standing, index, report)
+        with _opened(core, tenant, _DRILL, jobs, progress) as building:
+            return _compare(building, standing, report)
     finally:
         standing.close()
+        core.engines.drop(tenant.id, _DRILL)
 
 
-def _compare(pair: _Pair, standing: SqlCatalog, index: TantivyIndex, report: Report) -> Rebuilt:
-    compare_catalogs(standing, pair.catalog, pair.replay.run_to, index.ids, report)
-    pair.replay.index_all()
-    compare_documents(index, pair.index, report)
-    return Rebuilt(pair.catalog.position().rows, len(pair.damaged.seqs))
+def _compare(building: _Building, standing: Pair, report: Report) -> Rebuilt:
+    again = building.pair
+    compare_catalogs(standing.catalog, again.catalog, building.replay.run_to, standing.index.ids, report)
+    building.replay.index_all()
+    compare_documents(standing.index, again.index, report)
+    return Rebuilt(again.catalog.position().rows, len(building.damaged.seqs))
 
 
-def compare_documents(live: TantivyIndex, again: TantivyIndex, report: Report) -> None:
+def compare_documents(live: KeptIndex, again: KeptIndex, report: Report) -> None:
     """Name every document that stands in both indexes in the same version, and holds something else; and, where both
     hold the same documents, every field whose searchable words differ."""
     try:

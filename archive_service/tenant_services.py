@@ -1,4 +1,4 @@
-"""One tenant's services over the embedded back ends: what the API's routes, the scheduler and the CLI work with."""
+"""One tenant's services: what the API's routes, the scheduler and the CLI work with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +6,12 @@ from typing import Any
 from archive_service.access.log import LedgerAccessLog
 from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
-from archive_service.catalog.jobs import SqlJobs
-from archive_service.catalog.sql import SqlCatalog
+from archive_service.catalog.base import Catalog
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
-from search.indexes.tantivy_index import TantivyIndex
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class AddSources:
 class CountedIntegrity(LedgerIntegrity):
     """The logs' state, and how many captures were flagged by the follower."""
 
-    def __init__(self, core: Core, tenant: Tenant, catalog: SqlCatalog) -> None:
+    def __init__(self, core: Core, tenant: Tenant, catalog: Catalog) -> None:
         super().__init__(core.store, tenant.keyring, core.archive)
         self._catalog = catalog
 
@@ -63,22 +61,21 @@ class OpenTenant:
 
 def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     """The services of a tenant in this process. Its access log slot is claimed with the first look."""
-    folder = core.projections(tenant.id)
     access = GroupLog(tenant.vault, core.slots(tenant.id, "access"), "access", lambda: tenant.acts.seen)
     contents = LedgerContents(tenant.vault, tenant.acts.barred)
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
-    catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
+    live = core.engines.live(tenant.id)
     services = TenantServices(
         id=tenant.id,
         name=tenant.name,
-        catalog=catalog,
-        index=TantivyIndex(folder / "index"),
-        jobs=SqlJobs.sqlite(folder / "jobs.sqlite"),
+        catalog=live.catalog,
+        index=live.index,
+        jobs=core.engines.jobs(tenant.id),
         access_log=LedgerAccessLog(tenant.vault, tenant.id, access),
         contents=contents,
         proofs=proofs,
         sources=AddSources(tenant, core.settings.smtp_domain),
-        integrity=CountedIntegrity(core, tenant, catalog),
+        integrity=CountedIntegrity(core, tenant, live.catalog),
         acts_position=tenant.acts.refresh,
         barred=tenant.acts.barred,
         exports=core.exports(tenant.id),

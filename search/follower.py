@@ -33,7 +33,8 @@ class OrderSlot(Protocol):
 @dataclass(frozen=True)
 class FollowerParts:
     """What a follower works with. ``find_logs``: an owner's logs, where looking at every step is too dear.
-    ``watches``: its projections are its own, so while another follower is active it projects what that one orders."""
+    ``watches``: its projections are its own, so while another follower is active it projects what that one orders.
+    ``prepare``: what whoever became the active follower does to shared projections before anything else."""
 
     vault: PayloadVault
     acts: Acts
@@ -44,6 +45,7 @@ class FollowerParts:
     identify: Identify
     find_logs: FindLogs | None = None
     watches: bool = False
+    prepare: Callable[[], None] | None = None
 
 
 class Follower:
@@ -64,6 +66,8 @@ class Follower:
         """Take the order log's slot, then project to its head, a predecessor's last entries included. Raises SlotLost
         while another follower is active: whoever stands by writes nothing."""
         self._claim()
+        if self._parts.prepare is not None:
+            self._parts.prepare()
         self._projector.run()
         if self._slot is None:
             raise SlotLost("the follower has no order slot")

@@ -5,7 +5,6 @@ import getpass
 from typing import Any
 
 from archive_service.bootstrap import Core, Tenant, open_core
-from archive_service.catalog.sql import SqlCatalog
 from archive_service.catching_up import catch_up
 from archive_service.commands.output import Output
 from archive_service.erasing import run_batch
@@ -52,17 +51,17 @@ def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 def _captures(core: Core, tenant: Tenant, names: list[str]) -> list[Capture]:
     """By the catalog. Raises NotFound for one that it does not hold."""
-    catalog = SqlCatalog.sqlite(core.projections(tenant.id) / "catalog.sqlite")
+    live = core.engines.live(tenant.id)
     try:
         found = []
         for name in dict.fromkeys(names):
-            row = catalog.capture(name)
+            row = live.catalog.capture(name)
             if row is None:
                 raise NotFound(f"no capture {name} here", code="capture.unknown")
             found.append(Capture(LogId.parse(row.log), row.seq, row.id))
         return found
     finally:
-        catalog.close()
+        live.close()
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -18,7 +18,6 @@ from archive_service.ledger.verify.report import Report, Severity, What
 from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
-from search.indexes.tantivy_index import TantivyIndex
 from search.projector import RowsOnly
 
 
@@ -97,26 +96,25 @@ def _verify_projections(core: Core, report: Report) -> None:
         keyring = core.keyring(owner)
         vault = PayloadVault(core.store, keyring, core.clock)
         tenant = Tenant(owner, keyring, vault, Acts(vault, owner))
-        folder = core.projections(owner)
-        if not (folder / "catalog.sqlite").exists():
-            report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(acts))
-            continue
         try:
-            _compare(tenant, folder, report)
+            if not core.engines.stands(owner):
+                report.note(What.ROW, "no catalog: run rebuild, or start the service", log=str(acts))
+                continue
+            _compare(core, tenant, report)
         except ArchiveError as error:
             outdated = error.code == "catalog.outdated"
             tell = report.note if outdated else report.damage
             tell(What.ROW, f"the catalog cannot be compared: {error}", log=str(acts))
 
 
-def _compare(tenant: Tenant, folder: Path, report: Report) -> None:
+def _compare(core: Core, tenant: Tenant, report: Report) -> None:
     """Build the rows again beside the live catalog, from the logs alone, and compare row for row."""
-    live = SqlCatalog.sqlite(folder / "catalog.sqlite")
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=folder.parents[1] / "run") as scratch:
+    live = core.engines.live(tenant.id)
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=core.work / "run") as scratch:
         again = SqlCatalog.sqlite(Path(scratch) / "catalog.sqlite")
         try:
             rows = RowsOnly(tenant.vault, tenant.acts, LogId(tenant.id, "order-1"), again)
-            compare_catalogs(live, again, rows.run_to, TantivyIndex(folder / "index").ids, report)
+            compare_catalogs(live.catalog, again, rows.run_to, live.index.ids, report)
         finally:
             again.close()
             live.close()

@@ -75,3 +75,20 @@ class SearchIndex(Protocol):
     def clear(self) -> None:
         """Forget everything; what rebuild starts with."""
         ...
+
+
+class KeptIndex(SearchIndex, Protocol):
+    """A search index as those see it who keep it: they compare it with another, and let it go."""
+
+    def documents(self) -> dict[tuple[str, int], str]:
+        """By id and version, a digest over all that is kept of each document."""
+        ...
+
+    def words(self) -> dict[str, str]:
+        """By field, a digest over its words and in how many documents each stands; empty where the engine cannot tell
+        them apart from its documents."""
+        ...
+
+    def close(self) -> None:
+        """Let locks and connections go."""
+        ...

@@ -31,7 +31,7 @@ from ingest.extraction import extract_text
 from ingest.identity import message_id
 from ingest.interpret import interpret
 from search.follower import Follower, FollowerParts
-from search.indexes.tantivy_index import TantivyIndex
+from search.indexes.base import KeptIndex
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 PATIENCE = 60.0  # seconds until a future that never ends fails the test; nothing is measured by it
@@ -155,13 +155,12 @@ class Open(Unfollowed):
     """The same with its projections, as a process has them. Close it."""
 
     catalog: SqlCatalog = field(init=False)
-    index: TantivyIndex = field(init=False)
+    index: KeptIndex = field(init=False)
 
     def __post_init__(self) -> None:
-        folder = self.core.projections(self.tenant.id)
-        self.index = TantivyIndex(folder / "index")
+        live = self.core.engines.live(self.tenant.id)
+        self.index, self.catalog = live.index, live.catalog
         self.index.write([])
-        self.catalog = SqlCatalog.sqlite(folder / "catalog.sqlite")
         self.follower = self.make_follower()
         self.checkpointer = make_checkpointer(self.core)
 

@@ -164,6 +164,7 @@ def test_jobs_out_of_bounds_are_wrong_use(copy: Copy, jobs: int) -> None:
 _KILLED = """
 import os, signal, sys
 from archive_service import rebuilding
+from archive_service.catalog.sql import SqlCatalog
 from archive_service.cli import main
 rebuilding._STRETCH, rebuilding._WINDOW = 7, 3
 seen, whole = 0, rebuilding.Replay._index_up_to
@@ -174,14 +175,14 @@ def at(self, *given):
         os.kill(os.getpid(), signal.SIGKILL)
     whole(self, *given)
 rebuilding.Replay._index_up_to = at
-applied, rows = 0, rebuilding.SqlCatalog.apply
+applied, rows = 0, SqlCatalog.apply
 def apply(self, changes):
     global applied
     rows(self, changes)
     applied += 1
     if applied == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
-rebuilding.SqlCatalog.apply = apply
+SqlCatalog.apply = apply
 sys.exit(main(["rebuild", "--tenant", "acme", "--data", sys.argv[3]]))
 """
 
@@ -293,7 +294,7 @@ def test_what_was_made_between_the_renames_gives_way(copy: Copy) -> None:
 def everything_opened(copy: Copy) -> list[Any]:
     core = open_core(Settings(data=copy.data))
     try:
-        core.projections(copy.of.tenant)
+        core.engines.live(copy.of.tenant).close()
     finally:
         core.close()
     return everything(copy)
@@ -342,7 +343,7 @@ def drill(copy: Copy, code: int) -> list[dict[str, Any]]:
     said = run("rebuild", "--drill", "--tenant", "acme", "--data", copy.data, "--json")
     assert said.code == code, said.out + said.err
     assert said.answer["same"] == (code == 0)
-    assert not list((copy.data / "projections").glob("*.drill-*"))
+    assert not list((copy.data / "projections").glob("*.drill*"))
     problems: list[dict[str, Any]] = said.answer["problems"]
     return problems
 
@@ -402,15 +403,15 @@ def test_tamper_a_drill_names_a_deleted_row(copy: Copy) -> None:
 
 def test_tamper_a_drill_names_a_changed_document(copy: Copy) -> None:
     folder = copy.data / "projections" / copy.of.tenant / "index"
-    other = copy.data.parent / "other"
     written: list[Any] = []
     index = TantivyIndex(folder)
     core = open_core(Settings(data=copy.data))
     try:
-        with rebuilding._opened(core, core.tenant("acme"), other, 1, lambda done: None) as pair:
-            keep = pair.index.write
-            pair.index.write = lambda documents: (written.extend(documents), keep(documents))[1]  # type: ignore[method-assign]
-            pair.replay.run()
+        with rebuilding._opened(core, core.tenant("acme"), "other", 1, lambda done: None) as building:
+            made = building.pair.index
+            keep = made.write
+            made.write = lambda documents: (written.extend(documents), keep(documents))[1]  # type: ignore[method-assign]
+            building.replay.run()
     finally:
         core.close()
     victim = next(document for document in written if "bonjour" in document.body)
@@ -423,7 +424,7 @@ def test_tamper_a_drill_names_a_changed_document(copy: Copy) -> None:
 
 
 def test_what_a_killed_drill_left_is_removed(copy: Copy) -> None:
-    left = copy.data / "projections" / f"{copy.of.tenant}.drill-abc"
+    left = copy.data / "projections" / f"{copy.of.tenant}.drill"
     left.mkdir()
     (left / "catalog.sqlite").touch()
     assert drill(copy, 0) == []

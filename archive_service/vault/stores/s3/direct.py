@@ -27,8 +27,14 @@ _PUT_HEADERS = {
     "ObjectLockMode": "x-amz-object-lock-mode",
     "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
 }
-_ELSEWHERE = frozenset({301, 302, 307, 308})
-_OTHER_REGION = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+_OTHER_REGION = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "PermanentRedirect",
+        "TemporaryRedirect",
+    }
+)
 _PLAIN = "plain"  # a key that is its own URL form
 
 
@@ -96,15 +102,24 @@ class Direct:
         if answer.status_code >= 300:
             raise self._refusal(operation, answer)
         told = {name.lower(): value for name, value in answer.headers.items()}
-        if int(told.get("content-length", len(content))) != len(content):
+        if told.get("content-length", str(len(content))) != str(len(content)):
             raise IncompleteReadError(actual_bytes=len(content), expected_bytes=told["content-length"])
+        if "Range" in headers and answer.status_code != 206:
+            raise IncompleteReadError(actual_bytes=len(content), expected_bytes=headers["Range"])
         metadata = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": told}
         return content, {"VersionId": told.get("x-amz-version-id"), "ResponseMetadata": metadata}
 
-    def _refusal(self, operation: str, answer: Any) -> ClientError | _Elsewhere:
-        said = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+    def _refusal(self, operation: str, answer: Any) -> "ClientError | _Elsewhere":
+        """boto3 is asked to go on only where the answer says where to: it would follow another redirect for ever."""
+        said = {
+            "status_code": max(301, answer.status_code),
+            "headers": answer.headers,
+            "body": answer.content,
+        }
         parsed = self._parser.parse(said, None)
-        if answer.status_code in _ELSEWHERE or parsed["Error"].get("Code") in _OTHER_REGION:
+        error = parsed["Error"]
+        named = "Region" in error or "x-amz-bucket-region" in {name.lower() for name in answer.headers}
+        if named and error.get("Code") in _OTHER_REGION:
             return _Elsewhere()
         return ClientError(parsed, operation)
 

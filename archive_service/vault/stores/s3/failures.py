@@ -112,6 +112,9 @@ def _refusal(code: str, status: int, subject: str) -> StoreError:
         return StoreDenied(f"{subject}: the bucket does not exist", code="bucket.missing")
     if code in _FULL or status == 507:
         return StoreFull(f"{subject}: no space or quota left {said}")
+    if 300 <= status < 400:
+        words = "the S3 store wants to be asked elsewhere; look at endpoint and region"
+        return StoreDenied(f"{subject}: {words} {said}", code="store.elsewhere")
     if status == 404 or code in _ABSENT:
         return NotFound(f"{subject}: not found")
     if status == 405:  # a delete marker asked for by its version id
@@ -127,7 +130,7 @@ def _refusal(code: str, status: int, subject: str) -> StoreError:
     if status in {401, 403} or code in {"ExpiredToken", "InvalidToken"}:
         return _forbidden(code, subject, said)
     if status == 400 and code in {"400", "BadRequest", "InvalidArgument", "InvalidRequest"}:
-        return BadRequest(f"{subject}: refused {said}")
+        return BadRequest(f"{subject}: the S3 store finds the request wrong {said}")
     return StoreError(f"{subject}: refused {said}")
 
 

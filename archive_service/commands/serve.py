@@ -4,6 +4,7 @@ import argparse
 import logging
 from typing import Any
 
+from archive_service.alarms.channels import channels_of
 from archive_service.bootstrap import open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.output import Output
@@ -17,24 +18,34 @@ def register(commands: Any) -> None:
     serve.add_argument("--role", default="all", choices=["all", *ROLES])
     serve.add_argument("--smtp", metavar="HOST:PORT")
     serve.add_argument("--http", metavar="HOST:PORT")
+    serve.add_argument(
+        "--health", metavar="HOST:PORT", help="answer /health/live, /health/ready and /metrics of these roles"
+    )
     serve.add_argument("--smtp-workers", type=int, metavar="N")
     serve.set_defaults(run=_serve, settings=_settings)
 
 
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
-    return {"smtp": given.smtp, "http": given.http, "smtp_workers": given.smtp_workers}
+    return {
+        "smtp": given.smtp,
+        "http": given.http,
+        "health": given.health,
+        "smtp_workers": given.smtp_workers,
+    }
 
 
 def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s serve %(levelname)s: %(message)s"
     )
+    channels_of(settings)  # an alarm that could reach nobody is told now, not when it rings
     prepare_buckets(settings)  # once here, before anything listens, and not in every child
     core = open_core(settings)  # say what is wrong here, once, rather than in every child
     if any(tenant.acts.moved for tenant in core.tenants()):
         logging.getLogger(__name__).warning(
             "the archive has moved to another store: senders hear 451 here, nothing is archived"
         )
+    work = core.work
     core.close()
     roles = ROLES if given.role == "all" else (given.role,)
-    return Supervisor(settings, roles, as_json=output.as_json).run()
+    return Supervisor(settings, roles, work, as_json=output.as_json).run()

@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 
+from archive_service.alarms.tally import Tally
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
 from archive_service.settings import load
@@ -15,7 +16,11 @@ def main() -> int:
     try:
         settings = load()
         child.log_to_stderr(role, settings.log_level)
-        import_module(f"archive_service.serving.{role}").run(settings)  # a role loads only what it needs
+        tally = Tally()
+        child.report(role, tally)
+        import_module(f"archive_service.serving.{role}").run(
+            settings, tally
+        )  # a role loads only what it needs
     except ArchiveError as error:
         sys.stderr.write(f"{role}: {error.code}: {error}\n")
         return 1

@@ -8,6 +8,7 @@ from datetime import timedelta
 import uvicorn
 
 from archive_service.access.tokens import TokenVerifier
+from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.bootstrap import Core, open_core
@@ -76,8 +77,9 @@ class _Server(uvicorn.Server):
             child.say_ready()
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM, then finish what is being answered."""
+def run(settings: Settings, tally: Tally) -> None:
+    """Serve until SIGTERM, then finish what is being answered. Requests are counted by the API's own ``/metrics``."""
+    del tally
     core = open_core(settings)
     tenants = Tenants(core)
     services = ApiServices(

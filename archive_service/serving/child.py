@@ -1,4 +1,5 @@
-"""What every process under the supervisor does: die with its parent, stop on SIGTERM, say when it is ready."""
+"""What every process under the supervisor does: die with its parent, stop on SIGTERM, say when it is ready, and report
+what it counts."""
 
 import logging
 import os
@@ -6,9 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
+
+from archive_service.alarms.reports import Reporter
+from archive_service.alarms.tally import Tally
 
 PARENT = "ARCHIVE_PARENT_PIPE"
 READY = "ARCHIVE_READY_PIPE"
+REPORT = "ARCHIVE_REPORT_FILE"  # ends with "-WORKER", the number of this process in its role
 
 
 def die_with_parent() -> None:
@@ -30,6 +36,14 @@ def say_ready() -> None:
     if descriptor is not None:
         os.write(int(descriptor), b"\n")
         os.close(int(descriptor))
+
+
+def report(role: str, tally: Tally) -> None:
+    """Report every second what this process counted, where the supervisor said."""
+    given = os.environ.get(REPORT)
+    if given is not None:
+        worker = int(given.rpartition("-")[2])
+        Reporter(Path(given), role, worker, os.getppid(), tally.samples).start()
 
 
 def on_stop(stop: Callable[[], None]) -> None:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from archive_service.alarms import names
+from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
 from archive_service.ledger.checkpointer import Checkpointer
@@ -18,11 +20,12 @@ from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.serving import child
 from archive_service.settings import Settings
 from ingest.parser_pool import ParserPool
+from search.follower import Follower
 
 _log = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, tally: Tally) -> None:
     """Follow until SIGTERM. A second follower process stands by until the first has gone."""
     stop = threading.Event()
     child.on_stop(stop.set)
@@ -35,12 +38,12 @@ def run(settings: Settings) -> None:
             threads = [
                 threading.Thread(
                     target=_or_restart,
-                    args=(partial(_checkpoint, core, settings, stop),),
+                    args=(partial(_checkpoint, core, settings, stop, tally),),
                     name="checkpointer",
                 )
             ]
             threads[0].start()
-            _follow_all(core, settings, pool, stop, threads)
+            _follow_all(core, settings, pool, stop, threads, tally)
             for thread in threads:
                 thread.join()
     finally:
@@ -53,7 +56,12 @@ def _await_turn(core: Core, stop: threading.Event) -> None:
 
 
 def _follow_all(
-    core: Core, settings: Settings, pool: ParserPool, stop: threading.Event, threads: list[threading.Thread]
+    core: Core,
+    settings: Settings,
+    pool: ParserPool,
+    stop: threading.Event,
+    threads: list[threading.Thread],
+    tally: Tally,
 ) -> None:
     """A thread a tenant, new tenants included."""
     followed: set[str] = set()
@@ -64,7 +72,7 @@ def _follow_all(
             followed.add(tenant.id)
             thread = threading.Thread(
                 target=_or_restart,
-                args=(partial(_follow, core, tenant, settings, pool, stop),),
+                args=(partial(_follow, core, tenant, settings, pool, stop, tally),),
                 name=f"follow-{tenant.id[:6]}",
             )
             threads.append(thread)
@@ -91,28 +99,58 @@ def _or_restart(work: Callable[[], None]) -> None:
         os._exit(70)
 
 
-def _follow(core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, stop: threading.Event) -> None:
+def _follow(
+    core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, stop: threading.Event, tally: Tally
+) -> None:
     def failed(error: ArchiveError) -> None:
+        if not isinstance(error, SlotLost):  # to stand by is no failure
+            tally.add(names.FAILURES, code=error.code)
         stop.wait(0.5)
 
+    watch = _Activity(tenant.id, tally)
+    tally.also(watch.samples)
     while not stop.is_set():
         try:
-            make_follower(core, tenant, pool).run(stop, settings.follow_seconds, failed)
+            follower = make_follower(core, tenant, pool)
+            watch.now = follower
+            follower.run(stop, settings.follow_seconds, failed)
         except ArchiveError as error:
+            tally.add(names.FAILURES, code=error.code)
             _log.error("the follower cannot start: %s", error.code)
             stop.wait(1.0)
 
 
-def _checkpoint(core: Core, settings: Settings, stop: threading.Event) -> None:
+class _Activity:
+    """Whether a tenant's follower is the active one, looked at with every report. That it is not any more means that
+    another one took its slot."""
+
+    def __init__(self, owner: str, tally: Tally) -> None:
+        self._owner = owner
+        self._tally = tally
+        self._was = False
+        self.now: Follower | None = None
+
+    def samples(self) -> list[Sample]:
+        """As it is now."""
+        active = self.now is not None and self.now.active
+        if self._was and not active:
+            self._tally.add(names.SLOT_TAKEOVERS, slot="order")
+        self._was = active
+        return [Sample.of(names.FOLLOWER_ACTIVE, active, owner=self._owner)]
+
+
+def _checkpoint(core: Core, settings: Settings, stop: threading.Event, tally: Tally) -> None:
     checkpointer: Checkpointer | None = None
     while True:
         stopping = stop.wait(settings.checkpoint_seconds)
-        checkpointer = _checkpoint_once(core, checkpointer)
+        checkpointer = _checkpoint_once(core, checkpointer, tally)
         if stopping:
             return
 
 
-def _checkpoint_once(core: Core, checkpointer: Checkpointer | None) -> Checkpointer | None:
+def _checkpoint_once(
+    core: Core, checkpointer: Checkpointer | None, tally: Tally | None = None
+) -> Checkpointer | None:
     """One run, if it is this process's turn; what to go on with. After another's turn it is made anew from the store;
     after a fault it goes on with what it knows: made anew it would anchor every log's newest checkpoint again, at every
     run for as long as one log is damaged."""
@@ -122,6 +160,8 @@ def _checkpoint_once(core: Core, checkpointer: Checkpointer | None) -> Checkpoin
         checkpointer = checkpointer or make_checkpointer(core)
         checkpointer.run_once()
     except ArchiveError as error:
+        if tally is not None:
+            tally.add(names.FAILURES, code=error.code)
         _log.warning("checkpointing failed: %s", error.code)
         return None if isinstance(error, SlotLost) else checkpointer
     return checkpointer

@@ -1,5 +1,5 @@
 """The scheduler role: long work that somebody asked for, one job at a time; recovery every few
-minutes, erasure batches every hour."""
+minutes, erasure batches every hour; the alarms, in a thread of their own."""
 
 import logging
 import shutil
@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from archive_service.alarms import names
+from archive_service.alarms.tally import Tally
+from archive_service.alarms.watch import Watch
 from archive_service.bootstrap import Core, open_core
 from archive_service.catalog.base import Job
 from archive_service.erasing import run_batch
@@ -36,6 +39,7 @@ class Scheduler:
         self,
         core: Core,
         pool: ParserPool,
+        tally: Tally | None = None,
         *,
         recovery: float = _RECOVERY,
         erasure: float = _ERASURE,
@@ -43,6 +47,7 @@ class Scheduler:
     ) -> None:
         self._core = core
         self._pool = pool
+        self._tally = tally or Tally()
         self._open: dict[str, OpenTenant] = {}
         self._recovery = recovery
         self._monotonic = monotonic
@@ -74,10 +79,16 @@ class Scheduler:
                     continue  # another machine's scheduler looks
                 found = make_recovery(self._core, tenant).run()
             except ArchiveError as error:  # jobs go on, and the next look is soon
-                _log.warning("recovery: %s", error.code)
+                self._failed("recovery", error)
                 continue
+            self._tally.add(names.ORPHANS_RECOVERED, found.chained, owner=tenant.id)
+            self._tally.set(names.ORPHANS_REPORTED, len(found.reported), owner=tenant.id)
             if found.reported:
                 _log.warning("%d orphans cannot be chained; see recover", len(found.reported))
+
+    def _failed(self, what: str, error: ArchiveError) -> None:
+        self._tally.add(names.FAILURES, code=error.code)
+        _log.warning("%s: %s", what, error.code)
 
     def _erase(self) -> None:
         """Every tenant's erasure batches: what may go goes, what was cut off is finished."""
@@ -88,7 +99,7 @@ class Scheduler:
             except Overloaded:
                 return  # another machine's scheduler runs them, or somebody by hand
             except ArchiveError as error:  # the next run goes on where this one stopped
-                _log.warning("erasure: %s", error.code)
+                self._failed("erasure", error)
 
     def _export(self, opened: OpenTenant, job: Job) -> None:
         jobs = opened.services.jobs
@@ -103,7 +114,7 @@ class Scheduler:
         try:
             result, ids = run_export(opened, self._asked(job), self._pool, target, progress)
         except ArchiveError as error:
-            _log.warning("export failed: %s", error.code)
+            self._failed("export failed", error)
             target.unlink(missing_ok=True)
             jobs.update(replace(current, state="failed", error=f"{error.code}: {error}"))
             return
@@ -145,26 +156,30 @@ def sweep(exports: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, tally: Tally) -> None:
     """Work until SIGTERM; a job under way is taken up again by the next scheduler."""
     stop = threading.Event()
     child.on_stop(stop.set)
+    watch = Watch(settings, tally)  # says what is wrong with its settings before anything begins
     core = open_core(settings)
     child.say_ready()
     while not core.here.take("scheduler") and not stop.wait(_IDLE):
         continue  # another scheduler works here: two would write one export twice
     sweep(core.work / "exports")
+    watch.start()
     with parser_pool(settings) as pool:
-        scheduler = Scheduler(core, pool)
+        scheduler = Scheduler(core, pool, tally)
         try:
             while not stop.is_set():
                 try:
                     worked = scheduler.step()
                 except ArchiveError as error:
+                    tally.add(names.FAILURES, code=error.code)
                     _log.warning("jobs: %s", error.code)
                     worked = False
                 if not worked:
                     stop.wait(_IDLE)
         finally:
+            watch.close()
             scheduler.close()
             core.close()

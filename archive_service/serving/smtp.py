@@ -4,15 +4,24 @@ import asyncio
 import logging
 import ssl
 import threading
+import time
+from collections.abc import Iterator
+from functools import cache
 
 import uvloop
+from cryptography import x509
 
+from archive_service.alarms import names
+from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, open_core
+from archive_service.ledger.appender import Appender
 from archive_service.ledger.capture_writer import CaptureWriter
+from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.serving import child
 from archive_service.settings import Settings, host_port
 from ingest.archive_intake import ArchiveIntake, TenantIntake
+from ingest.smtp import replies
 from ingest.smtp.limits import SmtpSettings
 from ingest.smtp.server import SmtpServer
 
@@ -20,11 +29,25 @@ _log = logging.getLogger(__name__)
 _REFRESH = 1.0  # seconds between looks at the acts, so that a source's end is soon known
 
 
+class CountedSlots(Slots):
+    """Slots of this process; one that another writer took is counted."""
+
+    def __init__(self, core: Core, owner: str, tally: Tally) -> None:
+        super().__init__(core.store, owner, "capture", core.clock, core.leases.take, core.policy)
+        self._tally = tally
+
+    def lose(self, appender: Appender) -> None:
+        """See Slots."""
+        self._tally.add(names.SLOT_TAKEOVERS, slot="capture")
+        super().lose(appender)
+
+
 class Writers:
     """The capture writers of this process, one a tenant, made on demand. Thread-safe."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, tally: Tally | None = None) -> None:
         self._core = core
+        self._tally = tally or Tally()
         self._made: dict[str, CaptureWriter] = {}
         self._lock = threading.Lock()
 
@@ -46,7 +69,7 @@ class Writers:
             if owner not in self._made:
                 core = self._core
                 tenant = next(known for known in core.tenants() if known.id == owner)
-                slots = core.slots(owner, "capture")
+                slots = CountedSlots(core, owner, self._tally)
                 writer = CaptureWriter(core.store, tenant.keyring, slots, core.clock, core.writer_limits)
                 writer.open()
                 self._made[owner] = writer
@@ -70,18 +93,52 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def run(settings: Settings) -> None:
+@cache
+def _classes() -> dict[str, str]:
+    """The class of reply that each reason word stands for, 4xx or 5xx."""
+    known = [reply for reply in vars(replies).values() if isinstance(reply, replies.Reply)]
+    return {reply.reason: "4xx" if reply.is_transient else "5xx" for reply in known if reply.reason}
+
+
+def counted(server: SmtpServer) -> Iterator[Sample]:
+    """What the endpoint counted. Called in another thread: each number is true by itself."""
+    counters, budget = server.counters, server.budget
+    yield Sample.of(names.SMTP_CONNECTIONS, counters.connections)
+    yield Sample.of(names.SMTP_OPEN, counters.open)
+    yield Sample.of(names.SMTP_TLS, counters.tls)
+    yield Sample.of(names.SMTP_ACCEPTED, counters.accepted)
+    yield Sample.of(names.SMTP_ACCEPTED_BYTES, counters.accepted_bytes)
+    yield Sample.of(names.SMTP_ABANDONED, counters.abandoned)
+    yield Sample.of(names.SMTP_IN_FLIGHT, budget.used)
+    yield Sample.of(names.SMTP_IN_FLIGHT_LIMIT, budget.limit)
+    for reason, count in list(counters.rejected.items()):
+        labels = {"class": _classes().get(reason, "other"), "reason": reason}
+        yield Sample.of(names.SMTP_REFUSED, count, **labels)
+
+
+def certificate_left(settings: Settings) -> Iterator[Sample]:
+    """Seconds until the certificate in the file ends, if there is one that can be read."""
+    if settings.smtp_tls_certificate is None:
+        return
+    try:
+        ends = x509.load_pem_x509_certificate(settings.smtp_tls_certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return  # it could be used at the start; that it cannot be read now is seen at the next one
+    yield Sample.of(names.CERTIFICATE_LEFT, ends.timestamp() - time.time())
+
+
+def run(settings: Settings, tally: Tally) -> None:
     """Serve until SIGTERM, then stop accepting, finish what is in flight, and return."""
     core = open_core(settings)
-    writers = Writers(core)
+    writers = Writers(core, tally)
     try:
-        uvloop.run(_serve(settings, core, writers))
+        uvloop.run(_serve(settings, core, writers, tally))
     finally:
         writers.close()
         core.close()
 
 
-async def _serve(settings: Settings, core: Core, writers: Writers) -> None:
+async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally) -> None:
     intake = ArchiveIntake(writers.intakes, core.clock)
     limits = SmtpSettings(
         hostname=settings.smtp_hostname,
@@ -90,6 +147,7 @@ async def _serve(settings: Settings, core: Core, writers: Writers) -> None:
         max_connections=settings.smtp_max_connections,
     )
     server = SmtpServer(intake, limits, tls_context(settings))
+    tally.also(lambda: counted(server))
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
@@ -104,13 +162,14 @@ async def _serve(settings: Settings, core: Core, writers: Writers) -> None:
         try:
             await asyncio.wait_for(stop.wait(), _REFRESH)
         except TimeoutError:
-            await _refresh(loop, writers)
+            await _refresh(loop, writers, tally)
     await server.stop()
     intake.close()
 
 
-async def _refresh(loop: asyncio.AbstractEventLoop, writers: Writers) -> None:
+async def _refresh(loop: asyncio.AbstractEventLoop, writers: Writers, tally: Tally) -> None:
     try:
         await loop.run_in_executor(None, writers.refresh)
     except ArchiveError as error:
+        tally.add(names.FAILURES, code=error.code)
         _log.warning("the acts cannot be read: %s", error.code)

@@ -15,9 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from archive_service.alarms.reports import Reporter, path_of, sweep
 from archive_service.model.errors import Invalid
-from archive_service.serving.child import PARENT, READY
+from archive_service.serving.child import PARENT, READY, REPORT
+from archive_service.serving.health import Family, HealthServer, ProcessState, own_samples
 from archive_service.settings import Settings, host_port
 
 _log = logging.getLogger(__name__)
@@ -25,6 +28,7 @@ ROLES = ("smtp", "api", "follower", "scheduler")
 _START_SECONDS = 60.0
 _STOP_SECONDS = 70.0  # a writer gives up after 60
 _RESTART_PAUSE = 1.0
+_STUCK_SECONDS = 30.0  # without a look at the children
 
 
 def _refuse_taken(family: socket.AddressFamily, host: str, port: int) -> None:
@@ -61,18 +65,28 @@ def share(host: str, port: int) -> socket.socket:
 
 @dataclass
 class _Child:
+    """``ready``: the pipe on which it will say so, or None once it has. ``worker``: its number in its role."""
+
     role: str
+    worker: int
+    report: Path
     process: subprocess.Popen[bytes]
     ready: int | None
+    restarts: int = 0
     started: float = field(default_factory=time.monotonic)
+
+    def state(self) -> ProcessState:
+        """As the health endpoint tells it."""
+        return ProcessState(self.role, self.worker, self.ready is None, self.restarts, self.report)
 
 
 class Supervisor:
-    """Runs the roles of one ``serve``."""
+    """Runs the roles of one ``serve``. ``work``: the work folder, where its processes report what they count."""
 
-    def __init__(self, settings: Settings, roles: Sequence[str], *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, roles: Sequence[str], work: Path, *, as_json: bool) -> None:
         self._settings = settings
-        self._roles = [name for role in roles for name in [role] * self._count(role)]
+        self._work = work
+        self._roles = [(role, worker) for role in roles for worker in range(self._count(role))]
         self._json = as_json
         self._children: list[_Child] = []
         self._stopping = False
@@ -80,6 +94,10 @@ class Supervisor:
         os.set_inheritable(self._parent_read, True)
         self._smtp = reserve(*host_port(settings.smtp, "smtp")) if "smtp" in roles else None
         self._http = reserve(*host_port(settings.http, "http")) if "api" in roles else None
+        self._looked = time.monotonic()
+        self._health: HealthServer | None = None
+        if settings.health is not None:
+            self._health = HealthServer(*host_port(settings.health, "health"), self._family)
 
     def _count(self, role: str) -> int:
         return self._settings.smtp_workers if role == "smtp" else 1
@@ -95,25 +113,56 @@ class Supervisor:
         """Start all, say where, and keep them until SIGTERM or SIGINT. 0 after an orderly stop."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        for role in self._roles:
-            self._children.append(self._start(role))
-        if not self._wait_ready():
-            self._stop()
-            return 1
-        self._announce()
-        while not self._stopping:
-            self._reap()
-            time.sleep(0.1)
-        return self._stop()
+        reporter = self._report()
+        try:
+            for role, worker in self._roles:
+                self._children.append(self._start(role, worker))
+            if self._health is not None:
+                self._health.start()
+            if not self._wait_ready():
+                self._stop()
+                return 1
+            self._announce()
+            while not self._stopping:
+                self._reap()
+                self._look_ready(0.1)
+            return self._stop()
+        finally:
+            self._forget(reporter)
+
+    def _family(self) -> Family:
+        """For the health endpoint, which asks in threads of its own."""
+        states = tuple(child.state() for child in list(self._children))
+        alive = time.monotonic() - self._looked < _STUCK_SECONDS
+        return Family(states, alive=alive, stopping=self._stopping)
+
+    def _report(self) -> Reporter:
+        """Report from here too: how often a child was started again, only its parent knows."""
+        try:
+            sweep(self._work)
+        except OSError as error:
+            _log.warning("old reports cannot be removed: %s", error.strerror)
+        path = path_of(self._work, "serve", 0)
+        return Reporter(path, "serve", 0, os.getpid(), lambda: own_samples(self._family())).start()
+
+    def _forget(self, reporter: Reporter) -> None:
+        """Nobody is left to be asked about: a report without its process would pass for one that is frozen."""
+        if self._health is not None:
+            self._health.close()
+        for child in self._children:
+            child.report.unlink(missing_ok=True)
+        reporter.close()
 
     def _on_signal(self, number: int, frame: object) -> None:
         del number, frame
         self._stopping = True
 
-    def _start(self, role: str) -> _Child:
+    def _start(self, role: str, worker: int) -> _Child:
         ready_read, ready_write = os.pipe()
         os.set_inheritable(ready_write, True)
+        report = path_of(self._work, role, worker)
         environment = {**os.environ, PARENT: str(self._parent_read), READY: str(ready_write)}
+        environment[REPORT] = str(report)
         environment.update(self._settings.environment())
         environment["ARCHIVE_SMTP"] = self._address(self._smtp) or self._settings.smtp
         environment["ARCHIVE_HTTP"] = self._address(self._http) or self._settings.http
@@ -124,17 +173,13 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
         )
         os.close(ready_write)
-        return _Child(role, process, ready_read)
+        return _Child(role, worker, report, process, ready_read)
 
     def _wait_ready(self) -> bool:
         deadline = time.monotonic() + _START_SECONDS
-        while (
-            waiting := [child for child in self._children if child.ready is not None]
-        ) and not self._stopping:
-            pipes = [child.ready for child in waiting if child.ready is not None]
-            readable, _, _ = select.select(pipes, [], [], 0.2)
-            for child in waiting:
-                if child.ready in readable and not self._became_ready(child):
+        while any(child.ready is not None for child in self._children) and not self._stopping:
+            for child in self._look_ready(0.2):
+                if child.ready is not None:
                     _log.error("the %s process ended before it was ready", child.role)
                     return False
             if time.monotonic() > deadline:
@@ -142,21 +187,27 @@ class Supervisor:
                 return False
         return not self._stopping
 
-    @staticmethod
-    def _became_ready(child: _Child) -> bool:
-        if child.ready is None:
-            return True
-        said = os.read(child.ready, 1)
-        os.close(child.ready)
-        child.ready = None
-        return said == b"\n"
+    def _look_ready(self, seconds: float) -> list[_Child]:
+        """Wait so long, or until a child speaks; those that spoke, ``ready`` still set in one that ended instead."""
+        self._looked = time.monotonic()
+        waiting = {child.ready: child for child in self._children if child.ready is not None}
+        readable, _, _ = select.select(list(waiting), [], [], seconds)
+        for pipe in readable:
+            if os.read(pipe, 1) == b"\n":
+                os.close(pipe)
+                waiting[pipe].ready = None
+        return [waiting[pipe] for pipe in readable]
 
     def _announce(self) -> None:
         smtp, http = self._address(self._smtp), self._address(self._http)
+        health = self._health.address if self._health is not None else None
         if self._json:
-            line = json.dumps({"ready": True, "smtp": smtp, "http": http, "pid": os.getpid()})
+            line = json.dumps(
+                {"ready": True, "smtp": smtp, "http": http, "health": health, "pid": os.getpid()}
+            )
         else:
             line = "ready" + (f" smtp={smtp}" if smtp else "") + (f" http=http://{http}" if http else "")
+            line += f" health=http://{health}" if health else ""
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
@@ -170,7 +221,9 @@ class Supervisor:
                 time.sleep(_RESTART_PAUSE)
             if child.ready is not None:
                 os.close(child.ready)
-            self._children[place] = self._start(child.role)
+            again = self._start(child.role, child.worker)
+            again.restarts = child.restarts + 1
+            self._children[place] = again
 
     def _stop(self) -> int:
         for child in self._children:

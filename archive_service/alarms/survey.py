@@ -1,0 +1,160 @@
+"""One look at the archive itself: its store, keys, logs and projections, and the disk under the work folder.
+
+Each part stands by itself: what fails is said in its own metric, or named as missing, and hides nothing else.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archive_service.alarms import names
+from archive_service.alarms.erasure_looks import Erasures
+from archive_service.alarms.key_looks import Differences, key_places, key_service
+from archive_service.alarms.log_looks import Logs, checkpoint_lag, follower_lag, unread
+from archive_service.alarms.tally import Sample
+from archive_service.alarms.verify_record import verify_samples
+from archive_service.bootstrap import Core, Tenant
+from archive_service.model.errors import ArchiveError
+
+_log = logging.getLogger(__name__)
+_COUNT_EVERY = 300.0  # seconds: counting every capture of a large catalog takes its time
+
+_OF_LOGS = (names.CHECKPOINT_LAG,)
+_OF_FOLLOWER = (names.FOLLOWER_LAG_ENTRIES, names.FOLLOWER_LAG_SECONDS)
+_OF_UNREAD = (names.CAPTURES_UNREAD, names.INTAKE_LOCK_USED)
+_OF_ERASURES = (names.ERASURES_PENDING, names.ERASURE_OVERDUE)
+_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_ERASURES)
+
+
+@dataclass
+class Found:
+    """What a look brought. ``missing``: metrics of which not every series could be had."""
+
+    samples: list[Sample] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
+    failed: bool = False
+    """Whether anything could not be asked: then connections are worth being made anew."""
+
+    def part(self, metrics: Iterable[str], look: Callable[[], Iterable[Sample]]) -> bool:
+        """One part: its samples, or its metrics as missing. Whether it could be had."""
+        try:
+            self.samples.extend(look())
+        except (ArchiveError, OSError) as error:
+            code = error.code if isinstance(error, ArchiveError) else "os"
+            _log.warning("%s cannot be told: %s", ", ".join(metrics), code)
+            self.missing.update(metrics)
+            self.failed = True
+            return False
+        return True
+
+
+def work_samples(work: Path, now: float) -> list[Sample]:
+    """What needs no archive: the disk under the work folder, the last verify. Raises OSError."""
+    disk = shutil.disk_usage(work)
+    return [Sample.of(names.WORK_FREE, disk.free / disk.total), *verify_samples(work, now)]
+
+
+class Survey:
+    """Looks at one opened archive, over and over. Not thread-safe. ``differences`` outlives it: a difference counts
+    when it is seen twice."""
+
+    def __init__(self, core: Core, differences: Differences) -> None:
+        self._core = core
+        self._logs = Logs(core.store)
+        self._differences = differences
+        self._erasures: dict[str, Erasures] = {}
+        self._counted: dict[str, tuple[float, list[Sample]]] = {}
+
+    def look(self, *, shared: bool) -> Found:
+        """``shared``: also at what every machine of this archive sees alike; one of them tells it."""
+        core = self._core
+        found = Found()
+        now = core.clock().timestamp()
+        found.part([names.WORK_FREE], lambda: work_samples(core.work, now))
+        reachable = self._stores(found)
+        if not shared:
+            found.missing.update((*_OF_TENANTS, names.KEY_PLACES_DIFFER, names.REPORTS_UNPARSED))
+        elif not reachable:
+            found.missing.update(_OF_TENANTS)  # every look would only wait for the store's silence
+        else:
+            found.part(_OF_LOGS, lambda: self._archive_logs(now))
+            for tenant in self._tenants(found):
+                self._tenant(found, tenant, now)
+        return found
+
+    def _tenants(self, found: Found) -> list[Tenant]:
+        tenants: list[Tenant] = []
+
+        def look() -> list[Sample]:
+            tenants.extend(self._core.tenants())
+            return []
+
+        found.part(_OF_TENANTS, look)
+        return tenants
+
+    def _stores(self, found: Found) -> bool:
+        """The store, the key service, the key places; whether the store answers."""
+        core = self._core
+        reachable = True
+        try:
+            next(iter(core.store.list("ledger/")), None)
+        except ArchiveError as error:
+            _log.warning("the store does not answer: %s", error.code)
+            reachable, found.failed = False, True
+        found.samples.append(Sample.of(names.STORE_OK, reachable))
+        if reachable and core.distant and core.stores is not None:
+            offset = core.stores.clock_offset
+            found.part([names.CLOCK_OFFSET], lambda: [Sample.of(names.CLOCK_OFFSET, offset())])
+        service, places = key_service(core.kms), key_places(core.keys)
+        found.samples += [service, *places]
+        found.failed = found.failed or any(sample.value < 1 for sample in (service, *places))
+        if reachable and all(sample.value for sample in places):
+            found.part([names.KEY_PLACES_DIFFER], lambda: [self._differences.look(core.keys, self._owners())])
+        else:
+            found.missing.add(names.KEY_PLACES_DIFFER)
+        return reachable
+
+    def _owners(self) -> list[str]:
+        return [self._core.archive.owner, *(tenant.id for tenant in self._core.tenants())]
+
+    def _archive_logs(self, now: float) -> list[Sample]:
+        owner = self._core.archive.owner
+        return [checkpoint_lag(self._logs, owner, self._core.census.logs(owner), now)]
+
+    def _tenant(self, found: Found, tenant: Tenant, now: float) -> None:
+        core, logs = self._core, self._logs
+
+        def signed() -> list[Sample]:
+            return [checkpoint_lag(logs, tenant.id, core.census.logs(tenant.id), now)]
+
+        def projected() -> list[Sample]:
+            acts = tenant.acts.log, tenant.acts.refresh()
+            captures = [log for log in core.census.logs(tenant.id) if log.kind == "capture"]
+            live = core.engines.live(tenant.id)
+            try:
+                return [
+                    *follower_lag(logs, acts, captures, live.catalog, now),
+                    *unread(logs, tenant.id, captures, live.catalog, now),
+                    *self._counts(tenant.id, live.catalog.counts, now),
+                ]
+            finally:
+                live.close()
+
+        found.part(_OF_LOGS, signed)
+        found.part((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED), projected)
+        found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
+
+    def _counts(self, owner: str, counts: Callable[[], dict[str, int]], now: float) -> list[Sample]:
+        at, known = self._counted.get(owner, (0.0, []))
+        if not known or abs(now - at) >= _COUNT_EVERY:
+            unparsed = counts().get("flag:report_unparsed", 0)
+            known = [Sample.of(names.REPORTS_UNPARSED, unparsed, owner=owner)]
+            self._counted[owner] = now, known
+        return known
+
+    def _erasures_of(self, tenant: Tenant) -> Erasures:
+        if tenant.id not in self._erasures:
+            self._erasures[tenant.id] = Erasures(self._core.store, tenant.acts, self._core.clock)
+        return self._erasures[tenant.id]

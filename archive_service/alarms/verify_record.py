@@ -1,0 +1,40 @@
+"""What the last complete ``verify`` on this machine found, kept for the alarms: a small file in the work folder."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from archive_service.alarms import names
+from archive_service.alarms.tally import Sample
+
+_log = logging.getLogger(__name__)
+
+
+def _path(work: Path) -> Path:
+    return work / "run" / "verify-result.json"
+
+
+def record_verify(work: Path, damages: int) -> None:
+    """Note the result of a complete run. That it cannot be written is logged, and changes nothing of the result."""
+    path = _path(work)
+    unfinished = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished.write_text(json.dumps({"version": 1, "at": time.time(), "damages": damages}), "utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        _log.warning("the result of verify cannot be noted: %s", error.strerror)
+
+
+def verify_samples(work: Path, now: float) -> list[Sample]:
+    """The last result, if there is one that can be read. ``now``: seconds since 1970."""
+    try:
+        kept = json.loads(_path(work).read_text("utf-8"))
+        at, damages = float(kept["at"]), int(kept["damages"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [
+        Sample.of(names.VERIFY_DAMAGE, damages),
+        Sample.of(names.VERIFY_AGE, max(0.0, now - at)),
+    ]

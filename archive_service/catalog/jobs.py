@@ -1,4 +1,4 @@
-"""Jobs over SQL, in a database of their own: disposable, and written by every process."""
+"""Jobs over SQL, in a database or schema of their own: disposable, and written by every process."""
 
 import builtins
 from collections.abc import Sequence
@@ -6,12 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from archive_service.catalog import engines, tables
+from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import Job
+from archive_service.catalog.engines import Database
+from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.model.clock import Clock, rfc3339, utc_now
-from archive_service.model.errors import AlreadyExists, NotFound
+from archive_service.model.errors import AlreadyExists, NotFound, StoreError
 
 LEASE = timedelta(seconds=60)
 """A running job whose worker has not written for this long may be claimed by another."""
@@ -22,28 +26,38 @@ ENDED = ("done", "failed", "cancelled")
 class SqlJobs:
     """Implements ``Jobs``. Thread- and process-safe: every change is one write transaction."""
 
-    def __init__(self, url: str, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         """Open, and make what is missing. Raises StoreError."""
-        self._engine = engines.open_engine(url, tables.job_metadata)
+        self._database = database
         self._clock = clock
+        try:
+            migrations.bring_up(database, migrations.JOBS)
+        except StoreError:
+            database.close()
+            raise
 
     @classmethod
     def sqlite(cls, path: Path, clock: Clock = utc_now) -> Self:
         """An SQLite file; its folder is made."""
-        return cls(engines.sqlite_url(path), clock)
+        return cls(SqliteDatabase(path), clock)
+
+    @classmethod
+    def postgres(cls, url: str, owner: str, clock: Clock = utc_now, *, connections: int) -> Self:
+        """A schema of the owner's own, which no rebuild of the catalog touches. ``connections``: see
+        ``SqlCatalog.postgres``. Raises Invalid, StoreError."""
+        from archive_service.catalog.postgres import PostgresDatabase  # only who uses it loads the driver
+
+        return cls(PostgresDatabase(url, owner, "jobs", connections=connections), clock)
 
     def close(self) -> None:
         """Let the connections go."""
-        self._engine.dispose()
+        self._database.close()
 
     def add(self, job: Job) -> None:
         """Queue it; ``created_at`` is set when empty. Raises AlreadyExists when the id is taken."""
         values = _values(job) | {"created_at": job.created_at or rfc3339(self._clock())}
-        with engines.translated(), engines.writing(self._engine) as connection:
-            known = connection.execute(select(tables.jobs.c.number).where(tables.jobs.c.id == job.id))
-            if known.first() is not None:
-                raise AlreadyExists("there is a job with this id")
-            connection.execute(insert(tables.jobs).values(values))
+        if not self._database.write(lambda connection: _add(connection, values)):
+            raise AlreadyExists("there is a job with this id")
 
     def claim(self, kinds: Sequence[str]) -> Job | None:
         now, table = self._clock(), tables.jobs
@@ -55,35 +69,50 @@ class SqlJobs:
             .limit(1)
             .with_for_update(skip_locked=True)
         )
-        with engines.translated(), engines.writing(self._engine) as connection:
+
+        def take(connection: Connection) -> Job | None:
             row = connection.execute(oldest).one_or_none()
             if row is None:
                 return None
             change = update(table).where(table.c.number == row.number)
             connection.execute(change.values(state="running", lease=rfc3339(now)))
-        return _job(row, state="running")
+            return _job(row, state="running")
+
+        return self._database.write(take)
 
     def update(self, job: Job) -> None:
         """A job that has ended stays as it ended: progress that arrives after a cancellation changes
         nothing. Raises NotFound."""
         values = _values(job) | {"lease": rfc3339(self._clock())}
         changing = {name: values[name] for name in ("state", "done", "total", "error", "result", "lease")}
-        with engines.translated(), engines.writing(self._engine) as connection:
-            row = connection.execute(select(tables.jobs.c.state).where(tables.jobs.c.id == job.id)).first()
-            if row is None:
-                raise NotFound("there is no job with this id")
-            if row.state not in ENDED:
-                connection.execute(update(tables.jobs).where(tables.jobs.c.id == job.id).values(changing))
+        if not self._database.write(lambda connection: _update(connection, job.id, changing)):
+            raise NotFound("there is no job with this id")
 
     def get(self, job_id: str) -> Job | None:
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(select(tables.jobs).where(tables.jobs.c.id == job_id)).one_or_none()
         return None if row is None else _job(row)
 
     def list(self, limit: int) -> builtins.list[Job]:
         query = select(tables.jobs).order_by(tables.jobs.c.number.desc()).limit(limit)
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+
+def _add(connection: Connection, values: dict[str, Any]) -> bool:
+    """Whether it was added; False: the id is taken. Of two that add one id at once the second waits for the first."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    adding = insert(tables.jobs).values(values).on_conflict_do_nothing(index_elements=["id"])
+    return connection.execute(adding.returning(tables.jobs.c.number)).first() is not None
+
+
+def _update(connection: Connection, job_id: str, changing: dict[str, Any]) -> bool:
+    """Whether there is such a job."""
+    known = select(tables.jobs.c.state).where(tables.jobs.c.id == job_id).with_for_update()
+    row = connection.execute(known).first()
+    if row is not None and row.state not in ENDED:
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == job_id).values(changing))
+    return row is not None
 
 
 def _values(job: Job) -> dict[str, Any]:

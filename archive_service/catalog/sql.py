@@ -1,4 +1,4 @@
-"""The catalog over SQL. SQLite today; nothing here is of one engine (see ``engines``)."""
+"""The catalog over SQL. Nothing here is of one engine (see ``engines``)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -7,9 +7,11 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from archive_service.catalog import engines, tables
+from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
+from archive_service.catalog.engines import Database
 from archive_service.catalog.merge import merge
+from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Finding, Recipient
 
@@ -20,52 +22,68 @@ _Item = TypeVar("_Item")
 class SqlCatalog:
     """Implements ``Catalog`` and ``Dump``. Thread-safe; readers never wait for the writer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, database: Database) -> None:
         """Open, and make what is missing. Raises StoreError; ``catalog.outdated``: delete and rebuild."""
-        self._engine = engines.open_engine(url, tables.metadata)
+        self._database = database
         try:
-            with engines.translated(), engines.writing(self._engine) as connection:
-                _check_format(connection)
+            migrations.bring_up(database, migrations.CATALOG)
+            self._begin()
         except StoreError:
-            self._engine.dispose()
+            database.close()
             raise
 
     @classmethod
     def sqlite(cls, path: Path) -> Self:
         """An SQLite file: write-ahead log, synced at every commit. Its folder is made."""
-        return cls(engines.sqlite_url(path))
+        return cls(SqliteDatabase(path))
+
+    @classmethod
+    def postgres(cls, url: str, owner: str, *, connections: int) -> Self:
+        """A schema of the owner's own. ``connections``: what this process keeps to that server at most, for all owners
+        together. Raises Invalid, StoreError."""
+        return cls(_postgres(url, owner, connections))
+
+    @classmethod
+    def postgres_beside(cls, url: str, owner: str, *, connections: int, afresh: bool = False) -> Self:
+        """What ``beside`` gives, also when the catalog itself cannot be opened (``catalog.outdated``)."""
+        database = _postgres(url, owner, connections)
+        try:
+            return cls(database.beside(afresh=afresh))
+        finally:
+            database.close()
+
+    def beside(self, *, afresh: bool = False) -> Self:
+        """A catalog of the same owner that readers of this one do not see, for a rebuild: what an interrupted one left,
+        or, ``afresh``, an empty one. Raises Refused on SQLite, whose files a rebuild makes in another folder."""
+        return type(self)(self._database.beside(afresh=afresh))
+
+    def take_place(self) -> None:
+        """Let this one, made by ``beside``, take the place of the catalog, in one transaction; durable on return, and
+        this object is the catalog then. Jobs stay. No process may write either one. Raises Refused, StoreError:
+        ``catalog.busy`` when readers would not end (the old one stands); after ``catalog.unavailable`` call it
+        again."""
+        self._database.take_place()
 
     def close(self) -> None:
         """Let the connections go."""
-        self._engine.dispose()
+        self._database.close()
+
+    def _begin(self) -> None:
+        with self._database.reading() as connection:
+            if connection.execute(select(tables.position.c.id)).first() is not None:
+                return
+        self._database.write(_insert_position)
 
     def position(self) -> Position:
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _position(connection)
 
     def apply(self, changes: Changes) -> None:
-        with engines.translated(), engines.writing(self._engine) as connection:
-            before = _position(connection, lock=True)
-            if changes.rows <= before.rows:
-                return
-            ordered = sorted(changes.captures, key=lambda row: row.order_seq)
-            touched = _withdraw(connection, changes.withdrawn)
-            barred = _withdrawn_among(connection, [row.id for row in ordered])
-            fresh = {row.id: row for row in ordered if row.order_seq >= before.rows and row.id not in barred}
-            touched |= {row.finding.message for row in fresh.values()}
-            touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
-            _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
-            _flag_again(connection, fresh)
-            _merge_again(connection, sorted(touched))
-            sources = {source.id: source for source in changes.sources}
-            values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
-            _replace(connection, tables.sources, values)
-            _note_taken(connection, changes)
-            connection.execute(update(tables.position).values(rows=changes.rows, acts=changes.acts))
+        self._database.write(lambda connection: _apply(connection, changes))
 
     def counts(self) -> dict[str, int]:
         c, m, f = tables.captures, tables.messages, tables.flags
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             found = {
                 "captures": connection.execute(select(func.count()).select_from(c)).scalar_one(),
                 "messages": connection.execute(select(func.count()).select_from(m)).scalar_one(),
@@ -75,27 +93,28 @@ class SqlCatalog:
 
     def unread(self) -> list[tuple[str, int]]:
         table = tables.unread
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(select(table.c.log, table.c.seq).order_by(table.c.log, table.c.seq))
             return [(row.log, row.seq) for row in rows]
 
     def withdrawn(self, since: int, below: int) -> list[str]:
         table = tables.withdrawn
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             query = select(table.c.message).where(table.c.order_seq >= since, table.c.order_seq < below)
             found = connection.execute(query.order_by(table.c.order_seq, table.c.id)).scalars()
             return list(dict.fromkeys(message for message in found if message is not None))
 
     def took(self) -> dict[str, int]:
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _taken(connection)
 
     def indexed(self, rows: int) -> None:
-        with engines.translated(), engines.writing(self._engine) as connection:
-            connection.execute(update(tables.position).values(indexed=rows))
+        self._database.write(
+            lambda connection: connection.execute(update(tables.position).values(indexed=rows))
+        )
 
     def messages(self, ids: Sequence[str]) -> list[MessageRow]:
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             found = {row.id: row for row in _read_messages(connection, list(dict.fromkeys(ids)))}
         return [found[message] for message in ids if message in found]
 
@@ -103,7 +122,7 @@ class SqlCatalog:
         """In order of their first capture in the stretch. No transaction is open between pages."""
         after = since - 1
         while True:
-            with engines.translated(), engines.reading(self._engine) as connection:
+            with self._database.reading() as connection:
                 page = connection.execute(
                     select(tables.captures.c.order_seq, tables.captures.c.message)
                     .where(tables.captures.c.order_seq > after, tables.captures.c.order_seq < below)
@@ -122,7 +141,7 @@ class SqlCatalog:
             after = page[-1].order_seq
 
     def capture(self, capture_id: str) -> CaptureRow | None:
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             query = select(tables.captures).where(tables.captures.c.id == capture_id)
             row = connection.execute(query).one_or_none()
         return None if row is None else _capture(row)
@@ -130,7 +149,7 @@ class SqlCatalog:
     def dump(self) -> Iterator[dict[str, Any]]:
         """One state of the catalog throughout, read as it is consumed."""
         c, m, s = tables.captures, tables.messages, tables.sources
-        with engines.translated(), engines.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             streamed = connection.execution_options(yield_per=_AT_ONCE)
             for row in streamed.execute(select(c).order_by(c.c.log, c.c.seq)):
                 yield {"table": "captures", **row._mapping}
@@ -144,13 +163,37 @@ class SqlCatalog:
                 yield {"table": "withdrawn", **row._mapping}
 
 
-def _check_format(connection: Connection) -> None:
-    found = connection.execute(select(tables.position.c.format).with_for_update()).scalar()
-    if found is None:
+def _postgres(url: str, owner: str, connections: int) -> Database:
+    from archive_service.catalog.postgres import PostgresDatabase  # only who uses it loads the driver
+
+    return PostgresDatabase(url, owner, "", connections=connections, guard=tables.position.name)
+
+
+def _insert_position(connection: Connection) -> None:
+    """The one row. Another process may have been faster."""
+    if connection.execute(select(tables.position.c.id)).first() is None:
         empty = {"id": 1, "format": tables.FORMAT, "rows": 0, "indexed": 0, "acts": 0}
         connection.execute(insert(tables.position).values(empty))
-    elif found != tables.FORMAT:
-        raise StoreError("the catalog has another format; delete and rebuild it", code="catalog.outdated")
+
+
+def _apply(connection: Connection, changes: Changes) -> None:
+    before = _position(connection, lock=True)  # whoever writes waits here for the other
+    if changes.rows <= before.rows:
+        return
+    ordered = sorted(changes.captures, key=lambda row: row.order_seq)
+    touched = _withdraw(connection, changes.withdrawn)
+    barred = _withdrawn_among(connection, [row.id for row in ordered])
+    fresh = {row.id: row for row in ordered if row.order_seq >= before.rows and row.id not in barred}
+    touched |= {row.finding.message for row in fresh.values()}
+    touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
+    _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
+    _flag_again(connection, fresh)
+    _merge_again(connection, sorted(touched))
+    sources = {source.id: source for source in changes.sources}
+    values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
+    _replace(connection, tables.sources, values)
+    _note_taken(connection, changes)
+    connection.execute(update(tables.position).values(rows=changes.rows, acts=changes.acts))
 
 
 def _position(connection: Connection, *, lock: bool = False) -> Position:

@@ -1,10 +1,10 @@
 """The tables of the projections. Any SQL engine; what a column holds is what its row's field holds.
 
-Findings and merged messages are JSON: nothing queries inside them here, the search index does that.
+Findings and merged messages are JSON: nothing queries inside them here, the search index does that. How the tables come
+to be: ``migrations``.
 """
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     Column,
@@ -12,14 +12,15 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
+from archive_service.catalog.columns import AnyText, AsciiJson
+
 FORMAT = 2
-"""Raised with every change below: an older catalog is then rebuilt, never altered in place."""
+"""What the rows mean. Raised when rows must be made anew from the logs: an older catalog is then rebuilt. A change that
+can be made in place (an index, a column with a known value) is a migration instead, and leaves this as it is."""
 
 metadata = MetaData()
 
@@ -36,69 +37,68 @@ position = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", AnyText, primary_key=True),
     Column("rank", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
-    Column("month", String(7), nullable=False),
-    Column("content", JSON, nullable=False),  # sender, subject, sent_at, recipients, envelope_complete
+    Column("month", AnyText, nullable=False),
+    Column("content", AsciiJson, nullable=False),  # sender, subject, sent_at, recipients, envelope_complete
     Index("messages_by_rank", "rank"),
 )
 
 captures = Table(
     "captures",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("log", String, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("log", AnyText, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("order_seq", BigInteger, nullable=False, unique=True),  # ranks are unique only if it is
-    Column("object_key", Text, nullable=False),
-    Column("lock_until", String, nullable=False),
+    Column("object_key", AnyText, nullable=False),
+    Column("lock_until", AnyText, nullable=False),
     # Checked at commit: a stretch rewrites its messages under captures that stand.
     Column(
         "message",
-        String,
         ForeignKey("messages.id", deferrable=True, initially="DEFERRED"),
         nullable=False,
         index=True,
     ),
-    Column("finding", JSON, nullable=False),
+    Column("finding", AsciiJson, nullable=False),
     UniqueConstraint("log", "seq"),
 )
 
 sources = Table(
     "sources",
     metadata,
-    Column("id", String, primary_key=True),
-    Column("content", JSON, nullable=False),
+    Column("id", AnyText, primary_key=True),
+    Column("content", AsciiJson, nullable=False),
 )
 
 flags = Table(
     "flags",
     metadata,
-    Column("capture", String, primary_key=True),
-    Column("flag", String, primary_key=True),  # a word of ``Parsed.flags``
+    Column("capture", AnyText, primary_key=True),
+    Column("flag", AnyText, primary_key=True),  # a word of ``Parsed.flags``
     Index("flags_by_flag", "flag"),
 )
 
 unread = Table(
     "unread",
     metadata,
-    Column("log", String, primary_key=True),
+    Column("log", AnyText, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
 )
 
 withdrawn = Table(
     "withdrawn",
     metadata,
-    Column("id", String, primary_key=True),  # a capture's
+    Column("id", AnyText, primary_key=True),  # a capture's
     Column("order_seq", BigInteger, nullable=False, index=True),
-    Column("message", String),  # which it was of, if it had a row: the index must look at that one again
+    Column("message", AnyText),  # which it was of, if it had a row: the index must look at that one again
 )
 
 took = Table(
     "took",
     metadata,
-    Column("id", String, primary_key=True),  # a capture log's id
+    Column("id", AnyText, primary_key=True),  # a capture log's id
     Column("next", BigInteger, nullable=False),  # the seq that the order log takes next
 )
 
@@ -108,15 +108,15 @@ jobs = Table(
     "jobs",
     job_metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # the order of arrival
-    Column("id", String, nullable=False, unique=True),
-    Column("kind", String, nullable=False),
-    Column("actor", String, nullable=False),
-    Column("request", JSON, nullable=False),
-    Column("state", String, nullable=False, index=True),
+    Column("id", AnyText, nullable=False, unique=True),
+    Column("kind", AnyText, nullable=False),
+    Column("actor", AnyText, nullable=False),
+    Column("request", AsciiJson, nullable=False),
+    Column("state", AnyText, nullable=False, index=True),
     Column("done", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
-    Column("error", Text),
-    Column("result", JSON(none_as_null=True)),
-    Column("created_at", String, nullable=False),
-    Column("lease", String),  # RFC 3339; when the worker last wrote
+    Column("error", AnyText),
+    Column("result", AsciiJson),
+    Column("created_at", AnyText, nullable=False),
+    Column("lease", AnyText),  # RFC 3339; when the worker last wrote
 )

@@ -13,17 +13,23 @@ from archive_service.catalog.base import CaptureRow, Changes, Position, Withdraw
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.model.mail import Finding, Parsed, Recipient, Source
+from tests.services.postgres import new_owner, postgres_url
 
-CATALOGS = {"sqlite": lambda folder: SqlCatalog.sqlite(folder / "projections" / "catalog.sqlite")}
+__all__ = ["postgres_url"]
 
 
-@pytest.fixture(params=list(CATALOGS))
+@pytest.fixture(params=["sqlite", "postgres"])
 def open_catalog(request, tmp_path):
     """Opens the same catalog at each call."""
     opened = []
+    owner = new_owner()
 
     def open_one():
-        opened.append(CATALOGS[request.param](tmp_path))
+        if request.param == "sqlite":
+            opened.append(SqlCatalog.sqlite(tmp_path / "projections" / "catalog.sqlite"))
+        else:
+            url = request.getfixturevalue("postgres_url")
+            opened.append(SqlCatalog.postgres(url, owner, connections=4))
         return opened[-1]
 
     yield open_one
@@ -174,7 +180,7 @@ def test_dump_is_ordered_and_plain(catalog):
 
 
 def test_any_text_survives(catalog):
-    subject = "nul \x00, emoji 😀, « é », \u2028"
+    subject = "nul \x00, emoji 😀, « é », \u2028, \x01, \\u0000"
     catalog.apply(changes(capture(0, "m1", subject=subject), rows=1))
     assert catalog.messages(["m1"])[0].subject == subject
 
@@ -212,7 +218,7 @@ def test_readers_see_whole_stretches_while_one_writes(open_catalog):
 
 def test_sqlite_commits_are_synced_and_logged_ahead(tmp_path):
     catalog = SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
-    with catalog._engine.connect() as connection:
+    with catalog._database.engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")

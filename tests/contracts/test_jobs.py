@@ -11,8 +11,9 @@ import pytest
 from archive_service.catalog.base import Job
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.model.errors import AlreadyExists, NotFound
+from tests.services.postgres import new_owner, postgres_url
 
-JOBS = {"sqlite": lambda folder, clock: SqlJobs.sqlite(folder / "projections" / "jobs.sqlite", clock)}
+__all__ = ["postgres_url"]
 
 
 class Clock:
@@ -28,13 +29,18 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(params=list(JOBS))
+@pytest.fixture(params=["sqlite", "postgres"])
 def open_jobs(request, tmp_path, clock):
     """Opens the same jobs at each call."""
     opened = []
+    owner = new_owner()
 
     def open_one():
-        opened.append(JOBS[request.param](tmp_path, clock))
+        if request.param == "sqlite":
+            opened.append(SqlJobs.sqlite(tmp_path / "projections" / "jobs.sqlite", clock))
+        else:
+            url = request.getfixturevalue("postgres_url")
+            opened.append(SqlJobs.postgres(url, owner, clock, connections=4))
         return opened[-1]
 
     yield open_one

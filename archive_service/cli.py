@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from archive_service.commands import (
+    alarms,
     archive,
     doctor,
     erasing,
@@ -41,6 +42,7 @@ _MODULES = (
     erasing,
     keys,
     moving,
+    alarms,
 )
 
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -14,26 +16,40 @@ from hypothesis import strategies as st
 
 from archive_service.model.errors import QueryError, StoreError
 from search.indexes import analysis
+from search.indexes.elasticsearch import ElasticsearchIndex
 from search.indexes.snippets import within_distance
 from search.indexes.tantivy_index import TantivyIndex
 from search.query_language import Fuzzy, Near, Text, Wildcard, parse
 from tests.contracts.query_scenarios import DOCUMENTS, REFUSED, SCENARIOS, document
+from tests.services import elasticsearch as es
 
-INDEXES = {"tantivy": lambda folder: TantivyIndex(folder / "projections" / "index")}
+INDEXES = ("tantivy", "elasticsearch")
 
 
-@pytest.fixture(params=list(INDEXES))
+@contextmanager
+def opener(kind, folder):
+    """Opens the same index, empty at first, at each call."""
+    with ExitStack() as opened:
+        if kind == "tantivy":
+            make = partial(TantivyIndex, folder / "projections" / "index")
+        else:
+            there = es.connection()
+            opened.callback(es.forget, there)
+            make = partial(ElasticsearchIndex, there, "acme")
+
+        def open_one():
+            index = make()
+            opened.callback(index.close)
+            return index
+
+        yield open_one
+
+
+@pytest.fixture(params=INDEXES)
 def open_index(request, tmp_path):
     """Opens the same index at each call."""
-    opened = []
-
-    def open_one():
-        opened.append(INDEXES[request.param](tmp_path))
-        return opened[-1]
-
-    yield open_one
-    for index in opened:
-        index.close()
+    with opener(request.param, tmp_path) as open_one:
+        yield open_one
 
 
 @pytest.fixture
@@ -44,14 +60,14 @@ def index(open_index):
     return index
 
 
-@pytest.fixture(scope="module", params=list(INDEXES))
+@pytest.fixture(scope="module", params=INDEXES)
 def filled(request, tmp_path_factory):
     """The documents of the scenarios; never changed."""
-    index = INDEXES[request.param](tmp_path_factory.mktemp("scenarios"))
-    index.clear()
-    index.write(DOCUMENTS)
-    yield index
-    index.close()
+    with opener(request.param, tmp_path_factory.mktemp("scenarios")) as open_one:
+        index = open_one()
+        index.clear()
+        index.write(DOCUMENTS)
+        yield index
 
 
 def ids(index, query, **more):
@@ -283,15 +299,17 @@ def _within(left, right, distance, body):
     )
 
 
-@pytest.fixture(scope="module", params=list(INDEXES))
+@pytest.fixture(scope="module", params=INDEXES)
 def bodies(request, tmp_path_factory):
     """An index of 400 random bodies, and the bodies."""
     chosen = random.Random(7)
     texts = {f"m{n}": [chosen.choice(VOCABULARY) for _ in range(chosen.randint(1, 9))] for n in range(400)}
-    index = INDEXES[request.param](tmp_path_factory.mktemp("bodies"))
-    index.write([document(name, n, body=" ".join(words)) for n, (name, words) in enumerate(texts.items())])
-    yield index, texts
-    index.close()
+    with opener(request.param, tmp_path_factory.mktemp("bodies")) as open_one:
+        index = open_one()
+        index.write(
+            [document(name, n, body=" ".join(words)) for n, (name, words) in enumerate(texts.items())]
+        )
+        yield index, texts
 
 
 def _found(index, node):

@@ -1,0 +1,96 @@
+"""A search: exact counts, hits by rank, snippets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from archive_service.model.errors import QueryError
+from search.indexes.base import Found, Hit
+from search.indexes.elasticsearch import queries
+from search.indexes.elasticsearch.failures import Refused
+from search.indexes.elasticsearch.scan import Hits, Reader
+from search.indexes.snippets import Snippets
+from search.query_language import Node, Wildcard, walk
+
+_PAGE = 1_000
+_PAGE_WITH_TEXTS = 50  # each hit brings the texts that snippets are made of
+_COUNTS: dict[str, Any] = {
+    "all": {"filter": {"match_all": {}}},
+    "partial": {"filter": {"term": {"not_fully_indexed": True}}},
+}
+_TOO_MUCH = (
+    "too_many",
+    "too many",
+    "maxClauseCount",
+    "TooManyClauses",
+    "too_complex",
+    "too complex",
+    "TooComplex",
+)
+
+
+class Search:
+    """One search of ``target``, an index or alias. A search of one page is one request; a longer one looks at a frozen
+    view."""
+
+    def __init__(
+        self, reader: Reader, target: str, query: Node, *, below: int | None, snippets: bool
+    ) -> None:
+        """Raises QueryError."""
+        self._reader = reader
+        self._target = target
+        self._query = query
+        self._make = Snippets(query) if snippets else None
+        self._page = _PAGE_WITH_TEXTS if snippets else _PAGE
+        self._asked: dict[str, Any] = {
+            "query": queries.built(query),
+            "sort": [{"rank": "desc"}, {"id": "asc"}],
+            "track_total_hits": False,
+            "source": ["original"] if snippets else False,
+            "docvalue_fields": ["id"],
+        }
+        if below is not None:
+            # beside the query, which leaves the counts alone
+            self._asked["post_filter"] = queries.between("rank", None, below - 1)
+
+    def found(self, limit: int) -> Found:
+        """Raises QueryError for what the server finds too much, StoreError."""
+        try:
+            if limit <= self._page:
+                return self._in({"index": self._target, "allow_partial_search_results": False}, max(limit, 0))
+            with self._reader.view(self._target) as view:
+                return self._in(view, limit)
+        except Refused as error:
+            raise self._query_error(error) from error
+
+    def _in(self, where: Mapping[str, Any], limit: int) -> Found:
+        size = min(limit, self._page)
+        answer = self._reader.ask(where, size=size, aggs=_COUNTS, **self._asked)
+        rows: Hits = answer["hits"]["hits"]
+        hits = self._hits(rows)
+        while len(rows) == size and len(hits) < limit:
+            size = min(limit - len(hits), self._page)
+            more = self._reader.ask(where, size=size, search_after=rows[-1]["sort"], **self._asked)
+            rows = more["hits"]["hits"]
+            hits += self._hits(rows)
+        counts = answer["aggregations"]
+        return Found(counts["all"]["doc_count"], counts["partial"]["doc_count"], tuple(hits))
+
+    def _hits(self, rows: Hits) -> list[Hit]:
+        return [
+            Hit(
+                id=row["fields"]["id"][0],
+                rank=row["sort"][0],
+                snippets=self._make.of(row["_source"].get("original", {})) if self._make else (),
+            )
+            for row in rows
+        ]
+
+    def _query_error(self, error: Refused) -> Exception:
+        """A query of more words than the server compares, or a fault of ours."""
+        if not any(sign in error.reason for sign in _TOO_MUCH):
+            return error
+        wild = next((node.position for node in walk(self._query) if isinstance(node, Wildcard)), None)
+        if wild is not None:
+            message = "a wildcard stands for too many words; give it more letters"
+            return QueryError(message, wild, code="query.too_broad")
+        return QueryError("more alternatives than this index takes", 0, code="query.too_complex")

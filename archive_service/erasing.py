@@ -1,13 +1,13 @@
 """Erasure batches, wired over an archive's stores: what the scheduler and the command line run."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from archive_service.bootstrap import Core, Tenant
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
-from archive_service.model.errors import Overloaded, StoreError
+from archive_service.model.errors import ArchiveError, Overloaded, StoreError
 from archive_service.vault.rewrap import in_use, rewrap
 from retention.erasure import ErasureBatch, ErasureParts, Outcome
 from retention.fence import Fence
@@ -28,24 +28,45 @@ def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome
         acts_passed = live.catalog.position().acts
     finally:
         live.close()
-    with _alone(core) as fence:
-        parts = ErasureParts(
-            vault=tenant.vault,
-            acts=tenant.acts,
-            kms=core.kms,
-            policy=core.policy,
-            passed=lambda position: position < acts_passed,
-            rewrap=lambda: _rewrap(core, fence),
-            in_use=lambda: in_use(core.keys, core.kms.provider),
-            grace=timedelta(hours=core.settings.erasure_grace_hours),
-            workers=_REMOTE_WORKERS if core.distant else 1,
-            fence=fence,
-        )
-        return ErasureBatch(parts).run(today_too=today_too)
+    with alone(core) as fence:
+        return _batch(core, tenant, fence, acts_passed).run(today_too=today_too)
+
+
+def sweep(core: Core, tenant: Tenant, fence: Callable[[], None]) -> int:
+    """Take out again what a backup has put back of a tenant's finished batches; how many records."""
+    tenant.acts.refresh()
+    return _batch(core, tenant, fence, 0).sweep()
+
+
+def _batch(core: Core, tenant: Tenant, fence: Callable[[], None], acts_passed: int) -> ErasureBatch:
+    parts = ErasureParts(
+        vault=tenant.vault,
+        acts=tenant.acts,
+        kms=core.kms,
+        policy=core.policy,
+        passed=lambda position: position < acts_passed,
+        rewrap=lambda: _rewrap(core, fence),
+        in_use=lambda: in_use(core.keys, core.kms.provider),
+        grace=timedelta(hours=core.settings.erasure_grace_hours),
+        workers=_REMOTE_WORKERS if core.distant else 1,
+        fence=fence,
+    )
+    return ErasureBatch(parts)
+
+
+def retired_tables(core: Core) -> dict[str, set[int]]:
+    """By tenant, the table keys that the acts say are retired. What cannot be read is taken as it was last known."""
+    found: dict[str, set[int]] = {}
+    for tenant in core.tenants():
+        with suppress(ArchiveError):
+            tenant.acts.refresh()
+        batches = tenant.acts.erasures.batches.values()
+        found[tenant.id] = {number for batch in batches for number in batch.tables}
+    return found
 
 
 @contextmanager
-def _alone(core: Core) -> Iterator[Callable[[], None]]:
+def alone(core: Core) -> Iterator[Callable[[], None]]:
     """While no other process of the archive runs a batch; gives the fence to be passed before every write."""
     if not core.leases.take(_LEASE):
         raise Overloaded("another erasure batch is running", code="erasure.busy")
@@ -80,7 +101,7 @@ def _fenced(core: Core) -> Iterator[Callable[[], None]]:
 
 def _rewrap(core: Core, fence: Callable[[], None]) -> None:
     fence()
-    report = rewrap(core.keys, core.kms, lambda done, total: fence())
+    report = rewrap(core.keys, core.kms, lambda done, total: fence(), retired=retired_tables(core))
     if report.broken:
         raise StoreError(
             "a table key or secret cannot be wrapped anew; see keys rewrap", code="erasure.rewrap"

@@ -152,8 +152,19 @@ class ErasureBatch:
         batch_now = self._begin(outcome, today_too=today_too)
         if batch_now is not None:
             self._carry_out(batch_now, outcome)
-        self._sweep(outcome)
+        self.sweep()
+        self._end_grace(outcome)
         return outcome
+
+    def sweep(self) -> int:
+        """Take out again what a frozen writer, or a backup, has put back of finished batches; how many records. Raises
+        ArchiveError."""
+        finished = [
+            batch for batch in self._acts.erasures.batches.values() if batch.destroy_after is not None
+        ]
+        generations = {number for batch in finished for number in batch.generations}
+        tables = {number for batch in finished for number in batch.tables}
+        return self._destroyer.sweep_again(sorted(generations), sorted(tables))
 
     def _finish(self, batch: Batch, outcome: Outcome) -> None:
         """A batch that was cut off. A hold laid upon an object since it began, in the store itself, stops it until that
@@ -318,14 +329,11 @@ class ErasureBatch:
         if f"{kms.provider}/{kms.versions()[-1]}" in batch.kms:
             kms.rotate()
 
-    def _sweep(self, outcome: Outcome) -> None:
-        """What a frozen writer put back is removed again; key versions whose grace is over are destroyed."""
+    def _end_grace(self, outcome: Outcome) -> None:
+        """Key versions whose grace is over are destroyed."""
         now = rfc3339(self._clock())
         for batch in list(self._acts.erasures.batches.values()):
-            if batch.destroyed_at is not None or batch.destroy_after is None:
-                continue
-            self._destroyer.sweep(batch.generations, batch.tables)
-            if batch.destroy_after > now:
+            if batch.destroyed_at is not None or batch.destroy_after is None or batch.destroy_after > now:
                 continue
             self._parts.rewrap()
             if self._destroy_versions(batch, outcome):

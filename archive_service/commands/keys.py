@@ -7,10 +7,12 @@ from typing import Any
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
+from archive_service.erasing import alone, retired_tables, sweep
 from archive_service.ledger.reader import owners
 from archive_service.model.errors import ArchiveError, Invalid, Refused, StoreError
 from archive_service.opening import kms_of
 from archive_service.settings import Settings, load
+from archive_service.vault.healing import Healed, heal
 from archive_service.vault.kms import Kms
 from archive_service.vault.rewrap import (
     RewrapReport,
@@ -40,6 +42,11 @@ def register(commands: Any) -> None:
         help="settings of the key service to move away from (the archive must not be running)",
     )
     again.set_defaults(run=_rewrap)
+    healing = actions.add_parser(
+        "heal",
+        help="put a key place right again that was wiped or put back from a backup, from the other one",
+    )
+    healing.set_defaults(run=_heal)
     destroy = actions.add_parser("destroy-version", help="destroy a key version that no record names")
     destroy.add_argument("version", metavar="VERSION")
     destroy.set_defaults(run=_destroy)
@@ -171,6 +178,8 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     core = open_core(settings)
     try:
         _take_lease(core)
+        if old is not None:
+            _require_finished(core)
         kms = _moved_to(core, settings) if old is not None else core.kms
         report = _with_progress(core, kms, old, output)
     finally:
@@ -180,12 +189,61 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     return 1 if broken else 0
 
 
+def _require_finished(core: Core) -> None:
+    """An unfinished batch still needs table keys that stay under the old service. Raises Refused."""
+    for tenant in core.tenants(0):
+        tenant.acts.refresh()
+        if any(batch.destroy_after is None for batch in tenant.acts.erasures.batches.values()):
+            raise Refused(
+                "an erasure batch is unfinished: run `erasures run` first", code="erasure.unfinished"
+            )
+
+
 def _with_progress(core: Core, kms: Kms, old: Kms | None, output: Output) -> RewrapReport:
     move, end = output.progress(len(wrapped_names(core.keys)), "keys")
     try:
-        return rewrap(core.keys, kms, lambda done, total: move(done), old_kms=old)
+        return rewrap(
+            core.keys, kms, lambda done, total: move(done), old_kms=old, retired=retired_tables(core)
+        )
     finally:
         end()
+
+
+def _heal(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    """What finished batches took goes first, so that it cannot be taken for what was lost."""
+    del given
+    core = open_core(settings)
+    swept, healed = 0, Healed()
+    try:
+        with alone(core) as fence:
+            gone: dict[str, set[int]] = {}
+            for tenant in core.tenants(0):
+                swept += sweep(core, tenant, fence)
+                batches = tenant.acts.erasures.batches.values()
+                gone[tenant.id] = {number for batch in batches for number in batch.generations}
+            report = _with_progress(core, core.kms, None, output)
+            for owner in owners(core.store):
+                fence()
+                one = heal(core.keyring(owner), gone.get(owner, set()))
+                healed.filled += one.filled
+                healed.replaced += one.replaced
+                healed.left += one.left
+    finally:
+        core.close()
+    left = [{"name": name, "reason": reason} for name, reason in [*report.broken, *healed.left]]
+    output.answer(
+        {
+            "filled": healed.filled,
+            "replaced": healed.replaced + report.healed + report.rewrapped,
+            "swept": swept,
+            "left": left,
+        },
+        f"{healed.filled} records filled in, {healed.replaced + report.healed + report.rewrapped} replaced, "
+        f"{swept} destroyed ones taken out again, {len(left)} left: run verify",
+    )
+    for each in left:
+        output.line(f"{each['name']}: {each['reason']}")
+    return 1 if left else 0
 
 
 def _text(report: RewrapReport) -> str:

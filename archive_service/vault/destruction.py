@@ -282,16 +282,33 @@ class Destroyer:
     def sweep(self, victims: Sequence[int], tables: Sequence[int]) -> None:
         """Take closed generations and retired table keys out of both places; absent is no error. To be called when
         ``rewrap`` and ``reseal`` have returned for them: nothing that anybody relies on stands under them any more. A
-        generation made since under a retired table key is refused by its maker (``Generations.current``). To be
-        repeated later: what a writer that was frozen for long has put back since goes again."""
-        owner = self._keyring.owner
-        names = [key_layout.generation_name(owner, number) for number in victims]
-        names += [key_layout.table_name(owner, number) for number in tables]
+        generation made since under a retired table key is refused by its maker (``Generations.current``)."""
+        names = self._swept(victims, tables)
         for place in self._store.places:
             for name in names:
                 self._fence()
                 place.delete(name)
         self._keyring.forget_cache()
+
+    def sweep_again(self, victims: Sequence[int], tables: Sequence[int]) -> int:
+        """What a writer that was frozen for long, or a backup, has put back of what ``sweep`` took goes again; how many
+        records. To be called at any time after it."""
+        names, owner, done = set(self._swept(victims, tables)), self._keyring.owner, 0
+        for place in self._store.places:
+            standing = {*place.list(f"{owner}/generations/"), *place.list(f"{owner}/table/")}
+            for name in sorted(names & standing):
+                self._fence()
+                place.delete(name)
+                done += 1
+        if done:
+            self._keyring.forget_cache()
+        return done
+
+    def _swept(self, victims: Sequence[int], tables: Sequence[int]) -> list[str]:
+        owner = self._keyring.owner
+        return [key_layout.generation_name(owner, number) for number in victims] + [
+            key_layout.table_name(owner, number) for number in tables
+        ]
 
 
 def _living(records: list[dict[str, Any]], standing: set[int]) -> list[dict[str, Any]]:

@@ -3,10 +3,12 @@ or the archive moved to another KMS (FORMAT.md section 9).
 
 Who calls holds the lease ``erasure``: an erasure batch retires and deletes table keys, and what it deletes must not be
 put back. A retired table key is left as it is, under its old version: under a newer one it would outlive its erasure.
+Which are retired is said by the record, by the acts, and by a greater number beside it: a place that was put back from
+a backup holds them as they were before anybody retired them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -117,30 +119,41 @@ def rewrap(
     progress: Callable[[int, int], None] | None = None,
     *,
     old_kms: Kms | None = None,
+    retired: Mapping[str, Collection[int]] | None = None,
 ) -> RewrapReport:
     """Wrap every record that names another key version than the newest under the newest, in both places, read back from
     both; durable on return. ``progress``: records done, of how many. ``old_kms``: the service that the archive moves
-    away from, of another provider; nothing else may write to the archive until all is moved.
+    away from, of another provider; nothing else may write to the archive until all is moved. ``retired``: by owner, the
+    table keys that an ``erasure.begin`` names.
 
     Every record opens from at least one place at any moment, and the next run finishes what a crash or an error left:
     what is done is seen by its version. Where the places differ, the copy that opens and is newer goes to both.
 
     Raises StoreError when a place cannot be written or read back, or when the KMS is away or refuses: then some records
     are done, and none is lost. Raises Invalid for two services of one provider, which records cannot tell apart."""
-    return _Rewrap(store, kms, old_kms).run(progress or (lambda done, total: None))
+    return _Rewrap(store, kms, old_kms, retired or {}).run(progress or (lambda done, total: None))
 
 
 class _Rewrap:
-    def __init__(self, store: KeyStore, kms: Kms, old_kms: Kms | None) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        kms: Kms,
+        old_kms: Kms | None,
+        retired: Mapping[str, Collection[int]],
+    ) -> None:
         if old_kms is not None and old_kms.provider == kms.provider:
             raise Invalid("both key services are of one provider", code="kms.same_provider")
         self._store = store
         self._kms = kms
         self._by_provider = {each.provider: each for each in (kms, old_kms) if each is not None}
         self._versions = kms.versions()
+        self._retired = retired
+        self._left: set[str] = set()
 
     def run(self, progress: Callable[[int, int], None]) -> RewrapReport:
         names = wrapped_names(self._store)
+        self._left = self._retired_tables(names)
         counted: Counter[Done] = Counter()
         broken: list[tuple[str, str]] = []
         for place, wrapped in enumerate(names):
@@ -159,7 +172,23 @@ class _Rewrap:
             tuple(broken),
         )
 
+    def _retired_tables(self, names: Sequence[WrappedName]) -> set[str]:
+        """By the acts; and all but each owner's greatest: a table key is made only in the place of retired ones."""
+        tables: dict[str, list[int]] = {}
+        for wrapped in names:
+            owner, kind, last = wrapped.name.split("/")
+            if kind == "table":
+                tables.setdefault(owner, []).append(int(last))
+        return {
+            key_layout.table_name(owner, number)
+            for owner, numbers in tables.items()
+            for number in numbers
+            if number < max(numbers) or number in self._retired.get(owner, ())
+        }
+
     def _one(self, wrapped: WrappedName) -> Done:
+        if wrapped.name in self._left:
+            return Done.RETIRED
         copies = self._store.copies(wrapped.name)
         present = [copy for copy in copies if copy is not None]
         if not present:

@@ -59,7 +59,7 @@ class Tally:
         """Count ``by`` more."""
         key = metric, tuple(sorted(labels.items()))
         with self._lock:
-            self._values[key] = self._values.get(key, 0) + by
+            self._values[key] = self._values.get(key, 0.0) + by
 
     def set(self, metric: str, value: float, **labels: str) -> None:
         """A value as it is now."""

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from archive_service.model.errors import Refused, StoreError
+from archive_service.model.errors import StoreError
 
 _Found = TypeVar("_Found")
 
@@ -63,14 +63,6 @@ class Database(ABC):
     @abstractmethod
     def failure(self, error: DBAPIError) -> StoreError:
         """Our error for one of the driver's."""
-
-    def beside(self, *, afresh: bool) -> Self:
-        """A place that readers of this one do not see; ``afresh``: empty. Raises Refused where there is none."""
-        raise Refused("this database has no place beside it", code="catalog.no_place_beside")
-
-    def take_place(self) -> None:
-        """Of one that stands beside: see ``postgres.PostgresDatabase``. Raises Refused where there is none."""
-        raise Refused("this database stands beside no other", code="catalog.no_place_beside")
 
     @abstractmethod
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """PostgreSQL: a schema a tenant and use, one bounded pool of connections a process and server.
 
     archive_OWNER        the catalog that readers see
-    archive_OWNER_next   what a rebuild makes; ``take_place`` renames it over the other in one transaction
+    archive_OWNER_NAME   one that is made beside it, such as ``next`` by a rebuild (``schemas``)
     archive_OWNER_jobs   the jobs, which no rebuild touches
 
 A URL is libpq's own (``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full``; several hosts and
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from archive_service.catalog import failures
 from archive_service.catalog.engines import Database
-from archive_service.model.errors import Invalid, Refused, StoreError
+from archive_service.model.errors import Invalid, StoreError
 
 POOL_SECONDS = 10
 """How long a thread waits for a connection before it hears ``catalog.busy``."""
@@ -37,7 +37,7 @@ _SWAP_TRIES, _SWAP_LOCK = (
     30,
     "2s",
 )  # readers wait behind a swap that waits for a long read: so it waits in short turns
-_OWNER = re.compile(r"[a-z0-9]{1,40}")
+_OWNER, _USE = re.compile(r"[a-z0-9]{1,40}"), re.compile(r"[a-z0-9]{0,12}")
 _Found = TypeVar("_Found")
 
 _DEFAULTS = {
@@ -72,16 +72,24 @@ def lock_key(name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _schema(owner: str, use: str) -> str:
+def schema_name(owner: str, use: str) -> str:
+    """``use``: "" the catalog, "jobs", or a word for one that stands beside. Raises Invalid."""
+    if not _OWNER.fullmatch(owner) or not _USE.fullmatch(use):
+        raise Invalid("an owner's id or a use does not make the name of a schema", code="catalog.owner")
     return f"archive_{owner}_{use}" if use else f"archive_{owner}"
 
 
-def _stands(connection: Connection, schema: str) -> int | None:
+def schema_number(connection: Connection, schema: str) -> int | None:
     """The schema's number in the server, which a renaming does not change; None: there is none of this name."""
-    found: int | None = connection.execute(
-        text("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = :name"), {"name": schema}
-    ).scalar()
+    query = text("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = :name")
+    found: int | None = connection.execute(query, {"name": schema}).scalar()
     return found
+
+
+def alone(connection: Connection, owner: str, *, shared: bool = False) -> None:
+    """Until the transaction ends, nobody else makes, alters or swaps schemas of this owner; ``shared``: none does."""
+    wanted = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    connection.execute(text(f"SELECT {wanted}(:key)"), {"key": lock_key(f"schemas {owner}")})
 
 
 @dataclass
@@ -122,6 +130,22 @@ class _Engines:
 _engines = _Engines()
 
 
+class Pool:
+    """A use of this process's pool of connections for a URL; the last one that is closed closes it."""
+
+    def __init__(self, url: str, connections: int) -> None:
+        """Raises Invalid."""
+        self._key = (url, connections)
+        self._closed = False
+        self.engine = _engines.take(url, connections)
+
+    def close(self) -> None:
+        """Once is enough; again is no error."""
+        if not self._closed:
+            self._closed = True
+            _engines.leave(*self._key)
+
+
 def _engine(url: str, connections: int) -> Engine:
     given = parameters(url)
     engine = create_engine(
@@ -160,25 +184,11 @@ class PostgresDatabase(Database):
     under way and lets none see half of each."""
 
     def __init__(self, url: str, owner: str, use: str, *, connections: int, guard: str | None = None) -> None:
-        """``use``: "" the catalog, "next", "jobs". Nothing is asked of the server yet. Raises Invalid."""
-        if not _OWNER.fullmatch(owner):
-            raise Invalid("an owner's id does not make the name of a schema", code="catalog.owner")
-        self._url, self._owner, self._use, self._connections, self._guard = (
-            url,
-            owner,
-            use,
-            connections,
-            guard,
-        )
-        self._closed = False
-        self._moving: int | None = None
-        self._root = _engines.take(url, connections)
-        super().__init__(self._root)
-        self._name_it(_schema(owner, use))
-
-    def _name_it(self, schema: str) -> None:
-        self.schema: str = schema
-        self.engine = self._root.execution_options(schema_translate_map={None: schema})
+        """``use``: see ``schema_name``. Nothing is asked of the server yet. Raises Invalid."""
+        self._owner, self._guard = owner, guard
+        self.schema: str = schema_name(owner, use)
+        self._pool = Pool(url, connections)
+        super().__init__(self._pool.engine.execution_options(schema_translate_map={None: self.schema}))
 
     def write(self, work: Callable[[Connection], _Found]) -> _Found:
         """See ``Database``."""
@@ -207,91 +217,24 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:
-        """See ``Database``."""
+        """See ``Database``. Not while a schema is being made or swapped: what is looked at would go away."""
         with self.translated(), self.engine.connect() as connection, connection.begin():
+            alone(connection, self._owner, shared=True)
             yield connection
 
     def make_place(self, connection: Connection) -> None:
         """See ``Database``. Raises StoreError ``catalog.encoding``."""
         if connection.exec_driver_sql("SHOW server_encoding").scalar_one() != "UTF8":
             raise StoreError("the database must have the encoding UTF8", code="catalog.encoding")
-        self._alone(connection)
-        if not _stands(
-            connection, self.schema
-        ):  # asked first: who has a schema may lack the right to make one
+        alone(connection, self._owner)
+        # Asked first: who has a schema may lack the right to make one.
+        if schema_number(connection, self.schema) is None:
             connection.exec_driver_sql(f'CREATE SCHEMA "{self.schema}"')
         connection.exec_driver_sql(f'SET LOCAL search_path TO "{self.schema}"')
 
-    def _alone(self, connection: Connection) -> None:
-        """Until the transaction ends, nobody else makes, alters or swaps schemas of this owner."""
-        query = text("SELECT pg_advisory_xact_lock(:key)")
-        connection.execute(query, {"key": lock_key(f"schemas {self._owner}")})
-
-    def beside(self, *, afresh: bool) -> Self:
-        """See ``Database``."""
-        if self._use:
-            raise Refused("only a catalog has a place beside it", code="catalog.no_place_beside")
-        following = type(self)(
-            self._url, self._owner, "next", connections=self._connections, guard=self._guard
-        )
-        try:
-            if afresh:
-                following.write(following._drop)
-        except StoreError:
-            following.close()
-            raise
-        return following
-
-    def _drop(self, connection: Connection) -> None:
-        self._alone(connection)
-        connection.exec_driver_sql(f'DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
-
-    def take_place(self) -> None:
-        """Let what stands in ``archive_OWNER_next`` be the catalog; what was the catalog goes. One transaction,
-        durable on return: every reader sees the one or the other. Jobs stand elsewhere and stay. No process may write
-        either one.
-
-        It waits for readers under way, in short turns, then raises StoreError ``catalog.busy``: the old one stands.
-        After ``catalog.unavailable`` it may be called again, and finds out by itself whether it had been done.
-        """
-        if self._use != "next":
-            raise Refused("this catalog stands beside no other", code="catalog.no_place_beside")
-        for attempt in range(_SWAP_TRIES):
-            try:
-                self.write(self._swap)
-                break
-            except StoreError as error:
-                if error.code != "catalog.busy" or attempt == _SWAP_TRIES - 1:
-                    raise
-        self._use = ""
-        self._name_it(_schema(self._owner, ""))
-
-    def _swap(self, connection: Connection) -> None:
-        live = _schema(self._owner, "")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_SWAP_LOCK}'")
-        self._alone(connection)
-        following = _stands(connection, self.schema)
-        if following is None and self._moving is not None and _stands(connection, live) == self._moving:
-            return  # done by an attempt whose answer was lost
-        if following is None:
-            raise StoreError("nothing stands beside the catalog", code="catalog.nothing_beside")
-        self._moving = following
-        if _stands(connection, live):
-            self._hold(connection, live)
-            connection.exec_driver_sql(f'DROP SCHEMA "{live}" CASCADE')
-        connection.exec_driver_sql(f'ALTER SCHEMA "{self.schema}" RENAME TO "{live}"')
-
-    def _hold(self, connection: Connection, schema: str) -> None:
-        """Wait for every transaction in it, and let none begin. A schema without the guard is nobody's yet."""
-        table = f'"{schema}"."{self._guard}"'
-        if connection.execute(text("SELECT to_regclass(:table)"), {"table": table}).scalar() is not None:
-            connection.exec_driver_sql(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-
     def close(self) -> None:
         """See ``Database``. Once is enough; again is no error."""
-        if not self._closed:
-            self._closed = True
-            _engines.leave(self._url, self._connections)
+        self._pool.close()
 
     def failure(self, error: DBAPIError) -> StoreError:
         """By SQLSTATE."""

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
@@ -38,31 +38,14 @@ class SqlCatalog:
         return cls(SqliteDatabase(path))
 
     @classmethod
-    def postgres(cls, url: str, owner: str, *, connections: int) -> Self:
+    def postgres(cls, url: str, owner: str, *, connections: int, beside: str = "") -> Self:
         """A schema of the owner's own. ``connections``: what this process keeps to that server at most, for all owners
-        together. Raises Invalid, StoreError."""
-        return cls(_postgres(url, owner, connections))
+        together. ``beside``: a word for a catalog that stands beside the one that is read (``schemas``). Raises
+        Invalid, StoreError."""
+        from archive_service.catalog.postgres import PostgresDatabase  # only who uses it loads the driver
 
-    @classmethod
-    def postgres_beside(cls, url: str, owner: str, *, connections: int, afresh: bool = False) -> Self:
-        """What ``beside`` gives, also when the catalog itself cannot be opened (``catalog.outdated``)."""
-        database = _postgres(url, owner, connections)
-        try:
-            return cls(database.beside(afresh=afresh))
-        finally:
-            database.close()
-
-    def beside(self, *, afresh: bool = False) -> Self:
-        """A catalog of the same owner that readers of this one do not see, for a rebuild: what an interrupted one left,
-        or, ``afresh``, an empty one. Raises Refused on SQLite, whose files a rebuild makes in another folder."""
-        return type(self)(self._database.beside(afresh=afresh))
-
-    def take_place(self) -> None:
-        """Let this one, made by ``beside``, take the place of the catalog, in one transaction; durable on return, and
-        this object is the catalog then. Jobs stay. No process may write either one. Raises Refused, StoreError:
-        ``catalog.busy`` when readers would not end (the old one stands); after ``catalog.unavailable`` call it
-        again."""
-        self._database.take_place()
+        guard = tables.position.name
+        return cls(PostgresDatabase(url, owner, beside, connections=connections, guard=guard))
 
     def close(self) -> None:
         """Let the connections go."""
@@ -147,26 +130,24 @@ class SqlCatalog:
         return None if row is None else _capture(row)
 
     def dump(self) -> Iterator[dict[str, Any]]:
-        """One state of the catalog throughout, read as it is consumed."""
-        c, m, s = tables.captures, tables.messages, tables.sources
+        """One state of the catalog throughout, read as it is consumed: close the iterator when leaving it early."""
+        c, m, s, w = tables.captures, tables.messages, tables.sources, tables.withdrawn
         with self._database.reading() as connection:
-            streamed = connection.execution_options(yield_per=_AT_ONCE)
-            for row in streamed.execute(select(c).order_by(c.c.log, c.c.seq)):
+            for row in _streamed(connection, select(c).order_by(c.c.log, c.c.seq)):
                 yield {"table": "captures", **row._mapping}
-            for row in streamed.execute(select(m).order_by(m.c.id)):
+            for row in _streamed(connection, select(m).order_by(m.c.id)):
                 plain = {name: value for name, value in row._mapping.items() if name != "content"}
                 yield {"table": "messages", **plain, **row.content}
-            for row in streamed.execute(select(s).order_by(s.c.id)):
+            for row in _streamed(connection, select(s).order_by(s.c.id)):
                 yield {"table": "sources", **row.content}
-            w = tables.withdrawn
-            for row in streamed.execute(select(w.c.id, w.c.order_seq).order_by(w.c.id)):
+            for row in _streamed(connection, select(w.c.id, w.c.order_seq).order_by(w.c.id)):
                 yield {"table": "withdrawn", **row._mapping}
 
 
-def _postgres(url: str, owner: str, connections: int) -> Database:
-    from archive_service.catalog.postgres import PostgresDatabase  # only who uses it loads the driver
-
-    return PostgresDatabase(url, owner, "", connections=connections, guard=tables.position.name)
+def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Row by row in flat memory."""
+    with connection.execute(query, execution_options={"yield_per": _AT_ONCE}) as rows:
+        yield from rows
 
 
 def _insert_position(connection: Connection) -> None:

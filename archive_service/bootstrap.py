@@ -187,7 +187,7 @@ class Core:
     def engines(self) -> "ProjectionEngines":
         """What lies under catalogs and indexes. Raises Invalid, StoreError."""
         folder = self.work / "projections"
-        if self.settings.catalog_url is None:
+        if self.settings.catalog_url is None and self.settings.index == "tantivy":
             from archive_service.projection_engines import FolderEngines  # nor by an SMTP process at all
 
             return FolderEngines(folder)

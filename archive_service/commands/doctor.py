@@ -9,10 +9,11 @@ from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.ledger.reader import find_head, logs, read_entry
 from archive_service.model.clock import from_rfc3339
-from archive_service.model.errors import ArchiveError, Refused
+from archive_service.model.errors import ArchiveError, Refused, StoreError
 from archive_service.placement import OnS3, placement
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
+from search.query_language import Everything
 
 _MOST_SKEW = 300.0  # seconds: design point 8
 _CONTEXT = b"archive-service/doctor/v1\0"
@@ -67,6 +68,10 @@ def _check_archive(checks: dict[str, str], core: Core) -> None:
     _check(checks, "tenants", lambda: ", ".join(tenant.name for tenant in core.tenants()) or "none")
     _check(checks, "here", lambda: _here(core))
     _check(checks, "writing", lambda: _writing(core))
+    if core.settings.catalog_url is not None or core.settings.index != "tantivy":
+        for tenant in _tenants(core):
+            _check(checks, f"catalog {tenant}", lambda tenant=tenant: _catalog(core, tenant))  # type: ignore[misc]
+            _check(checks, f"index {tenant}", lambda tenant=tenant: _index(core, tenant))  # type: ignore[misc]
     if core.distant:
         for tenant in _tenants(core):
             for log in core.census.logs(tenant):
@@ -130,6 +135,27 @@ def _writing(core: Core) -> str:
     return "both key places keep what they are given" + (
         "" if core.distant else "; a file system is not WORM"
     )
+
+
+def _catalog(core: Core, owner: str) -> str:
+    live = core.engines.live(owner)
+    try:
+        position = live.catalog.position()
+    finally:
+        live.close()
+    return f"{position.rows} order entries projected, {position.indexed} of them indexed"
+
+
+def _index(core: Core, owner: str) -> str:
+    live = core.engines.live(owner)
+    try:
+        return f"{live.index.search(Everything(), limit=1, snippets=False).total} messages"
+    except StoreError as error:
+        if error.code == "index.unreadable":
+            return "none yet: the follower or rebuild makes it"
+        raise
+    finally:
+        live.close()
 
 
 def _head(core: Core, log: LogId) -> str:

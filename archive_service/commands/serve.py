@@ -5,11 +5,13 @@ import logging
 from typing import Any
 
 from archive_service.alarms.channels import channels_of
-from archive_service.bootstrap import open_core
+from archive_service.bootstrap import Core, open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.output import Output
+from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.serving.supervisor import ROLES, Supervisor
 from archive_service.settings import Settings
+from search.query_language import Everything
 
 
 def register(commands: Any) -> None:
@@ -45,7 +47,26 @@ def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int
         logging.getLogger(__name__).warning(
             "the archive has moved to another store: senders hear 451 here, nothing is archived"
         )
+    roles = ROLES if given.role == "all" else (given.role,)
+    if {"api", "follower", "scheduler"} & set(roles):
+        _look_at_engines(core)
     work = core.work
     core.close()
-    roles = ROLES if given.role == "all" else (given.role,)
     return Supervisor(settings, roles, work, as_json=output.as_json).run()
+
+
+def _look_at_engines(core: Core) -> None:
+    """What will not pass by itself is said now. Raises StoreDenied, Invalid; what is only away is waited for."""
+    if not core.engines.shared:
+        return
+    for tenant in core.tenants():
+        try:
+            live = core.engines.live(tenant.id)
+            try:
+                live.index.search(Everything(), limit=1, snippets=False)
+            finally:
+                live.close()
+        except StoreDenied:
+            raise
+        except StoreError as error:
+            logging.getLogger(__name__).warning("catalog or index: %s", error.code)

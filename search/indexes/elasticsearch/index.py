@@ -141,6 +141,22 @@ class ElasticsearchIndex:
             self._connection, self._owner, writing=self._retry, reading=self._reading, generation=made
         )
 
+    def reopened(self) -> "ElasticsearchIndex":
+        """The same one with connections of its own."""
+        return ElasticsearchIndex(
+            self._connection,
+            self._owner,
+            writing=self._retry,
+            reading=self._reading,
+            generation=self._generation,
+        )
+
+    def drop_beside(self) -> None:
+        """Delete what was made by ``beside`` and never took its place."""
+        with self._writing:
+            current = self._layout.current()
+            self._layout.sweep({current.name} if current else set())
+
     def take_place(self) -> None:
         """Of one made by ``beside``: readers see it, and no longer what stood, from one moment to the next; what stood
         is then deleted. Idempotent. From then on this is the index."""

@@ -3,6 +3,7 @@ processes that do the work, for one that is frozen says nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from archive_service.alarms import names
 from archive_service.alarms.tally import Sample
@@ -15,12 +16,14 @@ from archive_service.ledger.reader import (
     find_head,
     newest_checkpoint,
     read_entry,
+    read_from,
 )
 from archive_service.model.clock import from_rfc3339
 from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
 
+_NEAR = 8  # entries behind a claim
 _MOST_UNREAD = 20  # captures whose lock is looked at in one run
 
 
@@ -53,6 +56,13 @@ class Logs:
     def entry(self, log: LogId, seq: int) -> Entry:
         """One entry. Raises NotFound, StoreError, Tampered."""
         return read_entry(self._store, log, seq)
+
+    def first_locked(self, log: LogId, seq: int) -> Entry:
+        """The first entry from ``seq`` on that has a lock, among the next few. Raises as ``entry``."""
+        for entry in islice(read_from(self._store, log, seq), _NEAR):
+            if isinstance(entry.fields.get("lock_until"), str):
+                return entry
+        raise NotFound("no capture near")
 
     def age(self, log: LogId, seq: int, now: float) -> float:
         """Seconds since an entry was appended. Raises as ``entry``."""
@@ -127,13 +137,12 @@ def unread(logs: Logs, owner: str, captures: list[LogId], catalog: Catalog, now:
 
 
 def _lock_used(logs: Logs, log: LogId, seq: int, now: float) -> float:
-    """The part of a capture's lock that is over; 0 for an entry without one."""
+    """The part of a capture's lock that is over; of the first capture behind it for an entry that is none, such as the
+    claim that a writer begins with. 0 where there is none near."""
     try:
-        entry = logs.entry(log, seq)
+        entry = logs.first_locked(log, seq)
     except NotFound:
         return 0.0
-    until = entry.fields.get("lock_until")
-    if not isinstance(until, str):
-        return 0.0
+    until = entry.fields["lock_until"]
     begun, ends = _time(entry.time), _time(until)
     return max(0.0, (now - begun) / (ends - begun)) if ends > begun else 1.0

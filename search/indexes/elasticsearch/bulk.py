@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 MOST_BYTES = 8 * 1024 * 1024
 MOST_OPERATIONS = 500
+TOO_LARGE = 413
 _ONLY = "items.*.status,items.*.error.type,items.*.error.reason"
 
 
@@ -87,30 +88,29 @@ class Bulk:
             self._retry.run(lambda: self._client.indices.refresh(index=names))
 
     def _send(self, batch: Sequence[Operation]) -> None:
+        """An attempt that the server has no room for is followed by a smaller one; one that went well by a larger."""
         left = list(batch)
+        portion = len(left)
 
         def attempt() -> None:
-            nonlocal left
-            while left:
-                left, busy = self._once(left)
-                if busy is not None:
-                    raise busy
+            nonlocal left, portion
+            now, rest = left[:portion], left[portion:]
+            portion = max(1, len(now) // 2)
+            again, busy = self._once(now)
+            left = again + rest
+            if busy is not None:
+                raise busy
+            portion = 4 * portion
 
-        try:
-            self._retry.run(attempt)
-        except Refused as error:
-            if error.status != 413:
-                raise
-            self._in_halves(left)
-
-    def _in_halves(self, left: Sequence[Operation]) -> None:
-        """More bytes than the server takes in one request; one document alone of that size is written as a stub."""
-        if len(left) > 1:
-            middle = len(left) // 2
-            self._send(left[:middle])
-            self._send(left[middle:])
-        else:
-            self._send([_as_stub(left[0], 413)])
+        while left:
+            alone = portion == 1 or len(left) == 1
+            try:
+                self._retry.run(attempt)
+            except Refused as error:
+                if error.status != TOO_LARGE:
+                    raise
+                if alone:
+                    left = [_as_stub(left[0], TOO_LARGE), *left[1:]]
 
     def _once(self, operations: Sequence[Operation]) -> tuple[list[Operation], StoreError | None]:
         """What must be sent again or in another form, and an error when some were not taken for lack of time."""

@@ -15,7 +15,7 @@ SPELLED_OUT = 4
 def fuzzy(field: str, word: str, distance: int) -> dict[str, Any]:
     """The query for words of ``field`` within ``distance`` of ``word``."""
     if len(word) <= SPELLED_OUT:
-        spelled = "|".join(sorted(set(_within(word, distance))))
+        spelled = "|".join(sorted(set(_within(word, distance)) - {""}))
         return {"regexp": {field: {"value": spelled, "flags": "NONE", "rewrite": "constant_score"}}}
     about = {
         "value": word,

@@ -195,6 +195,16 @@ class Core:
 
         return SharedEngines(self.settings, folder)
 
+    @cached_property
+    def order_leases(self) -> Leases:
+        """Leases among followers: where the catalog is shared, by its own server, which sees at once who has died."""
+        url = self.settings.catalog_url
+        if url is None:
+            return self.leases
+        from archive_service.order_leases import OrderLeases  # slow to load: only who needs it does
+
+        return OrderLeases(url.get_secret_value(), self.settings.slot_takeover_seconds)
+
     def sweep(self) -> None:
         """Remove what writers that died a day ago or longer left half written; it was never named or acknowledged."""
         if self.stores is not None:
@@ -206,6 +216,8 @@ class Core:
 
     def close(self) -> None:
         """Let leases, threads and connections go."""
+        if "order_leases" in self.__dict__ and self.order_leases is not self.leases:
+            self.order_leases.close()
         if self.stores is not None:
             self.stores.close()
         else:

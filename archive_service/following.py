@@ -90,7 +90,7 @@ class OnlySlot:
         if self._monotonic() < self._ask_at:
             raise SlotLost("another follower is active")
         self._ask_at = self._monotonic() + self._asking
-        if not self._core.leases.take(str(self._log)):
+        if not self._core.order_leases.take(str(self._log)):
             raise SlotLost("another follower is active")
         appender = Appender(self._core.store, self._log, self._core.clock, self._core.policy)
         appender.claim()

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from archive_service.catalog.jobs import SqlJobs
+from archive_service.catalog.schemas import Schemas
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import Invalid
 from archive_service.projection_engines import Pair
@@ -33,16 +34,13 @@ class SharedEngines:
         self._connections = settings.catalog_connections
         self._elasticsearch = _connection(settings, settings.es_url)
         self._folder = folder
+        self._schemas = Schemas(self._url, connections=self._connections)
         self._lock = threading.Lock()
         self._built: dict[tuple[str, str], ElasticsearchIndex] = {}
 
     def stands(self, owner: str) -> bool:
         """See ProjectionEngines."""
-        live = self.live(owner)
-        try:
-            return live.catalog.position().rows > 0
-        finally:
-            live.close()
+        return self._schemas.stands(owner)
 
     def live(self, owner: str) -> Pair:
         """See ProjectionEngines."""
@@ -68,7 +66,7 @@ class SharedEngines:
     def _catalog_beside(self, owner: str, name: str, notes: Path) -> SqlCatalog:
         if name != NEXT:
             return SqlCatalog.sqlite(notes / "catalog.sqlite")
-        catalog = SqlCatalog.postgres_beside(self._url, owner, connections=self._connections)
+        catalog = SqlCatalog.postgres(self._url, owner, connections=self._connections, beside=name)
         catalog.indexed(0)
         return catalog
 
@@ -84,11 +82,7 @@ class SharedEngines:
             index.take_place()
         finally:
             index.close()
-        catalog = SqlCatalog.postgres_beside(self._url, owner, connections=self._connections)
-        try:
-            catalog.take_place()
-        finally:
-            catalog.close()
+        self._schemas.adopt(owner, name)
         self._forget(owner, name)
 
     def drop(self, owner: str, name: str) -> None:
@@ -99,7 +93,7 @@ class SharedEngines:
         finally:
             index.close()
         if name == NEXT:
-            SqlCatalog.postgres_beside(self._url, owner, connections=self._connections, afresh=True).close()
+            self._schemas.drop(owner, name)
         with self._lock:
             self._built.pop((owner, name), None)
         self._forget(owner, name)

@@ -67,6 +67,14 @@ def _no_right() -> StoreError:
     return _denied("the database user lacks a right")
 
 
+def _other_name() -> StoreError:
+    return _denied("the database's TLS certificate is of another host")
+
+
+def _not_trusted() -> StoreError:
+    return _denied("the database's TLS certificate has expired, or is of an authority that is not trusted")
+
+
 _BY_STATE = (
     ("08", _unavailable),  # connection exceptions
     ("57P01", _unavailable),  # admin_shutdown
@@ -93,10 +101,11 @@ _BY_WORDS = (
     ("closed the connection", _unavailable),
     ("ssl syscall", _unavailable),  # cut within TLS
     ("root certificate file", lambda: _denied("the file of trusted certificate authorities cannot be read")),
-    ("certificate has expired", lambda: _denied("the database's TLS certificate has expired")),
     ("no pg_hba.conf entry", lambda: _denied("the database does not admit this user from here, or not so")),
+    ("does not match host name", _other_name),
+    ("certificate verify failed", _not_trusted),  # OpenSSL tells libpq no more
     ("certificate", lambda: _denied("the database's TLS certificate is not accepted")),
-    ("ssl", lambda: _denied("TLS with the database fails: see sslmode on both sides")),
+    ("ssl", lambda: _denied("TLS with the database fails: see sslmode, and the certificates")),
     ("authentication failed", _login),
     ("no password supplied", _login),
     ("not permitted to log in", _login),

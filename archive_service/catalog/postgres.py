@@ -206,9 +206,10 @@ class PostgresDatabase(Database):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """See ``Database``. The snapshot is taken after the guard is held: LOCK takes none."""
-        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self.translated(), self.engine.connect().execution_options(**options) as connection:
-            with connection.begin():
+        # Not marked read-only: a connection given back would then begin its next transaction as READ WRITE, which a
+        # server that is read-only by default would obey.
+        with self.translated(), self.engine.connect() as connection:
+            with connection.execution_options(isolation_level="REPEATABLE READ").begin():
                 if self._guard is not None:
                     connection.exec_driver_sql(
                         f'LOCK TABLE "{self.schema}"."{self._guard}" IN ACCESS SHARE MODE'

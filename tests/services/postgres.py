@@ -83,7 +83,8 @@ class PostgresServer:
 
     def run(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """One statement as the administrator."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        writing = "-c default_transaction_read_only=off"  # whatever a test has made of the others
+        with psycopg.connect(self.url(database), autocommit=True, options=writing) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
@@ -158,7 +159,8 @@ def _shared(tools: Path) -> PostgresServer:
     return stack.enter_context(running(tools, "-c", "fsync=off"))
 
 
-def _tools() -> Path:
+def needed_programs() -> Path:
+    """Skips the test, or fails it where services are required, when they are not here."""
     found = programs()
     if found is None:
         missing("postgresql", HOW)
@@ -169,13 +171,13 @@ def _tools() -> Path:
 def postgres_url() -> str:
     """The given server's URL, or that of a server of this process's own; take an owner of your own in it."""
     given = os.environ.get("ARCHIVE_TEST_PG_URL")
-    return given or _shared(_tools()).url()
+    return given or _shared(needed_programs()).url()
 
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[PostgresServer]:
     """A durable server that a module's tests may kill and start again."""
-    with running(_tools()) as server:
+    with running(needed_programs()) as server:
         yield server
 
 

@@ -143,8 +143,17 @@ class Survey:
                 live.close()
 
         found.part(_OF_LOGS, signed)
-        found.part((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED), projected)
+        if not self._follows_here():
+            found.missing.update((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED))
+        else:
+            found.part((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED), projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
+
+    def _follows_here(self) -> bool:
+        """Whether the catalog of this machine is one that somebody fills. Far from the store, with projections of its
+        own for every machine, one without a follower has none to speak of; its lease file says that one has been."""
+        core = self._core
+        return not core.distant or core.engines.shared or (core.work / "run" / "follower.lease").exists()
 
     def _counts(self, owner: str, counts: Callable[[], dict[str, int]], now: float) -> list[Sample]:
         at, known = self._counted.get(owner, (0.0, []))

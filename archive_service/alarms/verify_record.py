@@ -15,9 +15,12 @@ def _path(work: Path) -> Path:
     return work / "run" / "verify-result.json"
 
 
-def record_verify(work: Path, damages: int) -> None:
-    """Note the result of a complete run. That it cannot be written is logged, and changes nothing of the result."""
+def record_verify(work: Path, damages: int, *, whole: bool = True) -> None:
+    """Note the result of a run that came to its end. ``whole``: it read everything; a sample that found nothing does
+    not take back what a whole run named. That it cannot be written is logged, and changes nothing of the result."""
     path = _path(work)
+    if not whole and not damages and _damages(work):
+        return
     unfinished = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -25,6 +28,11 @@ def record_verify(work: Path, damages: int) -> None:
         unfinished.replace(path)
     except OSError as error:
         _log.warning("the result of verify cannot be noted: %s", error.strerror)
+
+
+def _damages(work: Path) -> float:
+    found = verify_samples(work, time.time())
+    return sum(sample.value for sample in found if sample.metric == names.VERIFY_DAMAGE)
 
 
 def verify_samples(work: Path, now: float) -> list[Sample]:

@@ -133,7 +133,8 @@ class Supervisor:
     def _family(self) -> Family:
         """For the health endpoint, which asks in threads of its own."""
         states = tuple(child.state() for child in list(self._children))
-        alive = time.monotonic() - self._looked < _STUCK_SECONDS
+        # while it stops it waits for mail in flight: who took that for stuck would kill what is to be finished
+        alive = self._stopping or time.monotonic() - self._looked < _STUCK_SECONDS
         return Family(states, alive=alive, stopping=self._stopping)
 
     def _report(self) -> Reporter:

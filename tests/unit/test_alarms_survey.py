@@ -195,6 +195,7 @@ def test_another_machines_turn_leaves_the_shared_part_to_it(surveyed: Surveyed) 
 
 def test_the_last_verify_is_remembered(surveyed: Surveyed) -> None:
     record_verify(surveyed.data, 3)
+    record_verify(surveyed.data, 0, whole=False)  # a sample may just have missed it
     assert surveyed.value(names.VERIFY_DAMAGE) == 3
     record_verify(surveyed.data, 0)
     assert surveyed.value(names.VERIFY_DAMAGE) == 0

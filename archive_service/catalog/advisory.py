@@ -19,7 +19,6 @@ _SESSION = (
     "SET tcp_keepalives_interval = 3",
     "SET tcp_keepalives_count = 3",
     "SET tcp_user_timeout = 15000",
-    "SET idle_session_timeout = 0",
     "SET statement_timeout = '15s'",
 )
 
@@ -31,9 +30,11 @@ class AdvisoryLeases:
     False once for every name that was held, since another may have had it meanwhile; the next ``take`` tries anew.
     """
 
-    def __init__(self, url: str) -> None:
-        """Nothing is asked of the server yet. Raises Invalid."""
+    def __init__(self, url: str, *, silence: float = 0.0) -> None:
+        """``silence``: seconds without a ``take`` or ``release`` after which the server ends the session, so that a
+        process that is frozen is relieved; 0: never. Nothing is asked of the server yet. Raises Invalid."""
         self._parameters = parameters(url)
+        self._silence = silence
         self._lock = threading.Lock()
         self._connection: psycopg.Connection[Any] | None = None
         self._held: set[str] = set()
@@ -94,7 +95,7 @@ class AdvisoryLeases:
     def _connect(self) -> "psycopg.Connection[Any]":
         connection = psycopg.connect(**self._parameters, autocommit=True)
         try:
-            for each in _SESSION:
+            for each in (*_SESSION, f"SET idle_session_timeout = {round(self._silence * 1000)}"):
                 connection.execute(each)
         except psycopg.Error:
             connection.close()

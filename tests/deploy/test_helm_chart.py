@@ -112,7 +112,8 @@ def test_what_is_written_is_mounted(manifests: list[Manifest]) -> None:
         volumes = {each["name"]: each for each in template["spec"]["volumes"]}
         environment = plain_environment(manifests, template)
         assert set(mounted.values()) == set(volumes)
-        assert "emptyDir" in volumes[mounted[environment["ARCHIVE_WORK"]]]
+        work = volumes[mounted[environment["ARCHIVE_WORK"]]]
+        assert "emptyDir" in work or (role == "scheduler" and "persistentVolumeClaim" in work)
         assert "emptyDir" in volumes[mounted[environment["HOME"]]] and environment["HOME"] == "/tmp"
         shared = f"{environment['ARCHIVE_WORK']}/exports" in mounted
         assert shared == (role in ("api", "scheduler"))

@@ -11,23 +11,11 @@ from archive_service.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "helm" / "archive-service"
 BY_CHART = frozenset(
-    [
-        "data",
-        "store",
-        "work",
-        "index",
-        "smtp",
-        "http",
-        "health",
-        "smtp_tls_certificate",
-        "smtp_tls_key",
-        "kms_folder",
-        "s3_ca_bundle",
-        "vault_ca_bundle",
-        "es_ca_bundle",
-        "alarm_webhook_ca_bundle",
-        "alarm_mail_ca_bundle",
-    ]
+    {
+        *("data", "store", "work", "index", "smtp", "http", "health", "kms_folder"),
+        *("smtp_tls_certificate", "smtp_tls_key", "s3_ca_bundle", "vault_ca_bundle", "es_ca_bundle"),
+        *("alarm_webhook_ca_bundle", "alarm_mail_ca_bundle"),
+    }
 )
 """Settings that the templates give, or that an archive on S3 does not have."""
 _NAMES_OF_USERS = frozenset(
@@ -291,7 +279,7 @@ def schema() -> dict[str, Any]:
         "smtp": _smtp(),
         "api": _api(),
         "follower": _role(_integer(0, 8)),
-        "scheduler": _role(_integer(0, 1)),
+        "scheduler": _role(_integer(0, 1), workClaim=_NAME),
         "init": _object({"tenant": _TEXT, "createBuckets": _YES_NO, "resources": _RESOURCES}),
         "networkPolicy": _network_policy(),
         "monitoring": _monitoring(),

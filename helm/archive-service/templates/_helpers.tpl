@@ -141,8 +141,13 @@ that the kubelet makes for a nested mount belongs to root. */}}
 {{- $root := index . 0 -}}
 {{- $role := index . 1 -}}
 - name: work
+  {{- if and (eq $role "scheduler") $root.Values.scheduler.workClaim }}
+  persistentVolumeClaim:
+    claimName: {{ $root.Values.scheduler.workClaim }}
+  {{- else }}
   emptyDir:
     sizeLimit: {{ $root.Values.workFolder.sizeLimit }}
+  {{- end }}
 - name: tmp
   emptyDir:
     sizeLimit: {{ $root.Values.tmpFolder.sizeLimit }}

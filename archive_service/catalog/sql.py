@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
 
 from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
@@ -204,7 +204,7 @@ def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -
 def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str]:
     """Take the rows of barred captures away, and remember that they get none; the messages they were of."""
     found: dict[str, str] = {}
-    c, f, u, w = tables.captures, tables.flags, tables.unread, tables.withdrawn
+    c, f, w = tables.captures, tables.flags, tables.withdrawn
     known = _withdrawn_among(connection, [each.capture for each in withdrawn])
     fresh = {each.capture: each for each in withdrawn if each.capture not in known}
     for some in _chunks(fresh.values()):
@@ -213,8 +213,7 @@ def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str
         found.update({row.id: row.message for row in rows})
         connection.execute(delete(c).where(c.c.id.in_(names)))
         connection.execute(delete(f).where(f.c.capture.in_(names)))
-        for each in some:
-            connection.execute(delete(u).where(u.c.log == each.log, u.c.seq == each.seq))
+        _read(connection, [(each.log, each.seq) for each in some])
         values = [
             {"id": each.capture, "order_seq": each.order_seq, "message": found.get(each.capture)}
             for each in some
@@ -240,12 +239,16 @@ def _note_taken(connection: Connection, changes: Changes) -> None:
         if following > known.get(log, 0)
     ]
     _replace(connection, tables.took, taken)
-    table = tables.unread
-    settled = [(row.log, row.seq) for row in changes.captures]
-    for log, seq in [*settled, *changes.unread]:
-        connection.execute(delete(table).where(table.c.log == log, table.c.seq == seq))
+    _read(connection, [*((row.log, row.seq) for row in changes.captures), *changes.unread])
     if changes.unread:
-        connection.execute(insert(table), [{"log": log, "seq": seq} for log, seq in changes.unread])
+        connection.execute(insert(tables.unread), [{"log": log, "seq": seq} for log, seq in changes.unread])
+
+
+def _read(connection: Connection, places: Iterable[tuple[str, int]]) -> None:
+    """These captures are no longer among the unread."""
+    table = tables.unread
+    for some in _chunks(places):
+        connection.execute(delete(table).where(tuple_(table.c.log, table.c.seq).in_(some)))
 
 
 def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:

@@ -167,3 +167,13 @@ def test_postgres_a_wrong_password_or_url_is_a_clear_error(own_postgres, name):
     assert "geheim" not in str(caught.value)
     with pytest.raises(Invalid):
         AdvisoryLeases("mysql://x")
+
+
+def test_postgres_a_holder_that_falls_silent_is_relieved(postgres_url, name):
+    holder, standby = AdvisoryLeases(postgres_url, silence=0.1), AdvisoryLeases(postgres_url)
+    assert holder.take(name)
+    assert taken_soon(standby, name)
+    assert not holder.take(name)
+    assert not holder.take(name)
+    holder.close()
+    standby.close()

@@ -12,15 +12,9 @@ from typing import Any
 import psycopg
 
 from archive_service.catalog import failures
-from archive_service.catalog.postgres import lock_key, parameters
+from archive_service.catalog.postgres import NOTICED, lock_key, parameters
 
-_SESSION = (
-    "SET tcp_keepalives_idle = 5",
-    "SET tcp_keepalives_interval = 3",
-    "SET tcp_keepalives_count = 3",
-    "SET tcp_user_timeout = 15000",
-    "SET statement_timeout = '15s'",
-)
+_SESSION = (NOTICED, "SET statement_timeout = '15s'")
 
 
 class AdvisoryLeases:
@@ -96,7 +90,7 @@ class AdvisoryLeases:
         connection = psycopg.connect(**self._parameters, autocommit=True)
         try:
             for each in (*_SESSION, f"SET idle_session_timeout = {round(self._silence * 1000)}"):
-                connection.execute(each)
+                connection.execute(each.encode())
         except psycopg.Error:
             connection.close()
             raise

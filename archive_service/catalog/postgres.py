@@ -51,6 +51,15 @@ _DEFAULTS = {
     "application_name": "archive-service",
 }
 
+NOTICED = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 3; SET tcp_keepalives_count = 3; "
+    "SET tcp_user_timeout = 15000"
+)
+"""The same the other way: the server notices that we vanished."""
+
+IDLE_IN_TRANSACTION = "5min"
+"""How long a process may do nothing in the middle of a transaction: a frozen one keeps the next writer no longer."""
+
 
 def parameters(url: str) -> dict[str, Any]:
     """What to give to psycopg for a URL: its own values win over our defaults. Raises Invalid; the URL is not in it."""
@@ -164,8 +173,12 @@ def _engine(url: str, connections: int) -> Engine:
 
 
 def _connected(connection: "psycopg.Connection[Any]", _record: object) -> None:
-    """A commit is durable when it returns, whatever the server's default; a stricter default stays."""
+    """A commit is durable when it returns, whatever the server's default; a stricter default stays. A client that
+    vanished or froze does not keep its locks."""
     with connection.cursor() as cursor:
+        cursor.execute(
+            f"{NOTICED}; SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'".encode()
+        )
         cursor.execute("SHOW synchronous_commit")
         if cursor.fetchone() == ("off",):
             cursor.execute("SET synchronous_commit = on")

@@ -1,6 +1,8 @@
 """Migrations on both engines: from nothing, from files older than they are, many at once, and from a newer program."""
 
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -138,6 +140,41 @@ def test_many_may_make_the_tables_at_once(open_database, track):
             done.result()
     with databases[0].looking() as connection:
         assert migrations._version(connection, track, databases[0].schema) == track.head
+
+
+OPEN_BOTH = """
+import sys
+from pathlib import Path
+from archive_service.catalog.jobs import SqlJobs
+from archive_service.catalog.sql import SqlCatalog
+where, owner = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+if owner:
+    opened = SqlCatalog.postgres(where, owner, connections=2), SqlJobs.postgres(where, owner, connections=2)
+else:
+    opened = SqlCatalog.sqlite(Path(where) / "catalog.sqlite"), SqlJobs.sqlite(Path(where) / "jobs.sqlite")
+print(opened[0].position().rows, len(opened[1].list(9)))
+for each in opened:
+    each.close()
+"""
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_processes_may_make_the_tables_at_once(engine, request, tmp_path):
+    where = str(tmp_path) if engine == "sqlite" else request.getfixturevalue("postgres_url")
+    owner = "" if engine == "sqlite" else new_owner()
+    command = [sys.executable, "-c", OPEN_BOTH, where, owner]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    for process in running:
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in running] == ["0 0\n"] * 4
+    assert [process.returncode for process in running] == [0] * 4
 
 
 @pytest.mark.parametrize("track", TRACKS, ids=lambda track: track.name)

@@ -360,3 +360,40 @@ def test_postgres_the_parents_connections_are_not_the_childs(postgres_url, monke
     child.close()
     monkeypatch.undo()
     database.close()
+
+
+def test_postgres_a_frozen_writer_does_not_keep_the_next_one_waiting(postgres_url, opening, monkeypatch):
+    monkeypatch.setattr(postgres, "IDLE_IN_TRANSACTION", "200ms")
+    url, _ = named(postgres_url)
+    owner, thawed, holding = new_owner(), threading.Event(), threading.Event()
+    frozen, standby = (opening.keep(SqlCatalog.postgres(url, owner, connections=n)) for n in (1, 2))
+
+    def freeze(connection):
+        schema = frozen._database.schema
+        connection.exec_driver_sql(f"SELECT * FROM {schema}.position FOR UPDATE")
+        connection.exec_driver_sql(f"UPDATE {schema}.position SET rows = 99")
+        holding.set()
+        thawed.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(frozen._database.write, freeze)
+        assert holding.wait(60)
+        standby.apply(changes(capture(0, "m1"), rows=1))
+        thawed.set()
+        with pytest.raises(StoreError) as caught:
+            late.result()
+    assert caught.value.code == "catalog.unavailable"
+    assert frozen.position().rows == 1
+
+
+def test_postgres_a_vanished_client_is_noticed_by_the_server(opening):
+    catalog = opening(new_owner())
+    with catalog._database.looking() as connection:
+        asked = (
+            "tcp_keepalives_idle",
+            "tcp_keepalives_interval",
+            "tcp_keepalives_count",
+            "synchronous_commit",
+        )
+        shown = [connection.exec_driver_sql(f"SHOW {each}").scalar_one() for each in asked]
+    assert shown == ["5", "3", "3", "on"]

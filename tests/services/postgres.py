@@ -122,7 +122,7 @@ def running(tools: Path, *options: str) -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     server = PostgresServer(tools, folder, free_port(), secrets.token_hex(16))
     own = ("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-p", str(server.port))
-    server.options = (*own, "-c", "max_connections=60", *options)
+    server.options = (*own, "-c", "max_connections=60", "-c", "shared_buffers=16MB", *options)
     try:
         _initialise(server)
         server.start()

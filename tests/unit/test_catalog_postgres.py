@@ -271,6 +271,22 @@ def test_postgres_what_an_interrupted_rebuild_left_is_taken_up_or_dropped(openin
     assert schemas.stands(owner)
 
 
+def test_postgres_a_catalog_of_another_format_is_made_again_beside(opening, schemas):
+    owner = new_owner()
+    live = opening(owner)
+    live._database.write(
+        lambda connection: connection.exec_driver_sql(
+            f"UPDATE {live._database.schema}.position SET format = 1, rows = 5"
+        )
+    )
+    with pytest.raises(StoreError) as caught:
+        opening(owner)
+    assert caught.value.code == "catalog.outdated"
+    opening(owner, beside="next").apply(changes(capture(0, "m1"), rows=1))
+    schemas.adopt(owner, "next")
+    assert opening(owner).position().rows == 1
+
+
 @pytest.mark.parametrize("name", ["", "jobs", "x_y", 'a"b'])
 def test_postgres_only_what_stands_beside_can_be_dropped_or_take_the_place(schemas, name):
     for verb in (schemas.drop, schemas.adopt):

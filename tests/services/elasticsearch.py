@@ -6,11 +6,13 @@ It needs a JDK of at least 21 (``ES_JAVA_HOME``, or any under ``/usr/lib/jvm``) 
 """
 
 import atexit
+import base64
 import os
 import re
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -18,13 +20,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
 from elasticsearch import Elasticsearch
 
-from search.indexes.elasticsearch import ElasticsearchConnection, ElasticsearchIndex
+from search.indexes.elasticsearch import ElasticsearchConnection
 from search.indexes.elasticsearch.failures import RetryPolicy
 from tests.services.tools import TOOLS, free_port, missing
 
@@ -32,17 +34,37 @@ HOW = "tests/services/elasticsearch_server/install.sh .venv/tools/elasticsearch,
 AT_ONCE = RetryPolicy(sleep=lambda seconds: None)
 """Retries as in production, without the pauses."""
 
-_UP_WITHIN = 180.0
+_UP_WITHIN = 300.0
+_GUARDED = {
+    "xpack.security.enabled": "true",
+    "xpack.security.authc.anonymous.roles": "anybody",
+    "xpack.security.http.ssl.enabled": "true",
+    "xpack.security.http.ssl.certificate": "tls.pem",
+    "xpack.security.http.ssl.key": "tls.key",
+}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """TLS by ``tls.pem`` and ``tls.key`` of a folder, and the password of the user ``elastic``. ``roles``: YAML; who brings
+    no credentials has the role ``anybody``."""
+
+    folder: Path
+    password: str
+    roles: str
 
 
 class Server:
     """A server of our own over a folder that survives its end; ``start`` and ``kill`` as often as wanted."""
 
-    def __init__(self, program: Path, java: Path, folder: Path, settings: dict[str, str]) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    def __init__(
+        self, program: Path, java: Path, folder: Path, settings: dict[str, str], guard: Guard | None
+    ) -> None:
+        self.url = f"{'https' if guard else 'http'}://127.0.0.1:{free_port()}"
         self.folder = folder
         self._program = program
         self._java = java
+        self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
         shutil.copytree(program / "config", folder / "config")
         lines = {
@@ -53,7 +75,7 @@ class Server:
             "http.port": self.url.rpartition(":")[2],
             "transport.host": "127.0.0.1",
             "transport.port": str(free_port()),
-            "xpack.security.enabled": "false",
+            **(_GUARDED if guard else {"xpack.security.enabled": "false"}),
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             **settings,
         }
@@ -61,24 +83,43 @@ class Server:
         (folder / "config" / "elasticsearch.yml").write_text(text)
         for name in ("data", "logs", "tmp"):
             (folder / name).mkdir()
+        if guard:
+            for name in ("tls.pem", "tls.key"):
+                shutil.copy(guard.folder / name, folder / "config" / name)
+            (folder / "config" / "roles.yml").write_text(guard.roles)
+            self._keep_password(guard.password)
         if os.getuid() == 0:
             for path in (folder, *folder.rglob("*")):
                 shutil.chown(path, "nobody", "nogroup")
 
-    def start(self) -> None:
-        """Returns when it answers."""
-        environment = {
+    def _environment(self) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "ES_JAVA_HOME": str(self._java),
             "ES_JAVA_OPTS": "-Xms512m -Xmx512m",
             "ES_PATH_CONF": str(self.folder / "config"),
             "ES_TMPDIR": str(self.folder / "tmp"),
         }
+
+    def _keep_password(self, password: str) -> None:
+        """Of the user ``elastic``, where the server looks for it at its first start."""
+        tool = str(self._program / "bin" / "elasticsearch-keystore")
+        for arguments in (["create"], ["add", "-x", "-f", "bootstrap.password"]):
+            subprocess.run(
+                [tool, *arguments],
+                env=self._environment() | {"ES_JAVA_OPTS": ""},
+                input=password.encode(),
+                check=True,
+                capture_output=True,
+            )
+
+    def start(self) -> None:
+        """Returns when it answers."""
         user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [self._program / "bin" / "elasticsearch"],
-                env=environment,
+                env=self._environment(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -91,15 +132,23 @@ class Server:
     def _wait_until_up(self) -> None:
         assert self._process is not None
         ends = time.monotonic() + _UP_WITHIN
+        context = ssl._create_unverified_context() if self._guard else None
         while time.monotonic() < ends and self._process.poll() is None:
             try:
-                with urllib.request.urlopen(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=5s"):
+                with urllib.request.urlopen(self._health(), context=context):
                     return
             except OSError:  # refused, or still starting
                 threading.Event().wait(0.1)
         raise AssertionError(
             "Elasticsearch did not come up:\n" + (self.folder / "output").read_text()[-3000:]
         )
+
+    def _health(self) -> urllib.request.Request:
+        request = urllib.request.Request(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
+        if self._guard:
+            credentials = base64.b64encode(f"elastic:{self._guard.password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {credentials}")
+        return request
 
     def kill(self) -> None:
         """With SIGKILL, itself and its launcher."""
@@ -123,14 +172,14 @@ def _java_home() -> Path | None:
 
 
 @contextmanager
-def running(settings: dict[str, str] | None = None) -> Iterator[Server]:
+def running(settings: dict[str, str] | None = None, guard: Guard | None = None) -> Iterator[Server]:
     """A server of one's own. Skips where it cannot be had."""
     program, java = TOOLS / "elasticsearch", _java_home()
     if java is None or not (program / "bin" / "elasticsearch").exists():
         missing("Elasticsearch", HOW)
     folder = Path(tempfile.mkdtemp(prefix="elasticsearch-"))
     folder.chmod(0o755)
-    server = Server(program.resolve(), java, folder, settings or {})
+    server = Server(program.resolve(), java, folder, settings or {}, guard)
     try:
         server.start()
         yield server
@@ -172,19 +221,3 @@ def forget(made: ElasticsearchConnection) -> None:
         )
         if names:
             client.indices.delete(index=names)
-
-
-@pytest.fixture(scope="module")
-def make_elasticsearch() -> Iterator[object]:
-    """Makes an empty, separate index at each call; all gone after the module."""
-    with ExitStack() as made:
-
-        def make(*, owner: str = "acme", given: ElasticsearchConnection | None = None) -> ElasticsearchIndex:
-            there = given or connection()
-            if given is None:
-                made.callback(forget, there)
-            index = ElasticsearchIndex(there, owner)
-            made.callback(index.close)
-            return index
-
-        yield make

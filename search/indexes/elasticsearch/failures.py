@@ -91,7 +91,7 @@ def _translated(attempt: Callable[[], _Answer]) -> _Answer:
     except ApiError as error:
         raise of_answer(error.status_code, str(error.body)) from error
     except TlsError as error:
-        raise _of_tls(str(error)) from error
+        raise _of_tls(str(error.message)) from error
     except ConnectionTimeout as error:
         raise Passing("Elasticsearch did not answer in time") from error
     except SerializationError as error:

@@ -12,6 +12,7 @@ from search.indexes.base import Found, IndexDocument
 from search.indexes.elasticsearch import mapping
 from search.indexes.elasticsearch.bulk import Bulk, Operation, encoded
 from search.indexes.elasticsearch.connection import ElasticsearchConnection, client_of
+from search.indexes.elasticsearch.expunging import Expunging
 from search.indexes.elasticsearch.failures import RetryPolicy
 from search.indexes.elasticsearch.layout import Generation, Layout, new_generation
 from search.indexes.elasticsearch.scan import Reader
@@ -175,20 +176,13 @@ class ElasticsearchIndex:
             self._copy(standing)
             return True
 
-    def expunge(self) -> int:
-        """Rewrite on disk what holds words of removed documents; how many of these are still there: the server keeps
-        the last ones until its copies agree, so ask again later until it says 0."""
+    def expunge(self, *, within: float = 120.0) -> bool:
+        """Rewrite on disk what holds words of documents removed before; whether that is done. The server keeps such
+        words until all copies of a month are known to agree, half a minute or so: False when that took longer than
+        ``within`` seconds. The cost is that of merging every segment with a removed document."""
         with self._writing:
             standing = self._standing()
-            if standing is None:
-                return 0
-            pattern = standing.pattern
-            self._retry.run(lambda: self._client.indices.flush(index=pattern, force=True))
-            patient = self._client.options(request_timeout=3600)
-            self._retry.run(lambda: patient.indices.forcemerge(index=pattern, only_expunge_deletes=True))
-            self._retry.run(lambda: self._client.indices.refresh(index=pattern))
-            counted = self._retry.run(lambda: self._client.indices.stats(index=pattern, metric="docs").body)
-            return int(counted["_all"]["total"].get("docs", {}).get("deleted", 0))
+        return standing is None or Expunging(self._client, self._retry, standing.pattern).run(within)
 
     @contextmanager
     def _sure_of(self, generation: Generation) -> Iterator[None]:

@@ -23,7 +23,8 @@ class Reader:
 
     def ask(self, where: Mapping[str, Any], **asked: Any) -> Mapping[str, Any]:
         """One answer of all shards. ``where``: what to look into, ``{"index": ...}`` or what ``view`` gives."""
-        return self._retry.run(lambda: _whole(self._client.search(**where, **asked).body))
+        whole = {"allow_partial_search_results": False, **where, **asked}
+        return self._retry.run(lambda: _whole(self._client.search(**whole).body))
 
     @contextmanager
     def view(self, target: str) -> Iterator[Mapping[str, Any]]:

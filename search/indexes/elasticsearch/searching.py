@@ -56,7 +56,7 @@ class Search:
         """Raises QueryError for what the server finds too much, StoreError."""
         try:
             if limit <= self._page:
-                return self._in({"index": self._target, "allow_partial_search_results": False}, max(limit, 0))
+                return self._in({"index": self._target}, max(limit, 0))
             with self._reader.view(self._target) as view:
                 return self._in(view, limit)
         except Refused as error:

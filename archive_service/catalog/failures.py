@@ -4,11 +4,14 @@ Only a refused connection has no SQLSTATE: it is known by libpq's words (English
 "unavailable").
 """
 
+import re
+
 import psycopg
 
 from archive_service.model.errors import StoreDenied, StoreError, StoreFull
 
 READ_ONLY = "25006"
+_QUOTED = re.compile(r'"[^"]*"')
 _CONFLICTS = ("40001", "40P01")  # serialization_failure, deadlock_detected
 
 
@@ -116,8 +119,9 @@ _BY_WORDS = (
 
 
 def _of_connection(reason: str, *, connection: bool) -> StoreError:
-    """Without SQLSTATE: libpq itself says so, of a connection that cannot be made or broke."""
-    lowered = reason.lower()
+    """Without SQLSTATE: libpq itself says so, of a connection that cannot be made or broke. What it quotes are names of
+    hosts, users and files, which may hold any word."""
+    lowered = _QUOTED.sub('""', reason.lower())
     for words, failure in _BY_WORDS:
         if words in lowered:
             return failure()

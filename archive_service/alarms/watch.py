@@ -82,14 +82,13 @@ class Watch:
         ]
 
     def _run(self) -> None:
-        while True:
+        """The first look comes after a pause: what a start finds undone, its roles are about to do."""
+        while not self._stop.wait(self._settings.alarm_seconds):
             try:
                 self.once()
             except Exception:  # noqa: BLE001 - logged; an alarm that nobody evaluates would be silence
                 _log.exception("the alarms could not be evaluated; they are again at the next run")
                 self._close_core()
-            if self._stop.wait(self._settings.alarm_seconds):
-                break
         self._close_core()
 
     def once(self) -> list[Notice]:

@@ -48,6 +48,7 @@ class Postman:
         self._channel = channel
         self._memory = memory
         self._tally = tally
+        self._tally.add(names.ALARM_CHANNEL_FAILURES, 0, channel=channel.name)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"alarm-{channel.name}", daemon=True)

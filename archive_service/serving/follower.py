@@ -127,6 +127,7 @@ class _Activity:
     def __init__(self, owner: str, tally: Tally) -> None:
         self._owner = owner
         self._tally = tally
+        self._tally.add(names.SLOT_TAKEOVERS, 0, slot="order")
         self._was = False
         self.now: Follower | None = None
 

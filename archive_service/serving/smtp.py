@@ -48,6 +48,7 @@ class Writers:
     def __init__(self, core: Core, tally: Tally | None = None) -> None:
         self._core = core
         self._tally = tally or Tally()
+        self._tally.add(names.SLOT_TAKEOVERS, 0, slot="capture")
         self._made: dict[str, CaptureWriter] = {}
         self._lock = threading.Lock()
 
@@ -111,9 +112,8 @@ def counted(server: SmtpServer) -> Iterator[Sample]:
     yield Sample.of(names.SMTP_ABANDONED, counters.abandoned)
     yield Sample.of(names.SMTP_IN_FLIGHT, budget.used)
     yield Sample.of(names.SMTP_IN_FLIGHT_LIMIT, budget.limit)
-    for reason, count in list(counters.rejected.items()):
-        labels = {"class": _classes().get(reason, "other"), "reason": reason}
-        yield Sample.of(names.SMTP_REFUSED, count, **labels)
+    for reason, kind in _classes().items():  # those that never were too: a rise from nothing is one only then
+        yield Sample.of(names.SMTP_REFUSED, counters.rejected[reason], **{"class": kind, "reason": reason})
 
 
 def certificate_left(settings: Settings) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from archive_service.alarms import names
+from archive_service.alarms.catalogue import catalogue
 from archive_service.alarms.erasure_looks import Erasures
 from archive_service.alarms.key_looks import Differences
 from archive_service.alarms.notices import State
@@ -280,8 +281,16 @@ def test_the_endpoints_counts_have_their_class() -> None:
     found = {(each.metric, each.label("class"), each.label("reason")): each.value for each in counted(server)}
     assert found[names.SMTP_REFUSED, "4xx", "overloaded"] == 2
     assert found[names.SMTP_REFUSED, "5xx", "unknown_recipient"] == 1
+    assert found[names.SMTP_REFUSED, "4xx", "store_full"] == 0  # a rise from nothing is seen only from a zero
     assert found[names.SMTP_ACCEPTED, None, None] == 5
     assert found[names.SMTP_IN_FLIGHT_LIMIT, None, None] == 256 * 1024 * 1024
+
+
+def test_every_reason_of_the_catalogue_is_one_of_the_endpoint() -> None:
+    known = {each.label("reason") for each in counted(SmtpServer(FakeIntake(), SmtpSettings()))}
+    for alarm in catalogue(load()):
+        for condition in alarm.when:
+            assert set(condition.labels.get("reason", ())) <= known
 
 
 def test_the_time_left_of_a_certificate(tmp_path: Path) -> None:

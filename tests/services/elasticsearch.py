@@ -46,8 +46,8 @@ _GUARDED = {
 
 @dataclass(frozen=True)
 class Guard:
-    """TLS by ``tls.pem`` and ``tls.key`` of a folder, and the password of the user ``elastic``. ``roles``: YAML; who brings
-    no credentials has the role ``anybody``."""
+    """TLS by ``tls.pem`` and ``tls.key`` of a folder, and the password of the user ``elastic``. ``roles``: YAML; who
+    brings no credentials has the role ``anybody``."""
 
     folder: Path
     password: str

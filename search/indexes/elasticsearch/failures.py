@@ -105,6 +105,10 @@ def of_answer(status: int, reason: str) -> StoreError:
     if "cluster_block_exception" in reason and "read-only" in reason:
         # a full disk: the server blocks writing by itself, and lets go once there is room
         return StoreFull("Elasticsearch takes no writes: its disk is full, or its indexes are read-only")
+    if "maximum normal shards open" in reason:
+        return StoreFull(
+            "Elasticsearch takes no more indexes: raise cluster.max_shards_per_node, or add nodes"
+        )
     if status in PASSING:
         return Passing(f"Elasticsearch has no time for us, or is not ready (HTTP {status})")
     if status == 401:

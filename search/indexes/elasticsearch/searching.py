@@ -6,7 +6,7 @@ from typing import Any
 from archive_service.model.errors import QueryError
 from search.indexes.base import Found, Hit
 from search.indexes.elasticsearch import queries
-from search.indexes.elasticsearch.failures import Refused
+from search.indexes.elasticsearch.failures import Missing, Refused
 from search.indexes.elasticsearch.scan import Hits, Reader
 from search.indexes.snippets import Snippets
 from search.query_language import Node, Wildcard, walk
@@ -55,12 +55,17 @@ class Search:
     def found(self, limit: int) -> Found:
         """Raises QueryError for what the server finds too much, StoreError."""
         try:
-            if limit <= self._page:
-                return self._in({"index": self._target}, max(limit, 0))
-            with self._reader.view(self._target) as view:
-                return self._in(view, limit)
+            return self._found(limit)
+        except Missing:
+            return self._found(limit)  # another index may just have taken the place of this one
         except Refused as error:
             raise self._query_error(error) from error
+
+    def _found(self, limit: int) -> Found:
+        if limit <= self._page:
+            return self._in({"index": self._target}, max(limit, 0))
+        with self._reader.view(self._target) as view:
+            return self._in(view, limit)
 
     def _in(self, where: Mapping[str, Any], limit: int) -> Found:
         size = min(limit, self._page)

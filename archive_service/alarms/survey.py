@@ -17,6 +17,7 @@ from archive_service.alarms.tally import Sample
 from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
 from archive_service.model.errors import ArchiveError
+from archive_service.projection_engines import Pair
 
 _log = logging.getLogger(__name__)
 _COUNT_EVERY = 300.0  # seconds: counting every capture of a large catalog takes its time
@@ -56,14 +57,22 @@ def work_samples(work: Path, now: float) -> list[Sample]:
     return [Sample.of(names.WORK_FREE, disk.free / disk.total), *verify_samples(work, now)]
 
 
-class Survey:
-    """Looks at one opened archive, over and over. Not thread-safe. ``differences`` outlives it: a difference counts
-    when it is seen twice."""
+@dataclass
+class Remembered:
+    """What outlives a survey, which is made anew with the connections that failed. ``differences``: one counts when it
+    is seen twice. ``answered``: when an owner's catalog last did, in seconds since 1970."""
 
-    def __init__(self, core: Core, differences: Differences) -> None:
+    differences: Differences = field(default_factory=Differences)
+    answered: dict[str, float] = field(default_factory=dict)
+
+
+class Survey:
+    """Looks at one opened archive, over and over. Not thread-safe."""
+
+    def __init__(self, core: Core, remembered: Remembered) -> None:
         self._core = core
         self._logs = Logs(core.store)
-        self._differences = differences
+        self._remembered = remembered
         self._erasures: dict[str, Erasures] = {}
         self._counted: dict[str, tuple[float, list[Sample]]] = {}
 
@@ -111,7 +120,8 @@ class Survey:
         found.samples += [service, *places]
         found.failed = found.failed or any(sample.value < 1 for sample in (service, *places))
         if reachable and all(sample.value for sample in places):
-            found.part([names.KEY_PLACES_DIFFER], lambda: [self._differences.look(core.keys, self._owners())])
+            differences = self._remembered.differences
+            found.part([names.KEY_PLACES_DIFFER], lambda: [differences.look(core.keys, self._owners())])
         else:
             found.missing.add(names.KEY_PLACES_DIFFER)
         return reachable
@@ -132,7 +142,7 @@ class Survey:
         def projected() -> list[Sample]:
             acts = tenant.acts.log, tenant.acts.refresh()
             captures = [log for log in core.census.logs(tenant.id) if log.kind == "capture"]
-            live = core.engines.live(tenant.id)
+            live = self._live(found, tenant.id, now)
             try:
                 return [
                     *follower_lag(logs, acts, captures, live.catalog, now),
@@ -148,6 +158,24 @@ class Survey:
         else:
             found.part((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED), projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
+
+    def _live(self, found: Found, owner: str, now: float) -> Pair:
+        """An owner's projections, whose catalog answers. One that is away lags for as long as it has been: what is
+        archived meanwhile is in no catalog. Raises StoreError."""
+        answered = self._remembered.answered
+        try:
+            live = self._core.engines.live(owner)
+            try:
+                live.catalog.position()
+            except ArchiveError:
+                live.close()
+                raise
+        except ArchiveError:
+            away = max(0.0, now - answered.setdefault(owner, now))
+            found.samples.append(Sample.of(names.FOLLOWER_LAG_SECONDS, away, owner=owner, stage="catalog"))
+            raise
+        answered[owner] = now
+        return live
 
     def _follows_here(self) -> bool:
         """Whether the catalog of this machine is one that somebody fills. Far from the store, with projections of its

@@ -12,11 +12,10 @@ from archive_service.alarms import names
 from archive_service.alarms.catalogue import catalogue
 from archive_service.alarms.channels import Postman, channels_of
 from archive_service.alarms.evaluation import Evaluator, Seen
-from archive_service.alarms.key_looks import Differences
 from archive_service.alarms.notices import Notice, State
 from archive_service.alarms.reports import Report, read_all
 from archive_service.alarms.state import Memory, state_path
-from archive_service.alarms.survey import Found, Survey, work_samples
+from archive_service.alarms.survey import Found, Remembered, Survey, work_samples
 from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError, KeyUnavailable, StoreError
@@ -50,7 +49,7 @@ class Watch:
         self._evaluator = Evaluator(catalogue(settings), self._memory, settings.alarm_repeat_hours * 3600)
         self._core: Core | None = None
         self._survey: Survey | None = None
-        self._differences = Differences()
+        self._remembered = Remembered()
         self._surveyed: list[Sample] = []
         self._ran = clock()
         self._stop = threading.Event()
@@ -122,7 +121,7 @@ class Watch:
     def _opened(self) -> Survey:
         if self._survey is None:
             self._core = open_core(self._settings)
-            self._survey = Survey(self._core, self._differences)
+            self._survey = Survey(self._core, self._remembered)
         return self._survey
 
     def _ours(self) -> bool:

@@ -9,9 +9,8 @@ import pytest
 from archive_service.alarms import names
 from archive_service.alarms.catalogue import catalogue
 from archive_service.alarms.erasure_looks import Erasures
-from archive_service.alarms.key_looks import Differences
 from archive_service.alarms.notices import State
-from archive_service.alarms.survey import Found, Survey
+from archive_service.alarms.survey import Found, Remembered, Survey
 from archive_service.alarms.tally import Tally
 from archive_service.alarms.verify_record import record_verify
 from archive_service.alarms.watch import Watch
@@ -41,14 +40,14 @@ class Surveyed:
         core.close()
         self.data = data
         self.archive: Open = opened(data)
-        self.survey = Survey(self.archive.core, Differences())
+        self.survey = Survey(self.archive.core, Remembered())
         self.settle()
 
     def reopen(self) -> None:
         """As a new process has it: nothing cached."""
         self.archive.close()
         self.archive = opened(self.data)
-        self.survey = Survey(self.archive.core, Differences())
+        self.survey = Survey(self.archive.core, Remembered())
 
     def settle(self) -> None:
         self.archive.follow()
@@ -104,6 +103,21 @@ def test_lag_is_told_stage_by_stage_and_goes_with_its_cause(surveyed: Surveyed) 
     surveyed.archive.catalog.indexed(0)
     assert surveyed.value(names.FOLLOWER_LAG_ENTRIES, stage="index") == rows
     assert surveyed.value(names.FOLLOWER_LAG_SECONDS, stage="index") >= 100
+
+
+def test_a_catalog_that_is_away_lags_for_as_long_as_it_is(surveyed: Surveyed) -> None:
+    surveyed.look()
+    catalog = surveyed.data / "projections" / surveyed.archive.tenant.id / "catalog.sqlite"
+    catalog.rename(catalog.with_name("away"))
+    catalog.mkdir()
+    surveyed.later(seconds=1000)
+    found = surveyed.look()
+    (lag,) = [each for each in found.samples if each.metric == names.FOLLOWER_LAG_SECONDS]
+    assert (lag.label("stage"), lag.value) == ("catalog", pytest.approx(1000, abs=60))
+    assert names.FOLLOWER_LAG_SECONDS in found.missing  # below the threshold it would neither raise nor clear
+    catalog.rmdir()
+    catalog.with_name("away").rename(catalog)
+    assert surveyed.value(names.FOLLOWER_LAG_SECONDS) == 0
 
 
 def test_unsigned_entries_age_until_a_checkpoint_covers_them(surveyed: Surveyed) -> None:

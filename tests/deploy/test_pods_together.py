@@ -171,7 +171,9 @@ def test_s3_postgres_elasticsearch_pods_archive_find_and_export(
     for role in ROLES:
         together[role].await_ready()
         assert together[role].ask("startupProbe") == together[role].ask("livenessProbe") == 200
-    assert together["api"].ask("readinessProbe") == 200
+    until(
+        lambda: together["api"].ask("readinessProbe") == 200, together["api"].log
+    )  # the follower made the index
     assert "ARCHIVE_CATALOG_URL" not in together["smtp"].environment
 
     host, port = together["smtp"].said["smtp"].rsplit(":", 1)

@@ -1,6 +1,7 @@
 """The one place that builds back ends, and the archive's first entries."""
 
 import base64
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from archive_service.ledger.census import Census
 from archive_service.ledger.note import Signer
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.slots import Slots
+from archive_service.ledger.trusted_notes import OwnerVerifiers, TrustedNotes
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.mail import Source, SourceKind
@@ -41,6 +43,7 @@ from archive_service.vault.stores.base import ObjectStore
 if TYPE_CHECKING:
     from archive_service.projection_engines import ProjectionEngines
 
+_log = logging.getLogger(__name__)
 _LOOK_AGAIN = 5.0  # seconds between looks for new owners and logs in a store far away: each is a listing
 _LOOK_FOR_STRANGERS = 1.0
 _DISTANT_SEALERS = (
@@ -93,6 +96,11 @@ class Core:
     _others: set[str] = field(default_factory=set)
 
     @property
+    def raw(self) -> ObjectStore:
+        """The store as it is, whoever has written to it: what ``verify`` looks at, and what is copied."""
+        return self.store.inner if isinstance(self.store, TrustedNotes) else self.store
+
+    @property
     def policy(self) -> LedgerPolicy:
         """How ledger objects are locked."""
         return LedgerPolicy(days=self.settings.ledger_lock_days)
@@ -132,7 +140,7 @@ class Core:
     def archive(self) -> Keyring:
         """The archive's own keys: those of the owner with a root log. Raises NotFound."""
         for owner in self.census.owners(0):
-            if LogId(owner, "root") in self.census.logs(owner):
+            if LogId(owner, "root") in self.census.logs(owner) and self._is_ours(owner):
                 return self.keyring(owner)
         raise NotFound("there is no archive here: run init first", code="archive.missing")
 
@@ -144,7 +152,15 @@ class Core:
                 self._look(owner)
         return list(self._tenants.values())
 
+    def _is_ours(self, owner: str) -> bool:
+        """Whether the owner has keys here: a log that somebody copied into the bucket has none."""
+        return any(True for _ in self.keys.list(f"{owner}/secrets/"))
+
     def _look(self, owner: str) -> None:
+        if not self._is_ours(owner):
+            _log.warning("logs of an owner without keys here are left alone: %s", owner)
+            self._others.add(owner)
+            return
         found = self.census.logs(owner, 0)
         if LogId(owner, "acts") not in found:
             if LogId(owner, "root") in found:  # the archive's own: it never becomes a tenant
@@ -235,7 +251,9 @@ def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_no
         from archive_service.opening_s3 import open_on_s3  # boto3 is slow to load: only who needs it does
 
         stores = open_on_s3(settings, placed, clock, create=create)
-    return Core(settings, stores.objects, stores.keys, stores.kms, stores.leases, clock, stores)
+    verifiers = OwnerVerifiers(lambda owner: Keyring(owner, stores.keys, stores.kms))
+    store = TrustedNotes(stores.objects, verifiers)
+    return Core(settings, store, stores.keys, stores.kms, stores.leases, clock, stores)
 
 
 def make_archive(core: Core) -> Keyring:

@@ -31,6 +31,7 @@ class RowsOnly:
         self._order = order
         self._catalog = catalog
         self._cursors: dict[LogId, Iterator[Entry]] = {}
+        self._known: dict[str, int] | None = None  # how far each log is taken, as the catalog has it
         self.unreadable = 0
         """Findings that are damaged, or whose capture is: they have no rows, and stop no others."""
         self._rows = catalog.position().rows
@@ -39,10 +40,14 @@ class RowsOnly:
         """Project the next batch's rows; the position after it, or the same at the head."""
         if position.rows != self._rows:  # another process projected, or the catalog was replaced
             self._cursors.clear()
+            self._known = None
             self._rows = position.rows
         stretch = self._stretch()
         if stretch:
-            self._catalog.apply(self._changes(stretch, position.acts))
+            changes = self._changes(stretch, position.acts)
+            self._catalog.apply(changes)
+            if self._known is not None:
+                self._known.update(changes.took)
             self._rows = stretch[-1].seq + 1
         return self._rows
 
@@ -78,12 +83,32 @@ class RowsOnly:
                         withdrawn.extend(_withdrawn(act, seq, entry.seq))
                     acts = end
                 else:
-                    took[str(log)] = max(took.get(str(log), 0), end)
+                    took[str(log)] = self._believed(log, entry, end, took)
             elif entry.type != "claim":
                 raise Tampered(f"the order log holds an entry of type {entry.type}")
         found = {(row.log, row.seq) for row in captures}
         unread = [place for place in unread if place not in found]
         return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread, withdrawn)
+
+    def _believed(self, log: LogId, entry: Entry, end: int, took: Mapping[str, int]) -> int:
+        """Where a taken range really ends: a follower passes over no capture but one that it marks as unread. Whoever
+        else may write to the store could say so, to have mail passed over that came since, or is still to come."""
+        if self._known is None:
+            self._known = self._catalog.took()
+        proven = max(took.get(str(log), 0), self._known.get(str(log), 0))
+        if entry.fields.get("unread") is True:
+            return max(proven, min(end, self._range(entry)[1] + 1))
+        if end <= proven:
+            return proven
+        for passed in read_from(self._vault.store, log, proven):
+            if passed.seq >= end:
+                return end
+            if passed.type == "capture":
+                break
+            proven = passed.seq + 1
+        if proven < end:
+            _log.error("order entry %d passes over captures of %s; that is not believed", entry.seq, log)
+        return proven
 
     @staticmethod
     def _range(entry: Entry) -> tuple[LogId, int, int]:

@@ -51,7 +51,7 @@ def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> in
 
 def _run(core: Core, given: argparse.Namespace, state: VerifyState, report: Report) -> None:
     verifier = ArchiveVerifier(
-        Stores(core.store, core.keys, core.kms, core.clock),
+        Stores(core.raw, core.keys, core.kms, core.clock),
         report,
         sample=given.sample,
         seed=given.seed,
@@ -89,9 +89,9 @@ def _print(report: Report, output: Output) -> None:
 
 def _verify_projections(core: Core, report: Report) -> None:
     """Each tenant by itself: one whose acts cannot be read does not hide another's."""
-    for owner in find_owners(core.store, Report()):
+    for owner in find_owners(core.raw, Report()):
         acts = LogId(owner, "acts")
-        if acts not in find_logs(core.store, owner, Report()):
+        if acts not in find_logs(core.raw, owner, Report()):
             continue
         keyring = core.keyring(owner)
         vault = PayloadVault(core.store, keyring, core.clock)

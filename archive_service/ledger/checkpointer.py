@@ -14,6 +14,7 @@ from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import (
     LogReader,
     Place,
+    checkpoint_names,
     checkpoint_note,
     checkpoint_size,
     logs,
@@ -59,10 +60,13 @@ class LogCheckpointer:
         self._signer = signer
         self.log = log
         store = writer.store
-        self._ordinal = newest_checkpoint(store, log) + 1
+        self._ordinal = checkpoint_names(
+            store, log
+        )  # the first free name; what others put before it stays theirs
+        self._newest = newest_checkpoint(store, log)
         self._size = 0
-        if self._ordinal:
-            note = checkpoint_note(store, log, self._ordinal - 1)
+        if self._newest >= 0:
+            note = checkpoint_note(store, log, self._newest)
             self._size = checkpoint_size(note or "")
         self._tiles = TileWriter(log)
         self._tiles.resume(store, self._size)
@@ -81,9 +85,9 @@ class LogCheckpointer:
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that stands in the store."""
-        if not self._ordinal:
+        if self._newest < 0:
             return None
-        note = checkpoint_note(self._writer.store, self.log, self._ordinal - 1)
+        note = checkpoint_note(self._writer.store, self.log, self._newest)
         if note is None:
             raise Tampered("the newest checkpoint has gone")
         return Checkpoint(str(self.log), self._size, self._tiles.frontier.root(), note)
@@ -100,7 +104,7 @@ class LogCheckpointer:
             return None
         checkpoint = self._signer.sign(str(self.log), frontier.size, frontier.root())
         self._writer.put(key_layout.checkpoint_key(self.log, self._ordinal), checkpoint.note.encode())
-        self._ordinal, self._size = self._ordinal + 1, frontier.size
+        self._newest, self._ordinal, self._size = self._ordinal, self._ordinal + 1, frontier.size
         return checkpoint
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from archive_service.ledger import entry as entries
 from archive_service.ledger.entry import GENESIS, Entry
+from archive_service.ledger.trusted_notes import ForgedNote
 from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
@@ -47,7 +48,10 @@ class LogReader:
             data = self._store.read(key_layout.batch_key(self.log, self.place.seq))
         except NotFound:
             return None
-        return list(entries.split(data, self.log, self.place.seq, self.place.prev))
+        try:
+            return list(entries.split(data, self.log, self.place.seq, self.place.prev))
+        except Tampered as error:
+            raise Tampered(f"{self.log}: {error}", code=error.code) from error
 
     def next_batch(self) -> list[Entry] | None:
         """The next batch's entries, or None at the head."""
@@ -69,7 +73,7 @@ class LogReader:
 
 
 def checkpoint_note(store: ObjectStore, log: LogId, ordinal: int) -> str | None:
-    """The ordinal-th checkpoint's note, not yet checked, or None."""
+    """The ordinal-th checkpoint's note, or None; checked where the store is one of ``TrustedNotes``."""
     try:
         return store.read(key_layout.checkpoint_key(log, ordinal)).decode("utf-8", "replace")
     except NotFound:
@@ -84,21 +88,39 @@ def checkpoint_size(note: str) -> int:
     return int(lines[1])
 
 
-def newest_checkpoint(store: ObjectStore, log: LogId) -> int:
-    """The ordinal of the newest checkpoint, or -1. O(log n) reads: gallop, then halve."""
-    if checkpoint_note(store, log, 0) is None:
-        return -1
+def checkpoint_names(store: ObjectStore, log: LogId) -> int:
+    """How many checkpoint names are taken, by whomever. O(log n) reads: gallop, then halve."""
+
+    def taken(ordinal: int) -> bool:
+        try:
+            store.read(key_layout.checkpoint_key(log, ordinal))
+        except ForgedNote:
+            return True
+        except NotFound:
+            return False
+        return True
+
+    if not taken(0):
+        return 0
     low, step = 0, 1
-    while checkpoint_note(store, log, low + step) is not None:
+    while taken(low + step):
         low, step = low + step, step * 2
     high = low + step
     while high - low > 1:
         middle = (low + high) // 2
-        if checkpoint_note(store, log, middle) is None:
-            high = middle
-        else:
+        if taken(middle):
             low = middle
-    return low
+        else:
+            high = middle
+    return high
+
+
+def newest_checkpoint(store: ObjectStore, log: LogId) -> int:
+    """The ordinal of the newest checkpoint, or -1. Names that hold no checkpoint of ours are passed by."""
+    ordinal = checkpoint_names(store, log) - 1
+    while ordinal >= 0 and checkpoint_note(store, log, ordinal) is None:
+        ordinal -= 1
+    return ordinal
 
 
 def _before(store: ObjectStore, log: LogId, seq: int, newest: int) -> int:
@@ -107,7 +129,9 @@ def _before(store: ObjectStore, log: LogId, seq: int, newest: int) -> int:
     while low <= high:
         middle = (low + high) // 2
         note = checkpoint_note(store, log, middle)
-        size = checkpoint_size(note) if note is not None else seq + 1
+        size = (
+            checkpoint_size(note) if note is not None else seq + 1
+        )  # not ours: whatever is before it will do
         if size <= seq:
             low, found = middle + 1, size
         else:

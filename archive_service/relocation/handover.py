@@ -107,9 +107,9 @@ def _copy_sealed(
     store, keys = open_package(folder, key.derived("locks"), core.clock)
     try:
         outcome = Outcome()
-        copier = Copier(core.store, store, core.clock)
-        OwnerCopy(core.store, store, copier, outcome, jobs=jobs, progress=progress).run(tenant.id)
-        for stored in core.store.list(log_prefix(root)):
+        copier = Copier(core.raw, store, core.clock)
+        OwnerCopy(core.raw, store, copier, outcome, jobs=jobs, progress=progress).run(tenant.id)
+        for stored in core.raw.list(log_prefix(root)):
             copier.copy(stored.key)
         outcome.records = KeyCarrier(core.keys, core.kms, keys, TransportKms(key)).carry(tenant.id)
         return outcome
@@ -134,12 +134,12 @@ def load_package(
     make_archive(core)
     store, keys = open_package(folder, key.derived("locks"), core.clock)
     try:
-        begun = _length(core.store, owner) > _length(store, owner)
+        begun = _length(core.raw, owner) > _length(store, owner)
         outcome = Outcome()
         if not begun:
             outcome.records = KeyCarrier(keys, TransportKms(key), core.keys, core.kms).carry(owner)
         copy = OwnerCopy(
-            store, core.store, Copier(store, core.store, core.clock), outcome, jobs=jobs, progress=progress
+            store, core.raw, Copier(store, core.raw, core.clock), outcome, jobs=jobs, progress=progress
         )
         copy.run(owner)
     finally:
@@ -153,7 +153,7 @@ def load_package(
 
 
 def _require_no_clash(core: Core, owner: str, manifest: dict[str, Any]) -> None:
-    known = owners(core.store)
+    known = owners(core.raw)
     if manifest["archive"] in known:
         raise Refused("this is the archive that the package comes from", code="handover.clash")
     for tenant in core.tenants(0) if known else []:

@@ -49,9 +49,9 @@ class Relocation:
         self._target = target
         self._plan = plan
         self.outcome = Outcome()
-        copier = Copier(source.store, target.store, target.clock)
+        copier = Copier(source.raw, target.raw, target.clock)
         self._copy = OwnerCopy(
-            source.store, target.store, copier, self.outcome, jobs=plan.jobs, progress=progress
+            source.raw, target.raw, copier, self.outcome, jobs=plan.jobs, progress=progress
         )
         self._keys = KeyCarrier(source.keys, source.kms, target.keys, target.kms)
 
@@ -76,8 +76,8 @@ class Relocation:
 
     def _require_room(self) -> None:
         """The target is empty, or holds what an earlier run brought."""
-        here = set(owners(self._source.store))
-        there = {*discover(self._target.store, "ledger/"), *discover(self._target.store, "objects/")}
+        here = set(owners(self._source.raw))
+        there = {*discover(self._target.raw, "ledger/"), *discover(self._target.raw, "objects/")}
         keys = {name.partition("/")[0] for name in self._target.keys.list("")}
         if there - here or {name for name in keys if is_owner(name)} - here:
             raise Refused("the target is not empty: another archive stands there", code="relocate.target")
@@ -87,7 +87,7 @@ class Relocation:
         the target has keys of its own, and what is not in the source is not to be removed there."""
         return any(
             _length(self._target, move_log(owner)) > _length(self._source, move_log(owner))
-            for owner in owners(self._source.store)
+            for owner in owners(self._source.raw)
         )
 
     def _is_closed(self) -> bool:
@@ -98,13 +98,13 @@ class Relocation:
 
     def _hold(self) -> None:
         """Every lease that a process of the service would have: so none runs. Raises Refused (``relocate.busy``)."""
-        if not hold(self._source, owners(self._source.store)):
+        if not hold(self._source, owners(self._source.raw)):
             detail = "the service is running: stop it, or copy beside it with --first-pass"
             raise Refused(detail, code="relocate.busy")
 
     def _pass(self, *, keys: bool) -> None:
         self.outcome.records = 0
-        for owner in owners(self._source.store):
+        for owner in owners(self._source.raw):
             if keys:
                 self.outcome.records += self._keys.carry(owner)
             self._copy.run(owner)
@@ -122,7 +122,7 @@ class Relocation:
         if tenant.acts.moved:
             return False
         tenant.acts.append(lambda _: {"version": 1, "act": "archive.moved"})
-        for log in logs(self._source.store, tenant.id):
+        for log in logs(self._source.raw, tenant.id):
             if log.kind in _SLOTS:
                 self._claim(log)
         return True
@@ -134,7 +134,7 @@ class Relocation:
     # --- opening the target ---------------------------------------------------------------------------
 
     def _arrive(self, *, begun: bool) -> None:
-        for owner in owners(self._source.store):
+        for owner in owners(self._source.raw):
             self._copy.record_moves(owner, self._target.slots(owner, KIND), begun=begun)
         for tenant in self._target.tenants(0):
             tenant.acts.refresh()
@@ -144,13 +144,13 @@ class Relocation:
 
 
 def _length(core: Core, log: LogId) -> int:
-    return sum(1 for _ in LogReader(core.store, log).entries())
+    return sum(1 for _ in LogReader(core.raw, log).entries())
 
 
 def hold(core: Core, chosen: list[str]) -> bool:
     """Take every lease that a process of the service would have, and the slots of these owners, for the life of this
     process. False when another process has one of them."""
-    slots = [str(log) for owner in chosen for log in logs(core.store, owner) if log.kind in _SLOTS]
+    slots = [str(log) for owner in chosen for log in logs(core.raw, owner) if log.kind in _SLOTS]
     here = all(core.here.take(name) for name in _HERE)
     return here and all(core.leases.take(name) for name in (*_ROLES, *slots))
 

@@ -8,6 +8,7 @@ from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.canonical import parse_canonical
 from archive_service.model.errors import ArchiveError, NotFound, StoreError, Tampered
+from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.keyring import Keyring
@@ -45,15 +46,20 @@ class OwnerKeys:
             self._report.tally.keys += 1
             self._numbered(name)
             self._copies(name, lambda keyring: None)
+        numbers: set[int] = set()
         for name in self._keyring.store.list(f"{owner}/generations/"):
             self._report.tally.keys += 1
             number = self._numbered(name)
             if number is None:
                 continue
+            numbers.add(number)
             if number > used and self._unfinished(name):
                 self._report.note(What.KEY, "a generation that was not finished, and is not used", name=name)
             else:
                 self._copies(name, methodcaller("generation", number))
+        if numbers and used > max(numbers):  # what an erasure destroyed is always older than what stands
+            detail = f"an entry names key generation {used}, which never stood: no writer of ours made it"
+            self._report.damage(What.KEY, detail, name=key_layout.generation_name(owner, used))
 
     def verifier(self) -> Verifier | None:
         """Checks the owner's checkpoints; None without its signing key, which ``secrets`` has named."""

@@ -1,5 +1,6 @@
 """Erasure batches, wired over an archive's stores: what the scheduler and the command line run."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,6 +13,7 @@ from archive_service.vault.rewrap import in_use, rewrap
 from retention.erasure import ErasureBatch, ErasureParts, Outcome
 from retention.fence import Fence
 
+_log = logging.getLogger(__name__)
 _REMOTE_WORKERS = 16
 _TAKEOVER = timedelta(
     minutes=30
@@ -29,7 +31,24 @@ def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome
     finally:
         live.close()
     with alone(core) as fence:
-        return _batch(core, tenant, fence, acts_passed).run(today_too=today_too)
+        outcome = _batch(core, tenant, fence, acts_passed).run(today_too=today_too)
+    if outcome.erased:
+        _scrub(core, tenant)
+    return outcome
+
+
+def _scrub(core: Core, tenant: Tenant) -> None:
+    """The keys are gone either way: an engine that is away now costs a word, not the batch."""
+    try:
+        live = core.engines.live(tenant.id)
+        try:
+            live.scrub()
+        finally:
+            live.close()
+    except StoreError as error:
+        _log.warning(
+            "words of erased mail may stand in the engines' files until they are rewritten: %s", error.code
+        )
 
 
 def sweep(core: Core, tenant: Tenant, fence: Callable[[], None]) -> int:

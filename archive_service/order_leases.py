@@ -22,6 +22,7 @@ class OrderLeases:
         self._inner = AdvisoryLeases(url, silence=silence)
         self._pause = silence / _BEATS
         self._held: set[str] = set()
+        self._lost: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -30,6 +31,10 @@ class OrderLeases:
         """See ``Leases``. Raises StoreError when the server cannot be reached."""
         taken = self._inner.take(name)
         with self._lock:
+            if name in self._lost:  # it was away for a while, which only the thread has heard
+                self._lost.discard(name)
+                self._held.discard(name)
+                return False
             if taken:
                 self._held.add(name)
                 self._begin()
@@ -48,17 +53,21 @@ class OrderLeases:
                 names = list(self._held)
             for name in names:
                 try:
-                    kept = self.take(name)
+                    kept = self._inner.take(name)
                 except ArchiveError as error:
                     _log.warning("the database that keeps the order's lease: %s", error.code)
                     continue
                 if not kept:
                     _log.warning("the lease of the order was lost")
+                    with self._lock:
+                        self._held.discard(name)
+                        self._lost.add(name)
 
     def release(self, name: str) -> None:
         """See ``Leases``."""
         with self._lock:
             self._held.discard(name)
+            self._lost.discard(name)
         self._inner.release(name)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 rest of the service asks of the engines under the projections.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -17,11 +18,20 @@ from search.indexes.tantivy_index import TantivyIndex
 @dataclass(frozen=True)
 class Pair:
     """A tenant's catalog and index, opened. ``notes``: a folder of this machine for what a builder must remember; it
-    goes when the pair takes its place or is dropped."""
+    goes when the pair takes its place or is dropped. ``expunge``: takes off the index's medium what removed documents
+    have left there, where the engine has a call for that."""
 
     catalog: SqlCatalog
     index: KeptIndex
     notes: Path
+    expunge: Callable[[], object] | None = None
+
+    def scrub(self) -> None:
+        """After an erasure: what was removed leaves the media too, as far as the engines let that be told. Raises
+        StoreError."""
+        self.catalog.scrub()
+        if self.expunge is not None:
+            self.expunge()
 
     def close(self) -> None:
         """Let locks and connections go."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.schemas import Schemas
 from archive_service.catalog.sql import SqlCatalog
-from archive_service.model.errors import Invalid
+from archive_service.model.errors import Invalid, StoreError
 from archive_service.projection_engines import Pair
 from archive_service.projections import NEXT
 from archive_service.settings import Settings
@@ -45,7 +45,8 @@ class SharedEngines:
     def live(self, owner: str) -> Pair:
         """See ProjectionEngines."""
         catalog = SqlCatalog.postgres(self._url, owner, connections=self._connections)
-        return Pair(catalog, self._index(owner), self._notes(owner, "live"))
+        index = self._index(owner)
+        return Pair(catalog, index, self._notes(owner, "live"), index.expunge)
 
     def jobs(self, owner: str) -> SqlJobs:
         """See ProjectionEngines."""
@@ -82,7 +83,11 @@ class SharedEngines:
             index.take_place()
         finally:
             index.close()
-        self._schemas.adopt(owner, name)
+        try:
+            self._schemas.adopt(owner, name)
+        except StoreError as error:
+            if error.code != "catalog.nothing_beside" or not self._schemas.stands(owner):
+                raise  # otherwise it had taken its place before an answer was lost
         self._forget(owner, name)
 
     def drop(self, owner: str, name: str) -> None:

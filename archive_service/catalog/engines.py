@@ -61,6 +61,10 @@ class Database(ABC):
             raise StoreError(f"the database failed: {type(error).__name__}", code="catalog.failed") from None
 
     @abstractmethod
+    def scrub(self) -> None:
+        """Take off the medium what deleted rows have left there, as far as the engine lets it be told when."""
+
+    @abstractmethod
     def failure(self, error: DBAPIError) -> StoreError:
         """Our error for one of the driver's."""
 

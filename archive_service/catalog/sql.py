@@ -47,6 +47,11 @@ class SqlCatalog:
         guard = tables.position.name
         return cls(PostgresDatabase(url, owner, beside, connections=connections, guard=guard))
 
+    def scrub(self) -> None:
+        """Take off the medium what deleted rows have left there: to be called after an erasure. What a backup of the
+        database holds is the backup's. Raises StoreError."""
+        self._database.scrub()
+
     def close(self) -> None:
         """Let the connections go."""
         self._database.close()

@@ -40,6 +40,11 @@ class SqliteDatabase(Database):
     def make_place(self, connection: Connection) -> None:
         """A write transaction is alone anyway."""
 
+    def scrub(self) -> None:
+        """See ``Database``: pages of before go with the log that holds them."""
+        with self.translated(), self.engine.connect() as connection:
+            connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+
     def failure(self, error: DBAPIError) -> StoreError:
         """By the words of the engine's own message; which values were at stake is not in it."""
         lowered = str(error.orig).lower()
@@ -65,6 +70,7 @@ def _connected(connection: sqlite3.Connection, _record: object) -> None:
     _log_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL").close()
     connection.execute("PRAGMA foreign_keys = ON").close()
+    connection.execute("PRAGMA secure_delete = ON").close()  # what is erased is not left in free pages
 
 
 def _begun(connection: Connection) -> None:

@@ -134,6 +134,18 @@ def jobs_of(given: argparse.Namespace) -> int:
     return int(given.jobs)
 
 
+def _require_elsewhere(source: Settings, target: Settings) -> None:
+    """Raises Invalid when the target is the source, or lies in it."""
+    if source.data is not None and target.data is not None:
+        here, there = source.data.resolve(), target.data.resolve()
+        same = here == there or here in there.parents or there in here.parents
+    else:
+        same = (source.s3_endpoint, source.s3_bucket) == (target.s3_endpoint, target.s3_bucket)
+        same = same and source.s3_bucket is not None
+    if same:
+        raise Invalid("an archive moves to another place than its own", code="relocate.same")
+
+
 def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     source = open_core(settings)
     try:
@@ -145,6 +157,7 @@ def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> 
             return 0
         plan = Plan(not given.first_pass, given.despite_damage, jobs_of(given))
         chosen = target_settings(given.to_data, given.to_config)
+        _require_elsewhere(settings, chosen)
         prepare_buckets(chosen)  # a store that does not keep locks is refused before anything is copied
         target = open_core(chosen, create=True)
         move, end = output.progress(None, "object")

@@ -1,0 +1,54 @@
+"""What an erasure leaves on the media of the catalog: nothing, once its batch has run."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.flow.archive_fixtures import SAMPLES, Said, run
+
+WORD = b"zebrasubject"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
+            monkeypatch.delenv(name)
+
+
+def done(*arguments: object) -> Said:
+    said = run(*arguments)
+    assert said.code == 0, said.out + said.err
+    return said
+
+
+def holding(data: Path) -> list[str]:
+    """Files of the catalog that hold the word."""
+    return [path.name for path in data.glob("projections/*/catalog.sqlite*") if WORD in path.read_bytes()]
+
+
+def test_gdpr_article_17_the_catalog_keeps_no_word_of_what_was_erased(tmp_path: Path) -> None:
+    data, mails = tmp_path / "archive", tmp_path / "mails"
+    mails.mkdir()
+    (mails / "one.eml").write_bytes(
+        b"From: a@example.fr\r\nTo: b@example.fr\r\nMessage-ID: <z@example.fr>\r\nSubject: "
+        + WORD
+        + b"\r\n\r\nx\r\n"
+    )
+    done("init", "--data", data, "--tenant", "acme")
+    done("import", "eml", SAMPLES, "--tenant", "acme", "--kind", "m365", "--data", data)
+    done("import", "eml", mails, "--tenant", "acme", "--kind", "generic", "--data", data)
+    assert holding(data)
+    (catalog,) = data.glob("projections/*/catalog.sqlite")
+    connection = sqlite3.connect(catalog)
+    try:
+        query = "SELECT captures.id FROM captures JOIN messages ON captures.message = messages.id WHERE content LIKE ?"
+        (capture,) = connection.execute(query, (f"%{WORD.decode()}%",)).fetchone()
+    finally:
+        connection.close()
+    ground = ["--ground", "request", "--basis", "GDPR article 17"]
+    done("erasures", "ask", "--tenant", "acme", "--capture", capture, *ground, "--data", data)
+    done("erasures", "run", "--tenant", "acme", "--today-too", "--data", data)
+    assert holding(data) == []

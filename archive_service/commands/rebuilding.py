@@ -40,14 +40,22 @@ def _rebuild(given: argparse.Namespace, settings: Settings, output: Output) -> i
         chosen = [core.tenant(given.tenant)] if given.tenant else core.tenants()
         if given.drill:
             return _drill(core, chosen, jobs, output)
-        if not core.here.take("follower"):
-            raise ArchiveError("the service is running: stop it first", code="rebuild.busy")
+        _require_quiet(core, chosen)
         done = {tenant.name: _one(core, tenant, jobs, given.afresh, output) for tenant in chosen}
     finally:
         core.close()
     rows = [_line(name, one) for name, one in done.items()]
     output.answer(plain(done), "\n".join(rows))
     return 1 if any(one.unreadable for one in done.values()) else 0
+
+
+def _require_quiet(core: Core, chosen: list[Tenant]) -> None:
+    """Raises ArchiveError while a follower here, or anywhere where the projections are shared, may write them."""
+    quiet = core.here.take("follower")
+    if core.engines.shared:
+        quiet = quiet and all(core.order_leases.take(str(LogId(tenant.id, "order-1"))) for tenant in chosen)
+    if not quiet:
+        raise ArchiveError("the service is running: stop it first", code="rebuild.busy")
 
 
 def _line(name: str, one: Rebuilt) -> str:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from archive_service.alarms.verify_record import record_verify
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catalog.compare import compare_catalogs
 from archive_service.catalog.sql import SqlCatalog
@@ -65,6 +66,8 @@ def _run(core: Core, given: argparse.Namespace, state: VerifyState, report: Repo
         state.save(report)  # an interrupt too: --resume goes on from here
         raise
     state.clear()
+    damages = sum(problem.severity is Severity.DAMAGE for problem in report.problems)
+    record_verify(core.work, damages, whole=given.sample == 1)
 
 
 def _print(report: Report, output: Output) -> None:

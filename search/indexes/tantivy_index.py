@@ -19,8 +19,9 @@ from tantivy import Occur, Query
 from archive_service.model.errors import QueryError, StoreDenied, StoreError, StoreFull
 from search.indexes import analysis
 from search.indexes.base import Found, Hit, IndexDocument
+from search.indexes.query_parts import ADDRESS_INDEX_FIELDS
 from search.indexes.snippets import Snippets
-from search.indexes.tantivy_query import ADDRESS_INDEX_FIELDS, TantivyQueries
+from search.indexes.tantivy_query import TantivyQueries
 from search.query_language import Node, Wildcard, walk
 from search.query_tree import WORD_FIELDS
 

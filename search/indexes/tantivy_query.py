@@ -10,6 +10,16 @@ from tantivy import FieldType, Occur, Query, Schema
 
 from archive_service.model.errors import QueryError
 from search.indexes import analysis
+from search.indexes.query_parts import (
+    ADDRESS_INDEX_FIELDS,
+    address_term,
+    alternatives,
+    check_layouts,
+    fields_of,
+    is_specific,
+    text_of,
+    words_of,
+)
 from search.query_language import (
     And,
     Everything,
@@ -24,14 +34,8 @@ from search.query_language import (
     Size,
     Text,
     Wildcard,
-    walk,
 )
 from search.query_tree import ADDRESS_FIELDS, WORD_FIELDS
-
-ADDRESS_INDEX_FIELDS = ("from", "to", "cc", "bcc", "other")
-MAX_CLAUSES = 4096
-"""Layouts of all NEAR and PRE of a query that are tried; phrases far apart within many alternatives
-need more."""
 
 
 class TantivyQueries:
@@ -41,13 +45,8 @@ class TantivyQueries:
         self._schema = schema
 
     def build(self, node: Node) -> Query:
-        """Raises QueryError, before anything is built, also for a query of more than MAX_CLAUSES layouts."""
-        layouts = 0
-        for part in walk(node):
-            layouts += _layouts(part) if isinstance(part, Near) else 0
-            if layouts > MAX_CLAUSES and isinstance(part, Near):
-                message = "too many alternatives, or too far apart, for NEAR and PRE"
-                raise QueryError(message, part.position, code="query.too_complex")
+        """Raises QueryError, before anything is built, also for a query of more than MAX_LAYOUTS layouts."""
+        check_layouts(node)
         return self._built(node)
 
     def _built(self, node: Node) -> Query:
@@ -109,8 +108,8 @@ class TantivyQueries:
         if isinstance(node, Wildcard) and field == "filename":
             whole = analysis.regex_of(analysis.keyword(node.pattern))
             yield Query.regex_query(self._schema, "filename_whole", whole)
-        words = _words(node)
-        if words and all(_specific(word) for word in words):
+        words = words_of(node)
+        if words and all(is_specific(word) for word in words):
             yield self._side_by_side(field, words)
 
     def _in_addresses(self, node: Text | Wildcard | Fuzzy, field: str) -> Query:
@@ -125,8 +124,8 @@ class TantivyQueries:
         else:
             value = analysis.address_key(node.text)
             queries = [Query.term_query(self._schema, keys, f"{kind}:{value}") for kind in "dl"]
-        words = _words(node) if "@" not in analysis.fold(_text(node)) else []
-        if words and all(_specific(word) for word in words):
+        words = words_of(node) if "@" not in analysis.fold(text_of(node)) else []
+        if words and all(is_specific(word) for word in words):
             queries.append(self._side_by_side(field, words))
         return any_of(queries)
 
@@ -154,11 +153,11 @@ class TantivyQueries:
         return Query.phrase_query(self._schema, field, list(words), slop)
 
     def _near(self, node: Near) -> Query:
-        pairs = list(product(_alternatives(node.left, node), _alternatives(node.right, node)))
+        pairs = list(product(alternatives(node.left, node), alternatives(node.right, node)))
         if not node.ordered:
             pairs += [(right, left) for left, right in pairs]
         clauses: list[Query] = []
-        for name, (left, right) in product(_fields_of(node), pairs):
+        for name, (left, right) in product(fields_of(node), pairs):
             clauses += self._within(name, left, right, node.distance)
         return any_of(clauses)
 
@@ -179,63 +178,8 @@ class TantivyQueries:
             yield self._placed(field, start + list(enumerate(right, len(left) - 1 + gap)))
 
 
-def address_term(text: str) -> str:
-    """The exact key that ``anne@ex.fr``, ``@ex.fr`` or ``anne@`` asks for."""
-    local, domain = analysis.address_parts(text)
-    if not local:
-        return f"d:{domain}"
-    return f"a:{local}@{domain}" if domain else f"l:{local}"
-
-
 def any_of(queries: Sequence[Query]) -> Query:
     """At least one; none of none."""
     if len(queries) == 1:
         return queries[0]
     return Query.boolean_query([(Occur.Should, query) for query in queries])
-
-
-def _fields_of(node: Near) -> Sequence[str]:
-    field = next(_leaves(node.left)).field
-    return WORD_FIELDS if field is None else (field,)
-
-
-def _layouts(node: Near) -> int:
-    """How many phrases ``_near`` would make: of two single words one or two, of longer sides one a place."""
-    sides = [[len(words) for words in _alternatives(side, node)] for side in (node.left, node.right)]
-    all_pairs, single = len(sides[0]) * len(sides[1]), sides[0].count(1) * sides[1].count(1)
-    one_way = single * (2 - node.distance % 2) + (all_pairs - single) * node.distance
-    return one_way * (1 if node.ordered else 2) * len(_fields_of(node))
-
-
-def _leaves(node: Node) -> Iterator[Text | Wildcard | Fuzzy]:
-    if isinstance(node, Or):
-        for part in node.parts:
-            yield from _leaves(part)
-    elif isinstance(node, Text | Wildcard | Fuzzy):
-        yield node
-
-
-def _alternatives(side: Node, near: Near) -> list[list[str]]:
-    found = []
-    for leaf in _leaves(side):
-        words = [] if isinstance(leaf, Fuzzy) else _words(leaf)
-        if not words or not all(_specific(word) for word in words):
-            message = "NEAR and PRE take words, phrases and plain wildcards here, no fuzzy words"
-            raise QueryError(message, near.position, code="query.unsupported")
-        found.append(words)
-    return found
-
-
-def _text(node: Text | Wildcard) -> str:
-    return node.text if isinstance(node, Text) else node.pattern
-
-
-def _words(node: Text | Wildcard) -> list[str]:
-    """Words, or wild words; [] for a pattern that makes sense on whole values only."""
-    if isinstance(node, Text):
-        return analysis.words(node.text)
-    return analysis.pattern_words(node.pattern) or []
-
-
-def _specific(word: str) -> bool:
-    return not analysis.is_wild(word) or analysis.literal_count(word) >= 2

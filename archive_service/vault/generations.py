@@ -209,9 +209,10 @@ class Generations:
 
     def _for_day(self, today: date, floor: int) -> Generation:
         """The newest open generation that has begun; one that has not only if the log's ``floor`` or a closing asks
-        for it."""
+        for it. One that is not under the greatest table key is being sealed anew, or was put back by a frozen writer."""
         later: Generation | None = None
-        closed = False
+        closed, stale = False, False
+        newest = max(self.tables(), default=0)
         for number in reversed(self.numbers()):
             if number < floor or closed:
                 break
@@ -223,27 +224,42 @@ class Generations:
                 continue
             if found.rewrap:
                 continue
-            if found.closed:
+            if found.table != newest:
+                stale = True
+            elif found.closed:
                 closed = found.begins <= today  # what came before it is closed too, or of a day that is over
             elif found.begins <= today:
                 return found
             else:
                 later = found
-        if later is None or not (closed or floor):
+        if later is None and stale:
+            raise StoreError("the day key is being sealed anew; try again", code="key.resealing")
+        if later is None or not (closed or floor or stale):
             raise KeyUnavailable("no key generation has begun; is the clock right?")
         return later
 
     def require_open(self, number: int) -> None:
         """To be asked after claiming a log slot: whoever claims later than an erasure batch looked must not use what
-        that batch has closed. Raises StoreError (``key.closed``); the next ``current`` takes another one."""
-        for copy in self.store.copies(key_layout.generation_name(self.owner, number)):
-            if copy is not None and key_format.parse(copy, f"generation {number}").get("closed") is not True:
-                continue
-            if copy is None and any(self.store.copies(key_layout.generation_name(self.owner, number))):
+        that batch has closed. Raises StoreError (``key.closed``); the next ``current`` takes another one.
+
+        A record that says "open" is not enough: a writer that was frozen while it read the generation back has made it
+        anew after the batch deleted it. But a batch never ends without a greater table key, so what is sealed under
+        another than the greatest is of before."""
+        newest = max(self.tables(), default=0)
+        copies = self.store.copies(key_layout.generation_name(self.owner, number))
+        for copy in copies:
+            if copy is None and any(copies):
                 continue  # one place was wiped, or is not written yet: the other one says
+            if copy is not None and self._says_open(copy, number, newest):
+                continue
             self._writing = None
             self._opened.pop(number, None)
             raise StoreError("the day key was closed meanwhile; try again", code="key.closed")
+
+    @staticmethod
+    def _says_open(copy: bytes, number: int, table: int) -> bool:
+        record = key_format.parse(copy, f"generation {number}")
+        return record.get("closed") is not True and record.get("table") == table
 
     def _read_back(self, name: str) -> None:
         self.store.claim(name, self.store.get(name))

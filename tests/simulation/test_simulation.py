@@ -21,9 +21,11 @@ def test_no_schedule_breaks_a_promise(start: int) -> None:
     assert not failed, "\n".join(failed)
 
 
-def test_a_schedule_that_once_doubled_a_mail() -> None:
-    """A key record that came a day late, and a writer that appended while recovery looked."""
-    assert failure(1072413) is None
+@pytest.mark.parametrize("seed", [1072413, 3076529])
+def test_a_schedule_that_once_broke_a_promise(seed: int) -> None:
+    """1072413 doubled a mail: a key record that came a day late, and a writer that appended while recovery looked.
+    3076529 lost one: a frozen writer made a destroyed day key anew, and wrote under it."""
+    assert failure(seed) is None
 
 
 @pytest.mark.parametrize("seed", [1, 17, 99])

@@ -14,6 +14,7 @@ from archive_service.ledger.reader import read_entry
 from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, KeyUnavailable, Refused, StoreError, Tampered
 from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.vault import key_layout
 from archive_service.vault.destruction import Permit
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.rewrap import rewrap
@@ -288,6 +289,30 @@ def test_a_new_slot_after_the_batch_is_not_written_under_a_generation_that_is_no
     erasing.run()
     writer = _late_writer(erasing, ring, 7)
     _persist(erasing, writer, b"by yesterday's clock")
+    writer.close()
+    all_but(erasing, victim.capture)
+
+
+def test_a_generation_that_a_frozen_writer_makes_anew_is_not_written_under(erasing: Erasing) -> None:
+    """It was reading the day key back from both places when it froze; the batch deleted it; it wakes, and makes it
+    again as it was, open: found by the simulation (seed 3076529)."""
+    victim, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    owner = erasing.archive.owner
+    erasing.next_day()
+    ring = _yesterdays_ring(erasing)
+    number = ring.current((erasing.archive.world.clock() - timedelta(days=1)).date()).number
+    name = key_layout.generation_name(owner, number)
+    before = [place._records[name] for place in erasing.archive.world.places]
+    erasing.run()
+    for place, record in zip(erasing.archive.world.places, before, strict=True):
+        assert name not in place._records
+        place._records[name] = record
+    with pytest.raises(StoreError) as refused:
+        ring.generations.require_open(number)
+    assert refused.value.code == "key.closed"
+    writer = _late_writer(erasing, ring, 7)
+    _persist(erasing, writer, b"under what was put back")
     writer.close()
     all_but(erasing, victim.capture)
 

@@ -2,17 +2,24 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
-from archive_service.erasing import alone, retired_tables, sweep
+from archive_service.erasing import alone, sweep
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.erasures import Batch
+from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import owners
 from archive_service.model.errors import ArchiveError, Invalid, Refused, StoreError
 from archive_service.opening import kms_of
 from archive_service.settings import Settings, load
 from archive_service.vault.healing import Healed, heal
+from archive_service.vault.key_layout import LogId
+from archive_service.vault.keyring import Keyring
 from archive_service.vault.kms import Kms
 from archive_service.vault.rewrap import (
     RewrapReport,
@@ -178,10 +185,11 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     core = open_core(settings)
     try:
         _take_lease(core)
+        batches = _batches(core, [old, core.kms] if old is not None else [core.kms])
         if old is not None:
-            _require_finished(core)
+            _require_finished(batches)
         kms = _moved_to(core, settings) if old is not None else core.kms
-        report = _with_progress(core, kms, old, output)
+        report = _with_progress(core, kms, old, batches, output)
     finally:
         core.close()
     broken = [{"name": name, "reason": reason} for name, reason in report.broken]
@@ -189,22 +197,35 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     return 1 if broken else 0
 
 
-def _require_finished(core: Core) -> None:
+def _batches(core: Core, services: Sequence[Kms]) -> dict[str, list[Batch]]:
+    """Every owner's erasure batches, by whichever of these services opens its acts. In the middle of a move it may be
+    neither: then nothing is known of that owner."""
+    found: dict[str, list[Batch]] = {}
+    for owner in owners(core.store):
+        if LogId(owner, "acts") not in core.census.logs(owner):
+            continue
+        for kms in services:
+            acts = Acts(PayloadVault(core.store, Keyring(owner, core.keys, kms), core.clock), owner)
+            with suppress(ArchiveError):
+                acts.refresh()
+                found[owner] = list(acts.erasures.batches.values())
+                break
+    return found
+
+
+def _require_finished(batches: dict[str, list[Batch]]) -> None:
     """An unfinished batch still needs table keys that stay under the old service. Raises Refused."""
-    for tenant in core.tenants(0):
-        tenant.acts.refresh()
-        if any(batch.destroy_after is None for batch in tenant.acts.erasures.batches.values()):
-            raise Refused(
-                "an erasure batch is unfinished: run `erasures run` first", code="erasure.unfinished"
-            )
+    if any(batch.destroy_after is None for each in batches.values() for batch in each):
+        raise Refused("an erasure batch is unfinished: run `erasures run` first", code="erasure.unfinished")
 
 
-def _with_progress(core: Core, kms: Kms, old: Kms | None, output: Output) -> RewrapReport:
+def _with_progress(
+    core: Core, kms: Kms, old: Kms | None, batches: dict[str, list[Batch]], output: Output
+) -> RewrapReport:
     move, end = output.progress(len(wrapped_names(core.keys)), "keys")
     try:
-        return rewrap(
-            core.keys, kms, lambda done, total: move(done), old_kms=old, retired=retired_tables(core)
-        )
+        retired = {owner: {n for batch in each for n in batch.tables} for owner, each in batches.items()}
+        return rewrap(core.keys, kms, lambda done, total: move(done), old_kms=old, retired=retired)
     finally:
         end()
 
@@ -216,12 +237,13 @@ def _heal(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     swept, healed = 0, Healed()
     try:
         with alone(core) as fence:
-            gone: dict[str, set[int]] = {}
             for tenant in core.tenants(0):
                 swept += sweep(core, tenant, fence)
-                batches = tenant.acts.erasures.batches.values()
-                gone[tenant.id] = {number for batch in batches for number in batch.generations}
-            report = _with_progress(core, core.kms, None, output)
+            batches = _batches(core, [core.kms])
+            gone = {
+                owner: {n for batch in each for n in batch.generations} for owner, each in batches.items()
+            }
+            report = _with_progress(core, core.kms, None, batches, output)
             for owner in owners(core.store):
                 fence()
                 one = heal(core.keyring(owner), gone.get(owner, set()))

@@ -209,7 +209,8 @@ class Generations:
 
     def _for_day(self, today: date, floor: int) -> Generation:
         """The newest open generation that has begun; one that has not only if the log's ``floor`` or a closing asks
-        for it. One that is not under the greatest table key is being sealed anew, or was put back by a frozen writer."""
+        for it. One that is not under the greatest table key is being sealed anew, or was put back by a frozen
+        writer."""
         later: Generation | None = None
         closed, stale = False, False
         newest = max(self.tables(), default=0)

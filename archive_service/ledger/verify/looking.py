@@ -76,9 +76,10 @@ def find_logs(store: ObjectStore, owner: str, report: Report) -> list[LogId]:
 def stray_objects(store: ObjectStore, logs: set[str], report: Report) -> None:
     """Name what lies among the objects under no log that exists: harmless, but not the archive's."""
     for owner in _folders(store, "objects/", report):
-        if not key_layout.is_owner(owner):
+        names = list(_folders(store, f"objects/{owner}/", report))
+        if not names:
             report.note(What.ORPHAN, "an object stands where no owner belongs", name=f"objects/{owner}")
-        for name in _folders(store, f"objects/{owner}/", report):
+        for name in names:
             if f"{owner}/{name}" not in logs:
                 detail = "objects of a log that does not exist"
                 report.note(What.ORPHAN, detail, name=f"objects/{owner}/{name}")

@@ -238,7 +238,7 @@ class Destroyer:
         and look once more: what a writer made under them in the meantime is sealed anew too."""
         # a lower number is one that an earlier batch deleted and a frozen process has put back: it goes again
         standing = [number for number in self._generations.tables() if number > max(retired, default=0)]
-        target = standing[-1] if standing else self._generations.make_table()
+        target = self._generations.settled_table(standing[-1]) if standing else self._generations.make_table()
         self._seal_all(victims, target)
         for number in retired:
             self._retire(number)

@@ -74,10 +74,15 @@ class Generations:
         """The table key that new generations are sealed under; the first one is made here."""
         numbers = self.tables()
         if numbers and not self.is_retired(numbers[-1]):
-            return numbers[
-                -1
-            ]  # never a lower one: should it stand, a frozen process has put it back, and it goes again
+            # never a lower one: should it stand, a frozen process has put it back, and it goes again
+            return self.settled_table(numbers[-1])
         return self.make_table()
+
+    def settled_table(self, number: int) -> int:
+        """A table key that stands, read back from both places: whoever made it may have been cut off between the two,
+        and nothing may be sealed under what one wiped place would take away. Its number."""
+        self._read_back(key_layout.table_name(self.owner, number))
+        return number
 
     def make_table(self) -> int:
         """A new table key under the newest version of the KMS; its number. Whoever else made one at the same time made

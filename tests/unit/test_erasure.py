@@ -16,6 +16,7 @@ from archive_service.model.errors import ArchiveError, KeyUnavailable, Refused, 
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault import key_layout
 from archive_service.vault.destruction import Permit
+from archive_service.vault.generations import Generations
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.rewrap import rewrap
 from archive_service.vault.stores.base import Lock
@@ -290,6 +291,32 @@ def test_a_new_slot_after_the_batch_is_not_written_under_a_generation_that_is_no
     writer = _late_writer(erasing, ring, 7)
     _persist(erasing, writer, b"by yesterday's clock")
     writer.close()
+    all_but(erasing, victim.capture)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_table_key_that_was_made_in_one_place_only_is_settled_before_anything_is_sealed_under_it(
+    erasing: Erasing, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch was cut off between the two places; the next run takes the key up; then the first place is wiped: found
+    by the simulation (seed 4228866)."""
+    victim, *_ = erasing.send(*MAILS)
+    erasing.ask(victim)
+    erasing.next_day()
+    whole = Generations.make_table
+
+    def cut_off(self: Generations) -> int:
+        number = whole(self)
+        other = erasing.archive.world.places[1 - place]
+        del other._records[key_layout.table_name(self.owner, number)]
+        raise StoreError("cut off")
+
+    monkeypatch.setattr(Generations, "make_table", cut_off)
+    with pytest.raises(StoreError):
+        erasing.run()
+    monkeypatch.setattr(Generations, "make_table", whole)
+    assert erasing.run().erased == 1
+    erasing.archive.world.places[place]._records.clear()
     all_but(erasing, victim.capture)
 
 

@@ -147,11 +147,21 @@ import sys
 from pathlib import Path
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.sql import SqlCatalog
+from archive_service.model.errors import StoreError
 where, owner = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 if owner:
-    opened = SqlCatalog.postgres(where, owner, connections=2), SqlJobs.postgres(where, owner, connections=2)
+    for _ in range(10):  # a server that has much to do may be away for a while: whoever opens asks again
+        try:
+            opened = (
+                SqlCatalog.postgres(where, owner, connections=2),
+                SqlJobs.postgres(where, owner, connections=2),
+            )
+            break
+        except StoreError as error:
+            if error.code not in ("catalog.unavailable", "catalog.busy"):
+                raise
 else:
     opened = SqlCatalog.sqlite(Path(where) / "catalog.sqlite"), SqlJobs.sqlite(Path(where) / "jobs.sqlite")
 print(opened[0].position().rows, len(opened[1].list(9)))

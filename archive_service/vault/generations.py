@@ -169,7 +169,11 @@ class Generations:
         """Make a generation under this number; False when another process took the number first."""
         table = self.newest_table()
         data = self.record(Generation(number, begins, secrets.token_bytes(32), table, rewrap), table)
-        return self.store.claim(key_layout.generation_name(self.owner, number), data) == data
+        made = self.store.claim(key_layout.generation_name(self.owner, number), data) == data
+        self._opened.pop(
+            number, None
+        )  # one half made under this number may have been seen, and lost with its place
+        return made
 
     # --- what writers use -----------------------------------------------------------------------------
 

@@ -136,7 +136,16 @@ class Keyring:
         number = record["generation"]
         context = _wrap_context(log, key_layout.sealed_name(batch, index), number)
         wrapped = key_format.unb64(keys[index])
-        return key_format.unwrap(self.generation(number).key, wrapped, context, "a wrapped object key")
+        known, what = self.generation(number), "a wrapped object key"
+        try:
+            return key_format.unwrap(known.key, wrapped, context, what)
+        except Tampered:
+            standing = self.generations.reopen(
+                number
+            )  # made anew since, where it had stood in one place only
+            if standing.key == known.key:
+                raise
+            return key_format.unwrap(standing.key, wrapped, context, what)
 
     def forget_cache(self) -> None:
         """Drop cached records and generations, so that the next read sees the key store as it is."""

@@ -15,7 +15,7 @@ from archive_service.model.canonical import canonical
 from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
-from archive_service.vault.key_places import KeyStore
+from archive_service.vault.key_places import KeyStore, in_turn
 from archive_service.vault.keyring import Generation, Keyring, owners
 from archive_service.vault.kms import LocalKms
 from archive_service.vault.stores.faults import Effect, FaultPlan, FaultyKeyPlace
@@ -475,3 +475,23 @@ def test_many_threads_read_and_write_one_keyring(keys: Keys) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(60)))
+
+
+def test_a_generation_that_was_half_made_and_is_made_anew_is_not_remembered() -> None:
+    """Seen in the first place, lost with it, and its number given again with another key: what is sealed under the new
+    one opens, also for a process that remembers the old one (simulation seed 5067805)."""
+    first, second = MemoryKeyPlace(), MemoryKeyPlace()
+    kms = LocalKms(MemoryKeyPlace())
+    kms.rotate()
+    owner = "a1" * 10
+    maker, reader = (Keyring(owner, KeyStore(first, second, in_turn), kms) for _ in range(2))
+    number = maker.generations.add(date(2026, 3, 1))
+    stale = maker.generation(number).key
+    assert reader.generation(number).key == stale
+    for place in (first, second):
+        place.delete(key_layout.generation_name(owner, number))
+    assert maker.generations.add(date(2026, 3, 1)) == number
+    assert maker.generation(number).key != stale
+    log, batch = LogId(owner, "capture-1"), "0" * 32
+    maker.put_record(log, batch, maker.generation(number), [b"k" * 32])
+    assert reader.object_key(log, f"{batch}-0") == b"k" * 32

@@ -8,7 +8,6 @@ import logging
 import threading
 
 from archive_service.catalog.advisory import AdvisoryLeases
-from archive_service.model.errors import ArchiveError
 
 _log = logging.getLogger(__name__)
 _BEATS = 4  # looks within the time of silence
@@ -21,8 +20,6 @@ class OrderLeases:
         """``silence``: seconds after which a holder that says nothing is relieved. Raises Invalid."""
         self._inner = AdvisoryLeases(url, silence=silence)
         self._pause = silence / _BEATS
-        self._held: set[str] = set()
-        self._lost: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -30,44 +27,23 @@ class OrderLeases:
     def take(self, name: str) -> bool:
         """See ``Leases``. Raises StoreError when the server cannot be reached."""
         taken = self._inner.take(name)
-        with self._lock:
-            if name in self._lost:  # it was away for a while, which only the thread has heard
-                self._lost.discard(name)
-                self._held.discard(name)
-                return False
-            if taken:
-                self._held.add(name)
-                self._begin()
-            else:
-                self._held.discard(name)
+        if taken:
+            self._begin()
         return taken
 
     def _begin(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._beat, name="order-leases", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="order-leases", daemon=True)
+                self._thread.start()
 
     def _beat(self) -> None:
         while not self._stop.wait(self._pause):
-            with self._lock:
-                names = list(self._held)
-            for name in names:
-                try:
-                    kept = self._inner.take(name)
-                except ArchiveError as error:
-                    _log.warning("the database that keeps the order's lease: %s", error.code)
-                    continue
-                if not kept:
-                    _log.warning("the lease of the order was lost")
-                    with self._lock:
-                        self._held.discard(name)
-                        self._lost.add(name)
+            if not self._inner.beat():
+                _log.warning("the lease of the order was lost")
 
     def release(self, name: str) -> None:
         """See ``Leases``."""
-        with self._lock:
-            self._held.discard(name)
-            self._lost.discard(name)
         self._inner.release(name)
 
     def close(self) -> None:

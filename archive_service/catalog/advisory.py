@@ -62,6 +62,12 @@ class AdvisoryLeases:
             self._lost.clear()
             self._drop()
 
+    def beat(self) -> bool:
+        """Let the server hear of the session that holds the leases; False when it has gone with them. The next ``take``
+        of each still says so once."""
+        with self._lock:
+            return not self._held or self._alive()
+
     def _alive(self) -> bool:
         """Whether the session that holds the leases still is there; if not, they are lost."""
         if self._connection is None:

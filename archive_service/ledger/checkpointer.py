@@ -18,7 +18,7 @@ from archive_service.ledger.reader import (
     checkpoint_note,
     checkpoint_size,
     logs,
-    newest_checkpoint,
+    newest_below,
     read_entry,
     read_from,
 )
@@ -63,7 +63,7 @@ class LogCheckpointer:
         self._ordinal = checkpoint_names(
             store, log
         )  # the first free name; what others put before it stays theirs
-        self._newest = newest_checkpoint(store, log)
+        self._newest = newest_below(store, log, self._ordinal)
         self._size = 0
         if self._newest >= 0:
             note = checkpoint_note(store, log, self._newest)

@@ -117,7 +117,12 @@ def checkpoint_names(store: ObjectStore, log: LogId) -> int:
 
 def newest_checkpoint(store: ObjectStore, log: LogId) -> int:
     """The ordinal of the newest checkpoint, or -1. Names that hold no checkpoint of ours are passed by."""
-    ordinal = checkpoint_names(store, log) - 1
+    return newest_below(store, log, checkpoint_names(store, log))
+
+
+def newest_below(store: ObjectStore, log: LogId, names: int) -> int:
+    """The same, when it is known how many names are taken."""
+    ordinal = names - 1
     while ordinal >= 0 and checkpoint_note(store, log, ordinal) is None:
         ordinal -= 1
     return ordinal

@@ -25,7 +25,7 @@ from archive_service.vault import key_format, key_layout
 from archive_service.vault.generations import Generation
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import most_telling
-from archive_service.vault.keyring import Keyring, parse_record, sealed_record
+from archive_service.vault.keyring import Keyring, parse_record, record_names, sealed_record
 
 _MOST_PASSES = 20
 _Result = TypeVar("_Result")
@@ -137,18 +137,10 @@ class Destroyer:
             kept += self._pass(names, target, erased)
         raise StoreError("key records keep coming under a closed generation", code="erasure.unsettled")
 
-    def _records(self) -> Iterator[tuple[str, LogId, str]]:
-        """Every key record: name, log, batch. What has another name is for ``verify`` to name."""
-        owner = self._keyring.owner
-        for name in self._store.list(key_layout.records_prefix(owner)):
-            parts = name.split("/")
-            if len(parts) == 5 and key_layout.is_log(f"{owner}/{parts[2]}"):
-                yield name, LogId(owner, parts[2]), parts[4]
-
     def _under(self, victims: Sequence[int]) -> list[tuple[str, LogId, str]]:
         """The records of which a copy stands under one of these generations: every record is read, for nothing but the
         record itself says under which generation it stands."""
-        names = list(self._records())
+        names = list(record_names(self._store, self._keyring.owner))
         stands = self._each(
             names, lambda found: any(record["generation"] in victims for record in self._copies(*found))
         )

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
-from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
-from archive_service.vault.keyring import Keyring, parse_record
+from archive_service.vault.keyring import Keyring, parse_record, record_names
 
 
 @dataclass
@@ -52,7 +51,7 @@ class _Healing:
         for name, number in self._generations():
             self._one(name, partial(self._generation, number))
         self._keyring.forget_cache()
-        for name, log, batch in self._records():
+        for name, log, batch in record_names(self._store, self._keyring.owner):
             self._one(name, partial(self._record, log, batch))
         return self._healed
 
@@ -61,13 +60,6 @@ class _Healing:
             last = name.rpartition("/")[2]
             if last.isdecimal() and int(last) not in self._destroyed:
                 yield name, int(last)
-
-    def _records(self) -> Iterator[tuple[str, LogId, str]]:
-        owner = self._keyring.owner
-        for name in self._store.list(key_layout.records_prefix(owner)):
-            parts = name.split("/")
-            if len(parts) == 5 and key_layout.is_log(f"{owner}/{parts[2]}"):
-                yield name, LogId(owner, parts[2]), parts[4]
 
     def _one(self, name: str, opened: Callable[[bytes], _Found]) -> None:
         """``opened``: the copy and its newness, or what is wrong with it."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -187,6 +187,14 @@ def parse_record(data: bytes, log: LogId, batch: str) -> dict[str, Any]:
     if not isinstance(keys, list) or not isinstance(number, int):
         raise Tampered("a key record lacks its keys or generation")
     return record
+
+
+def record_names(store: KeyStore, owner: str) -> Iterator[tuple[str, LogId, str]]:
+    """Every key record of an owner: name, log, batch. What has another name is for ``verify`` to name."""
+    for name in store.list(key_layout.records_prefix(owner)):
+        parts = name.split("/")
+        if len(parts) == 5 and key_layout.is_log(f"{owner}/{parts[2]}"):
+            yield name, LogId(owner, parts[2]), parts[4]
 
 
 def owners(store: KeyStore) -> list[str]:

@@ -16,11 +16,12 @@ from archive_service.vault.stores.s3.failures import Passing
 from archive_service.vault.stores.s3.retry import RetryPolicy
 
 UNTIL = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC)
-FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nx-amz-version-id: v1\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nx-amz-version-id: v1\r\n\r\n"
 
 
 class Server:
-    """Answers in turn what it was given, the last answer for ever; keeps what it was sent."""
+    """Answers in turn what it was given, the last answer for ever, each on a connection of its own and saying so, for a
+    client that kept one would race with its end; keeps what it was sent."""
 
     def __init__(self, *answers: bytes) -> None:
         self.answers = list(answers)
@@ -67,7 +68,7 @@ def start(servers: list[Server], *answers: bytes) -> Server:
 
 
 def answer(status: str, body: bytes = b"", *fields: str) -> bytes:
-    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *fields])
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *fields])
     return head.encode() + b"\r\n\r\n" + body
 
 

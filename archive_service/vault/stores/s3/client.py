@@ -116,20 +116,13 @@ class S3Client:
         again. ``span``: a Range header; ``on_refusal`` sees the server's own error first and may raise another."""
 
         def attempt() -> tuple[bytes, dict[str, Any]]:
-            data: list[bytes] = []
-
-            def ask() -> dict[str, Any]:
-                body, answer = self._direct.get(key, version, span)
-                data.append(body)
-                return answer
-
             try:
-                answer = self._noted(ask)
+                answer = self._noted(lambda: self._direct.get(key, version, span))
             except ClientError as error:
                 if on_refusal is not None:
                     on_refusal(error)
                 raise
-            return data[0], answer
+            return answer["Body"], answer
 
         return self.retry.run(lambda: self._translated(subject, attempt))
 

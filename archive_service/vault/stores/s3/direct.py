@@ -8,7 +8,7 @@ asked elsewhere, go through boto3 itself.
 
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -61,14 +61,12 @@ class Direct:
         headers = {_PUT_HEADERS[name]: _text(value) for name, value in parameters.items()}
         headers["Content-Length"] = str(len(body))
         try:
-            return self._ask("PutObject", "PUT", key, headers, body=body)[1]
+            return self._ask("PutObject", "PUT", key, headers, body=body)
         except _Elsewhere:
             return dict(self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **parameters))
 
-    def get(
-        self, key: str, version: str | None = None, span: str | None = None
-    ) -> tuple[bytes, dict[str, Any]]:
-        """``get_object`` with its whole body. ``span``: a Range header."""
+    def get(self, key: str, version: str | None = None, span: str | None = None) -> dict[str, Any]:
+        """``get_object``, its ``Body`` the whole of it as bytes. ``span``: a Range header."""
         headers = {"Range": span} if span is not None else {}
         params = {"versionId": version} if version is not None else {}
         try:
@@ -77,7 +75,7 @@ class Direct:
             more = headers | ({"VersionId": version} if version is not None else {})
             answer = dict(self._client.get_object(Bucket=self._bucket, Key=key, **more))
             with closing(answer["Body"]) as body:
-                return bytes(body.read()), answer
+                return answer | {"Body": bytes(body.read())}
 
     def _ask(
         self,
@@ -88,7 +86,7 @@ class Direct:
         *,
         body: bytes = b"",
         params: Mapping[str, str] | None = None,
-    ) -> tuple[bytes, dict[str, Any]]:
+    ) -> dict[str, Any]:
         url = (
             self._base
             + percent_encode(key, safe="/~")
@@ -107,7 +105,8 @@ class Direct:
         if "Range" in headers and answer.status_code != 206:
             raise IncompleteReadError(actual_bytes=len(content), expected_bytes=headers["Range"])
         metadata = {"HTTPStatusCode": answer.status_code, "HTTPHeaders": told}
-        return content, {"VersionId": told.get("x-amz-version-id"), "ResponseMetadata": metadata}
+        version = told.get("x-amz-version-id")
+        return {"Body": content, "VersionId": version, "ResponseMetadata": metadata}
 
     def _refusal(self, operation: str, answer: Any) -> "ClientError | _Elsewhere":
         """boto3 is asked to go on only where the answer says where to: it would follow another redirect for ever."""
@@ -141,6 +140,6 @@ class Direct:
 
 
 def _text(value: Any) -> str:
-    if hasattr(value, "astimezone"):
+    if isinstance(value, datetime):
         return str(value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))  # locks end on whole seconds
     return str(value)

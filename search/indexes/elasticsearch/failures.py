@@ -3,9 +3,7 @@
 The server's own texts may hold terms of a query or parts of a document: none is passed on.
 """
 
-import random
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +17,7 @@ from elasticsearch import (
     UnsupportedProductError,
 )
 
+from archive_service.model.backoff import Backoff
 from archive_service.model.errors import StoreDenied, StoreError, StoreFull
 
 _Answer = TypeVar("_Answer")
@@ -53,33 +52,15 @@ class Refused(StoreError):
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """At most ``tries`` attempts; none begins later than ``total`` seconds after the first. Pauses double from
-    ``first_pause`` up to ``longest_pause`` seconds, each between half and whole, so that those who failed together
-    do not come back together."""
+class RetryPolicy(Backoff):
+    """See ``Backoff``."""
 
-    tries: int = 6
     first_pause: float = 0.2
-    longest_pause: float = 4.0
     total: float = 30.0
-    sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = random.random
-    monotonic: Callable[[], float] = time.monotonic
 
     def run(self, attempt: Callable[[], _Answer]) -> _Answer:
         """The first answer. Raises the StoreError of the last attempt; anything but Passing at once."""
-        began = self.monotonic()
-        pause = self.first_pause
-        for left in reversed(range(self.tries)):
-            try:
-                return _translated(attempt)
-            except Passing:
-                wait = pause * (1 + self.random()) / 2
-                if left == 0 or self.monotonic() - began + wait > self.total:
-                    raise
-            self.sleep(wait)
-            pause = min(2 * pause, self.longest_pause)
-        raise AssertionError("a policy allows one try at least")
+        return self.repeat(lambda: _translated(attempt), Passing)
 
 
 def _translated(attempt: Callable[[], _Answer]) -> _Answer:

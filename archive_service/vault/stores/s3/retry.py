@@ -1,41 +1,19 @@
-"""When to ask again, and for how long: jittered exponential backoff with a bound on tries and on seconds."""
+"""When the S3 store is asked again, and for how long."""
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from archive_service.model.backoff import Backoff
 from archive_service.vault.stores.s3.failures import Passing
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """At most ``tries`` attempts; none begins later than ``total`` seconds after the first. Pauses double from
-    ``first_pause`` up to ``longest_pause`` seconds, each between half and whole, so that writers who failed
-    together do not come back together."""
-
-    tries: int = 6
-    first_pause: float = 0.1
-    longest_pause: float = 4.0
-    total: float = 24.0
-    sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = random.random
-    monotonic: Callable[[], float] = time.monotonic
+class RetryPolicy(Backoff):
+    """See ``Backoff``."""
 
     def run(self, attempt: Callable[[], _Answer]) -> _Answer:
         """The first answer. Raises what the last attempt raised; anything but Passing at once."""
-        began = self.monotonic()
-        pause = self.first_pause
-        for left in reversed(range(self.tries)):
-            try:
-                return attempt()
-            except Passing:
-                wait = pause * (1 + self.random()) / 2
-                if left == 0 or self.monotonic() - began + wait > self.total:
-                    raise
-            self.sleep(wait)
-            pause = min(2 * pause, self.longest_pause)
-        raise AssertionError("a policy allows one try at least")
+        return self.repeat(attempt, Passing)

@@ -79,8 +79,7 @@ def retired_tables(core: Core) -> dict[str, set[int]]:
     for tenant in core.tenants():
         with suppress(ArchiveError):
             tenant.acts.refresh()
-        batches = tenant.acts.erasures.batches.values()
-        found[tenant.id] = {number for batch in batches for number in batch.tables}
+        found[tenant.id] = tenant.acts.erasures.tables()
     return found
 
 

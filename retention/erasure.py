@@ -147,7 +147,7 @@ class ErasureBatch:
         """
         outcome = Outcome()
         self._acts.refresh()
-        for batch in self._unfinished():
+        for batch in self._acts.erasures.unfinished():
             self._finish(batch, outcome)
         batch_now = self._begin(outcome, today_too=today_too)
         if batch_now is not None:
@@ -159,11 +159,8 @@ class ErasureBatch:
     def sweep(self) -> int:
         """Take out again what a frozen writer, or a backup, has put back of finished batches; how many records. Raises
         ArchiveError."""
-        finished = [
-            batch for batch in self._acts.erasures.batches.values() if batch.destroy_after is not None
-        ]
-        generations = {number for batch in finished for number in batch.generations}
-        tables = {number for batch in finished for number in batch.tables}
+        erasures = self._acts.erasures
+        generations, tables = erasures.generations(finished=True), erasures.tables(finished=True)
         return self._destroyer.sweep_again(sorted(generations), sorted(tables))
 
     def _finish(self, batch: Batch, outcome: Outcome) -> None:
@@ -174,9 +171,6 @@ class ErasureBatch:
         except Refused as error:
             _log.warning("an erasure batch waits: %s", error.code)
             outcome.keep(error)
-
-    def _unfinished(self) -> list[Batch]:
-        return [batch for batch in self._acts.erasures.batches.values() if batch.destroy_after is None]
 
     # --- what may go ----------------------------------------------------------------------------------
 
@@ -204,7 +198,7 @@ class ErasureBatch:
             if found is not None:
                 chosen.append(asked)
                 numbers.update(found)
-        if not chosen or self._unfinished():
+        if not chosen or self._acts.erasures.unfinished():
             return None
         if numbers:
             self._close(sorted(numbers))
@@ -253,7 +247,7 @@ class ErasureBatch:
         }
 
         def act(_: Place) -> dict[str, Any]:
-            if self._unfinished():
+            if self._acts.erasures.unfinished():
                 raise Refused("another batch has begun meanwhile", code="erasure.busy")
             captures = [asked.capture for asked in chosen if self._still_permitted(asked, outcome)]
             if not captures:

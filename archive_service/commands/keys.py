@@ -11,7 +11,7 @@ from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.erasing import alone, sweep
 from archive_service.ledger.acts import Acts
-from archive_service.ledger.erasures import Batch
+from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import owners
 from archive_service.model.errors import ArchiveError, Invalid, Refused, StoreError
@@ -185,11 +185,11 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     core = open_core(settings)
     try:
         _take_lease(core)
-        batches = _batches(core, [old, core.kms] if old is not None else [core.kms])
+        erasures = _erasures(core, [old, core.kms] if old is not None else [core.kms])
         if old is not None:
-            _require_finished(batches)
+            _require_finished(erasures)
         kms = _moved_to(core, settings) if old is not None else core.kms
-        report = _with_progress(core, kms, old, batches, output)
+        report = _with_progress(core, kms, old, erasures, output)
     finally:
         core.close()
     broken = [{"name": name, "reason": reason} for name, reason in report.broken]
@@ -197,10 +197,10 @@ def _rewrap(given: argparse.Namespace, settings: Settings, output: Output) -> in
     return 1 if broken else 0
 
 
-def _batches(core: Core, services: Sequence[Kms]) -> dict[str, list[Batch]]:
-    """Every owner's erasure batches, by whichever of these services opens its acts. In the middle of a move it may be
-    neither: then nothing is known of that owner."""
-    found: dict[str, list[Batch]] = {}
+def _erasures(core: Core, services: Sequence[Kms]) -> dict[str, Erasures]:
+    """What every owner's acts say of forgetting, by whichever of these services opens them. In the middle of a move it
+    may be neither: then nothing is known of that owner."""
+    found: dict[str, Erasures] = {}
     for owner in owners(core.store):
         if LogId(owner, "acts") not in core.census.logs(owner):
             continue
@@ -208,23 +208,23 @@ def _batches(core: Core, services: Sequence[Kms]) -> dict[str, list[Batch]]:
             acts = Acts(PayloadVault(core.store, Keyring(owner, core.keys, kms), core.clock), owner)
             with suppress(ArchiveError):
                 acts.refresh()
-                found[owner] = list(acts.erasures.batches.values())
+                found[owner] = acts.erasures
                 break
     return found
 
 
-def _require_finished(batches: dict[str, list[Batch]]) -> None:
+def _require_finished(erasures: dict[str, Erasures]) -> None:
     """An unfinished batch still needs table keys that stay under the old service. Raises Refused."""
-    if any(batch.destroy_after is None for each in batches.values() for batch in each):
+    if any(each.unfinished() for each in erasures.values()):
         raise Refused("an erasure batch is unfinished: run `erasures run` first", code="erasure.unfinished")
 
 
 def _with_progress(
-    core: Core, kms: Kms, old: Kms | None, batches: dict[str, list[Batch]], output: Output
+    core: Core, kms: Kms, old: Kms | None, erasures: dict[str, Erasures], output: Output
 ) -> RewrapReport:
     move, end = output.progress(len(wrapped_names(core.keys)), "keys")
     try:
-        retired = {owner: {n for batch in each for n in batch.tables} for owner, each in batches.items()}
+        retired = {owner: each.tables() for owner, each in erasures.items()}
         return rewrap(core.keys, kms, lambda done, total: move(done), old_kms=old, retired=retired)
     finally:
         end()
@@ -239,11 +239,9 @@ def _heal(given: argparse.Namespace, settings: Settings, output: Output) -> int:
         with alone(core) as fence:
             for tenant in core.tenants(0):
                 swept += sweep(core, tenant, fence)
-            batches = _batches(core, [core.kms])
-            gone = {
-                owner: {n for batch in each for n in batch.generations} for owner, each in batches.items()
-            }
-            report = _with_progress(core, core.kms, None, batches, output)
+            erasures = _erasures(core, [core.kms])
+            gone = {owner: each.generations() for owner, each in erasures.items()}
+            report = _with_progress(core, core.kms, None, erasures, output)
             for owner in owners(core.store):
                 fence()
                 one = heal(core.keyring(owner), gone.get(owner, set()))

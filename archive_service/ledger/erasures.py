@@ -79,6 +79,21 @@ class Erasures:
             for name in batch.captures
         }
 
+    def tables(self, *, finished: bool = False) -> set[int]:
+        """Table keys that batches, or only ``finished`` ones, have retired."""
+        return {number for batch in self._of(finished=finished) for number in batch.tables}
+
+    def generations(self, *, finished: bool = False) -> set[int]:
+        """Generations that batches, or only ``finished`` ones, take away."""
+        return {number for batch in self._of(finished=finished) for number in batch.generations}
+
+    def unfinished(self) -> list[Batch]:
+        """Batches that were begun, and whose keys are not seen to be gone."""
+        return [batch for batch in self.batches.values() if batch.destroy_after is None]
+
+    def _of(self, *, finished: bool) -> list[Batch]:
+        return [batch for batch in self.batches.values() if not finished or batch.destroy_after is not None]
+
     def pending(self) -> list[Asked]:
         """Asked for, and not in a finished batch."""
         gone = self.gone()

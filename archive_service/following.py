@@ -16,7 +16,6 @@ from archive_service.vault.keyring import Keyring
 from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
 from search.follower import Follower, FollowerParts
-from search.query_language import Everything
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN = 2.0  # seconds between two looks at a lease far away
@@ -53,7 +52,7 @@ def _agree(live: Pair) -> None:
     less than there is as if that were all. A young archive's index is made, and finds nothing. Raises StoreError for
     one that is only away."""
     try:
-        held = live.index.search(Everything(), limit=1, snippets=False).total
+        held = live.held()
     except StoreError as error:
         if error.code == "index.unavailable":
             raise

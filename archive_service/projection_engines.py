@@ -13,6 +13,7 @@ from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.sql import SqlCatalog
 from search.indexes.base import KeptIndex
 from search.indexes.tantivy_index import TantivyIndex
+from search.query_language import Everything
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Pair:
     index: KeptIndex
     notes: Path
     expunge: Callable[[], object] | None = None
+
+    def held(self) -> int:
+        """How many messages the index holds. Raises StoreError: ``index.unreadable`` where there is none."""
+        return self.index.search(Everything(), limit=1, snippets=False).total
 
     def scrub(self) -> None:
         """After an erasure: what was removed leaves the media too, as far as the engines let that be told. Raises

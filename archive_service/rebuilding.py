@@ -33,7 +33,6 @@ from archive_service.vault.key_layout import LogId
 from search.indexes.base import KeptIndex, SearchIndex
 from search.orderer import Interpreter
 from search.projector import Projector
-from search.query_language import Everything
 
 _STRETCH = 2_000  # order entries whose rows are committed together
 _WINDOW = 200  # order entries whose documents are committed together
@@ -257,19 +256,15 @@ def _build(core: Core, tenant: Tenant, jobs: int, progress: Progress) -> Rebuilt
         catalog, index = building.pair.catalog, building.pair.index
         resumed = catalog.position().rows
         building.replay.run()
-        if _held(index) != catalog.counts()["messages"]:
+        if building.pair.held() != catalog.counts()["messages"]:
             index.clear()  # the index of an interrupted run lost documents that its catalog counts
             catalog.indexed(0)
             building.replay.index_all()
-        if _held(index) != catalog.counts()["messages"]:
+        if building.pair.held() != catalog.counts()["messages"]:
             raise StoreError("the rebuilt index does not hold every message", code="rebuild.mismatch")
         done = Rebuilt(catalog.position().rows, len(building.damaged.seqs), resumed)
         (building.pair.notes / _DAMAGED).unlink(missing_ok=True)
         return done
-
-
-def _held(index: SearchIndex) -> int:
-    return index.search(Everything(), limit=1, snippets=False).total
 
 
 def drill(

@@ -13,7 +13,6 @@ from archive_service.model.errors import ArchiveError, Refused, StoreError
 from archive_service.placement import OnS3, placement
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
-from search.query_language import Everything
 
 _MOST_SKEW = 300.0  # seconds: design point 8
 _CONTEXT = b"archive-service/doctor/v1\0"
@@ -149,7 +148,7 @@ def _catalog(core: Core, owner: str) -> str:
 def _index(core: Core, owner: str) -> str:
     live = core.engines.live(owner)
     try:
-        return f"{live.index.search(Everything(), limit=1, snippets=False).total} messages"
+        return f"{live.held()} messages"
     except StoreError as error:
         if error.code == "index.unreadable":
             return "none yet: the follower or rebuild makes it"

@@ -11,7 +11,6 @@ from archive_service.commands.output import Output
 from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.serving.supervisor import ROLES, Supervisor
 from archive_service.settings import Settings
-from search.query_language import Everything
 
 
 def register(commands: Any) -> None:
@@ -63,7 +62,7 @@ def _look_at_engines(core: Core) -> None:
         try:
             live = core.engines.live(tenant.id)
             try:
-                live.index.search(Everything(), limit=1, snippets=False)
+                live.held()
             finally:
                 live.close()
         except StoreDenied:

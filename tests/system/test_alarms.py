@@ -15,24 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.alarm_receivers import MailSink, Posted, Webhook, mail_sink, status, webhook
+from tests.services.alarm_receivers import MailSink, Posted, Webhook, hook, sink, status
 from tests.services.tools import free_port
 from tests.system.test_service import PROGRAM, Running, make, start
 
+__all__ = ["hook", "sink"]  # fixtures
 SECRET = "the receiver's secret"
 PATIENCE = 60
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def sink() -> Iterator[MailSink]:
-    with mail_sink() as receiver:
-        yield receiver
 
 
 @pytest.fixture

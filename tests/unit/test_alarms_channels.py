@@ -28,27 +28,18 @@ from tests.services.alarm_receivers import (
     MailSink,
     Webhook,
     certificate,
+    hook,
     mail_sink,
     server_context,
+    sink,
     status,
     webhook,
 )
 from tests.services.tools import free_port
 
 NOTICE = trial(1_000_000.0)
+__all__ = ["hook", "sink"]  # fixtures
 SECRET = "a secret of the receiver"
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with webhook() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def sink() -> Iterator[MailSink]:
-    with mail_sink() as receiver:
-        yield receiver
 
 
 def to(url: str, **more: object) -> WebhookChannel:

@@ -101,7 +101,7 @@ class Destroyer:
         """Mark generations as closed, in both places, read back. A later one is made first, so that writers have where
         to go."""
         for number in sorted(set(numbers)):
-            found = self._generations.reopen(number)
+            found = self._generations.agreed(number)
             if not found.closed:
                 self._seal(found, found.table, closed=True)
 
@@ -113,7 +113,7 @@ class Destroyer:
             found = self._generations.reopen(number)
             if number > highest and not found.rewrap and not found.closed and found.begins <= today:
                 return number
-        return self._generations.add(today)
+        return self._generations.add(today).number
 
     # --- rewrap ---------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class Destroyer:
                 return kept
             if target is None:
                 begins = min(self._generations.generation(number).begins for number in victims)
-                target = self._generations.generation(self._generations.add(begins, rewrap=True))
+                target = self._generations.add(begins, rewrap=True)
             kept += self._pass(names, target, erased)
         raise StoreError("key records keep coming under a closed generation", code="erasure.unsettled")
 
@@ -245,7 +245,7 @@ class Destroyer:
             if number in victims or self._is_under(number, target):
                 continue
             try:
-                found = self._generations.reopen(number)
+                found = self._generations.agreed(number)
             except KeyUnavailable as error:
                 if error.code != "key.table_gone":
                     raise

@@ -7,6 +7,7 @@ another one; no writer ever uses it). A closed one takes no new keys: an erasure
 import re
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -34,6 +35,14 @@ class Generation:
     closed: bool = False
 
 
+@dataclass(frozen=True)
+class _Table:
+    """A table key, and the record that it was opened from."""
+
+    record: bytes
+    key: bytes
+
+
 class Generations:
     """One owner's table keys and generations. Thread-safe. Every method may raise StoreError, KeyUnavailable,
     Tampered."""
@@ -43,7 +52,7 @@ class Generations:
         self.store = store
         self._kms = kms
         self._lock = threading.Lock()
-        self._tables: dict[int, bytes] = {}
+        self._tables: dict[int, _Table] = {}
         self._opened: dict[int, Generation] = {}
         self._writing: tuple[date, Generation] | None = None
 
@@ -53,18 +62,21 @@ class Generations:
         """A table key. Raises KeyUnavailable (``key.table_gone``) when its record is in neither place."""
         if number not in self._tables:
             try:
-                record = self.store.read(
+                self._tables[number] = self.store.read(
                     key_layout.table_name(self.owner, number), lambda data: self._open_table(data, number)
                 )
             except KeyUnavailable as error:
                 if error.code != KeyUnavailable.code:
                     raise
                 raise KeyUnavailable(f"table {number} is gone", code=_TABLE_GONE) from error
-            self._tables[number] = record
-        return self._tables[number]
+        return self._tables[number].key
 
-    def _open_table(self, data: bytes, number: int) -> bytes:
-        return open_record(self._kms, data, context_of(self.owner, "table", number), f"table {number}")
+    def _open_table(self, data: bytes, number: int) -> _Table:
+        known = self._tables.get(number)
+        if known is not None and known.record == data:
+            return known  # the KMS may be away on the day that needs a new generation
+        context = context_of(self.owner, "table", number)
+        return _Table(data, open_record(self._kms, data, context, f"table {number}"))
 
     def tables(self) -> list[int]:
         """Table keys that exist, in order."""
@@ -80,8 +92,10 @@ class Generations:
 
     def settled_table(self, number: int) -> int:
         """A table key that stands, read back from both places: whoever made it may have been cut off between the two,
-        and nothing may be sealed under what one wiped place would take away. Its number."""
-        self._read_back(key_layout.table_name(self.owner, number))
+        and nothing may be sealed under what one wiped place would take away. What was read back is what is used from
+        here on, whatever was seen before. Its number."""
+        name = key_layout.table_name(self.owner, number)
+        self._tables[number] = self._open_table(self._read_back(name), number)
         return number
 
     def make_table(self) -> int:
@@ -90,7 +104,8 @@ class Generations:
         number = max(self.tables(), default=0) + 1
         context, key = context_of(self.owner, "table", number), secrets.token_bytes(32)
         record = wrapped_record(self._kms, {"version": 1, "table": number}, context, key)
-        self.store.claim(key_layout.table_name(self.owner, number), record)
+        standing = self.store.claim(key_layout.table_name(self.owner, number), record)
+        self._tables[number] = self._open_table(standing, number)
         return number
 
     def is_retired(self, number: int) -> bool:
@@ -124,6 +139,34 @@ class Generations:
         found = self._opened[number] = self.store.read(name, lambda data: self.open(data, number))
         return found
 
+    def seen(self, number: int) -> list[Generation]:
+        """What the places hold under a number, as far as it opens: more than one where they hold different keys, which
+        happens when one was wiped while the generation was being made in it."""
+        found: dict[bytes, Generation] = {}
+        failures: list[Tampered | KeyUnavailable] = []
+        for copy in self.store.copies(key_layout.generation_name(self.owner, number)):
+            if copy is None:
+                continue
+            try:
+                each = self.open(copy, number)
+            except (Tampered, KeyUnavailable) as error:
+                failures.append(error)
+            else:
+                found.setdefault(each.key, each)
+        if failures and not found:
+            raise failures[0]
+        return list(found.values())
+
+    def agreed(self, number: int) -> Generation:
+        """A generation that is to be written anew: no place may hold another key under its number, for one of the two
+        would be lost. Raises StoreError (``key.places_differ``)."""
+        found = self.seen(number)
+        if len(found) > 1:
+            raise StoreError(
+                f"the places hold different keys as generation {number}: keys heal", code="key.places_differ"
+            )
+        return found[0] if found else self.reopen(number)
+
     def open(self, data: bytes, number: int) -> Generation:
         """A generation's record, opened."""
         what = f"generation {number}"
@@ -134,8 +177,21 @@ class Generations:
             raise Tampered(f"{what} lacks its date or table key") from error
         rewrap = record.get("rewrap") is True
         context = self._context(number, begins, table, rewrap=rewrap)
-        key = key_format.unwrap(self.table(table), key_format.unb64(record.get("sealed")), context, what)
+        key = self._unsealed(table, key_format.unb64(record.get("sealed")), context, what)
         return Generation(number, begins, key, table, rewrap, record.get("closed") is True)
+
+    def _unsealed(self, table: int, sealed: bytes, context: bytes, what: str) -> bytes:
+        try:
+            return key_format.unwrap(self.table(table), sealed, context, what)
+        except Tampered:
+            # the table key that we took may have been seen in one place only, lost with it, and made anew
+            for copy in self.store.copies(key_layout.table_name(self.owner, table)):
+                with suppress(Tampered):
+                    found = self._open_table(copy or b"", table)
+                    key = key_format.unwrap(found.key, sealed, context, what)
+                    self._tables[table] = found
+                    return key
+            raise
 
     def _context(self, number: int, begins: date, table: int, *, rewrap: bool) -> bytes:
         # the date is bound too: moved, it would stop the daily change of keys, or use a key before its day
@@ -158,22 +214,22 @@ class Generations:
             record["closed"] = True
         return canonical(record)
 
-    def add(self, begins: date, *, rewrap: bool = False) -> int:
-        """A new generation under the next free number, in both places; its number."""
+    def add(self, begins: date, *, rewrap: bool = False) -> Generation:
+        """A new generation under the next free number, in both places, as it was read back from them."""
         while True:
-            number = max(self.numbers(), default=0) + 1
-            if self._try(number, begins, rewrap=rewrap):
-                return number
+            made = self._try(max(self.numbers(), default=0) + 1, begins, rewrap=rewrap)
+            if made is not None:
+                return made
 
-    def _try(self, number: int, begins: date, *, rewrap: bool = False) -> bool:
-        """Make a generation under this number; False when another process took the number first."""
+    def _try(self, number: int, begins: date, *, rewrap: bool = False) -> Generation | None:
+        """Make a generation under this number; None when another process took the number first."""
         table = self.newest_table()
-        data = self.record(Generation(number, begins, secrets.token_bytes(32), table, rewrap), table)
-        made = self.store.claim(key_layout.generation_name(self.owner, number), data) == data
-        self._opened.pop(
-            number, None
-        )  # one half made under this number may have been seen, and lost with its place
-        return made
+        made = Generation(number, begins, secrets.token_bytes(32), table, rewrap)
+        data = self.record(made, table)
+        standing = self.store.claim(key_layout.generation_name(self.owner, number), data)
+        # one half made under this number may have been seen, and lost with its place
+        self._opened.pop(number, None)
+        return made if standing == data else None
 
     # --- what writers use -----------------------------------------------------------------------------
 
@@ -208,13 +264,17 @@ class Generations:
         chosen = self._for_day(today, floor)
         # A batch retires a table key before it looks a last time for what stands under it. So what was made before
         # is found by it and sealed anew, and what was made after is refused here.
-        self._read_back(key_layout.table_name(self.owner, chosen.table))
-        if self.is_retired(chosen.table):
-            self._opened.pop(chosen.number, None)
-            raise StoreError("the day key is being sealed anew; try again", code="key.resealing")
-        self._read_back(key_layout.generation_name(self.owner, chosen.number))
-        self._writing = (today, chosen)
-        return chosen
+        self.settled_table(chosen.table)
+        if not self.is_retired(chosen.table) and self._settled(chosen.number) == chosen:
+            self._writing = (today, chosen)
+            return chosen
+        self._opened.pop(chosen.number, None)
+        raise StoreError("the day key is being sealed anew; try again", code="key.resealing")
+
+    def _settled(self, number: int) -> Generation:
+        """A generation as it was read back from both places: the only one that anything may be sealed under. What one
+        place says is not enough: it may be half made, and be gone with that place before it is whole."""
+        return self.open(self._read_back(key_layout.generation_name(self.owner, number)), number)
 
     def _for_day(self, today: date, floor: int) -> Generation:
         """The newest open generation that has begun; one that has not only if the log's ``floor`` or a closing asks
@@ -271,8 +331,8 @@ class Generations:
         record = key_format.parse(copy, f"generation {number}")
         return record.get("closed") is not True and record.get("table") == table
 
-    def _read_back(self, name: str) -> None:
-        self.store.claim(name, self.store.get(name))
+    def _read_back(self, name: str) -> bytes:
+        return self.store.claim(name, self.store.get(name))
 
     def forget(self) -> None:
         """Drop what is kept in memory, so that the next look sees the key store as it is."""

@@ -2,17 +2,18 @@
 in the other place goes over it. Secrets and table keys are healed by ``rewrap``.
 
 An older copy must never win: it may hold a key that an erasure batch has destroyed since. So what the acts call
-destroyed is not looked at, and of two copies the one under the later generation lives. Who calls holds the lease
-``erasure``; writers may be at work, for they only ever create.
+destroyed is not looked at, and of two copies the one under the later generation lives. Where the places hold different
+keys as one generation (one place was wiped while it was being made), the key that opens records lives. Who calls holds
+the lease ``erasure``; writers may be at work, for they only ever create.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
 from archive_service.vault.key_layout import LogId
-from archive_service.vault.keyring import Keyring, parse_record, record_names
+from archive_service.vault.keyring import Generation, Keyring, opens, parse_record, record_names
 
 
 @dataclass
@@ -49,7 +50,7 @@ class _Healing:
     def run(self) -> Healed:
         self._keyring.forget_cache()
         for name, number in self._generations():
-            self._one(name, partial(self._generation, number))
+            self._one(name, partial(self._generation, number, self._living_keys(number)))
         self._keyring.forget_cache()
         for name, log, batch in record_names(self._store, self._keyring.owner):
             self._one(name, partial(self._record, log, batch))
@@ -91,9 +92,37 @@ class _Healing:
         if self._store.copies(name) != [data, data]:
             raise StoreError("a key record does not read back from both places", code="keys.read_back")
 
-    def _generation(self, number: int, data: bytes) -> _Found:
+    def _generation(self, number: int, living: Collection[bytes], data: bytes) -> _Found:
+        """Raises KeyUnavailable for one whose key is none of the living."""
         found = self._keyring.generations.open(data, number)
+        if found.key not in living:
+            raise KeyUnavailable("the places hold different keys under its number", code="key.places_differ")
         return _Found(data, (found.table, found.closed))
+
+    def _living_keys(self, number: int) -> set[bytes]:
+        """The keys under a number that may live: as a rule the only one. Of two, the one that opens what is recorded,
+        and the second place's where nothing is: only the first can have taken a key that the other never saw
+        (``KeyStore.claim``). None where each opens something: both must be kept."""
+        try:
+            seen = self._keyring.generations.seen(number)
+        except (Tampered, KeyUnavailable):
+            return set()
+        if len(seen) < 2:
+            return {found.key for found in seen}
+        used = self._in_use(seen)
+        if len(used) > 1:
+            return set()
+        return used or {seen[-1].key}
+
+    def _in_use(self, seen: Sequence[Generation]) -> set[bytes]:
+        return {
+            generation.key
+            for name, log, batch in record_names(self._store, self._keyring.owner)
+            for copy in self._store.copies(name)
+            if copy is not None
+            for generation in seen
+            if opens(generation, copy, log, batch)
+        }
 
     def _record(self, log: LogId, batch: str, data: bytes) -> _Found:
         """Raises KeyUnavailable for one under a destroyed generation: a backup brought it back."""

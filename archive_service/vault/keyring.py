@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -140,12 +141,11 @@ class Keyring:
         try:
             return key_format.unwrap(known.key, wrapped, context, what)
         except Tampered:
-            standing = self.generations.reopen(
-                number
-            )  # made anew since, where it had stood in one place only
-            if standing.key == known.key:
-                raise
-            return key_format.unwrap(standing.key, wrapped, context, what)
+            # it may have been made anew since, where it had stood in one place only, or be another one there
+            for standing in self.generations.seen(number):
+                with suppress(Tampered):
+                    return key_format.unwrap(standing.key, wrapped, context, what)
+            raise
 
     def forget_cache(self) -> None:
         """Drop cached records and generations, so that the next read sees the key store as it is."""
@@ -187,6 +187,24 @@ def parse_record(data: bytes, log: LogId, batch: str) -> dict[str, Any]:
     if not isinstance(keys, list) or not isinstance(number, int):
         raise Tampered("a key record lacks its keys or generation")
     return record
+
+
+def opens(generation: Generation, data: bytes, log: LogId, batch: str) -> bool:
+    """Whether a generation's key opens something that a key record holds."""
+    try:
+        record = parse_record(data, log, batch)
+    except Tampered:
+        return False
+    if record["generation"] != generation.number:
+        return False
+    for index, wrapped in enumerate(record["keys"]):
+        context = _wrap_context(log, key_layout.sealed_name(batch, index), generation.number)
+        with suppress(Tampered):
+            if wrapped is not None and key_format.unwrap(
+                generation.key, key_format.unb64(wrapped), context, "a key"
+            ):
+                return True
+    return False
 
 
 def record_names(store: KeyStore, owner: str) -> Iterator[tuple[str, LogId, str]]:

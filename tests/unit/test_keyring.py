@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import KeyUnavailable, StoreError, Tampered
 from archive_service.vault import key_layout
+from archive_service.vault.destruction import Destroyer
+from archive_service.vault.healing import heal
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore, in_turn
 from archive_service.vault.keyring import Generation, Keyring, owners
@@ -485,13 +487,136 @@ def test_a_generation_that_was_half_made_and_is_made_anew_is_not_remembered() ->
     kms.rotate()
     owner = "a1" * 10
     maker, reader = (Keyring(owner, KeyStore(first, second, in_turn), kms) for _ in range(2))
-    number = maker.generations.add(date(2026, 3, 1))
+    number = maker.generations.add(date(2026, 3, 1)).number
     stale = maker.generation(number).key
     assert reader.generation(number).key == stale
     for place in (first, second):
         place.delete(key_layout.generation_name(owner, number))
-    assert maker.generations.add(date(2026, 3, 1)) == number
+    assert maker.generations.add(date(2026, 3, 1)).number == number
     assert maker.generation(number).key != stale
     log, batch = LogId(owner, "capture-1"), "0" * 32
     maker.put_record(log, batch, maker.generation(number), [b"k" * 32])
     assert reader.object_key(log, f"{batch}-0") == b"k" * 32
+
+
+# --- two keys under one number -------------------------------------------------------------------------
+
+
+class Halves:
+    """A generation that stands in the first place with another key than in the second: the first place was wiped while
+    it was being made, and somebody else began to make it there."""
+
+    def __init__(self) -> None:
+        self.first, self.second = MemoryKeyPlace(), MemoryKeyPlace()
+        self.kms = LocalKms(MemoryKeyPlace())
+        self.kms.rotate()
+        maker = self.ring()
+        self.whole = maker.current(DAY)
+        self.name = key_layout.generation_name(OWNER, self.whole.number)
+        other = Generation(self.whole.number, DAY, b"\x07" * 32, self.whole.table)
+        self.half = maker.generations.record(other, self.whole.table)
+        self.right = self.second.get(self.name)
+
+    def ring(self) -> Keyring:
+        return Keyring(OWNER, KeyStore(self.first, self.second, in_turn), self.kms)
+
+
+def test_what_one_place_says_is_never_sealed_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen half made in the first place, whole by the time that it was read back: the key that was read back counts,
+    not the one that was seen (simulation seed 6036832)."""
+    halves = Halves()
+    ring, whole = halves.ring(), MemoryKeyPlace.get
+    answers = [halves.half]
+
+    def get(place: MemoryKeyPlace, name: str) -> bytes:
+        half = place is halves.first and name == halves.name and answers
+        return answers.pop() if half else whole(place, name)
+
+    monkeypatch.setattr(MemoryKeyPlace, "get", get)
+    ring.prepare(DAY)  # looks at the newest generation only
+    with pytest.raises(StoreError) as refused:
+        ring.current(DAY)
+    assert refused.value.code == "key.resealing"
+    assert ring.current(DAY).key == halves.whole.key
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_key_opens_while_the_places_hold_different_generations(place: int) -> None:
+    halves = Halves()
+    halves.ring().put_record(LOG, BATCH, halves.whole, KEYS)
+    (halves.first, halves.second)[place].put(halves.name, halves.half)
+    assert halves.ring().object_key(LOG, f"{BATCH}-1") == KEYS[1]
+
+
+def test_no_erasure_batch_writes_one_of_two_keys_over_the_other() -> None:
+    halves = Halves()
+    halves.ring().put_record(LOG, BATCH, halves.whole, KEYS)
+    halves.first.put(halves.name, halves.half)
+    destroyer = Destroyer(halves.ring())
+    for act in (
+        lambda: destroyer.close([halves.whole.number]),
+        lambda: destroyer.reseal([], [halves.whole.table]),
+    ):
+        with pytest.raises(StoreError) as refused:
+            act()
+        assert refused.value.code == "key.places_differ"
+    assert halves.ring().object_key(LOG, f"{BATCH}-1") == KEYS[1]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("used", [True, False])
+def test_healing_keeps_the_key_that_opens_the_records(place: int, used: bool) -> None:
+    """Where nothing is recorded under either, the second place's."""
+    halves = Halves()
+    if used:
+        halves.ring().put_record(LOG, BATCH, halves.whole, KEYS)
+    (halves.first, halves.second)[place].put(halves.name, halves.half)
+    healed = heal(halves.ring(), [])
+    assert (healed.replaced, healed.left) == (1, [])
+    expected = halves.right if used or place == 0 else halves.half
+    assert [halves.first.get(halves.name), halves.second.get(halves.name)] == [expected, expected]
+
+
+def test_healing_leaves_two_keys_that_both_open_something() -> None:
+    halves = Halves()
+    halves.ring().put_record(LOG, BATCH, halves.whole, KEYS)
+    other = halves.ring().generations.open(halves.half, halves.whole.number)
+    halves.ring().put_record(LOG, LATER, other, KEYS)
+    halves.first.put(halves.name, halves.half)
+    healed = heal(halves.ring(), [])
+    assert [name for name, _ in healed.left] == [halves.name]
+    ring = halves.ring()
+    assert [ring.object_key(LOG, f"{batch}-1") for batch in (BATCH, LATER)] == [KEYS[1], KEYS[1]]
+
+
+@pytest.mark.parametrize("seen", ["before", "now"])
+def test_a_table_key_that_was_half_made_and_is_made_anew_is_not_remembered(seen: str) -> None:
+    """``before``: it was seen in the first place alone and lost with it; ``now``: it stands there still."""
+    first, second = MemoryKeyPlace(), MemoryKeyPlace()
+    kms = LocalKms(MemoryKeyPlace())
+    kms.rotate()
+    stores = [KeyStore(first, second, in_turn) for _ in range(2)]
+    maker, reader = (Keyring(OWNER, store, kms) for store in stores)
+    number = maker.generations.make_table()
+    name = key_layout.table_name(OWNER, number)
+    half = first.get(name)
+    reader.generations.table(number)
+    for place in (first, second):
+        place.delete(name)
+    maker.generations.forget()
+    assert maker.generations.make_table() == number
+    written = maker.current(DAY)
+    if seen == "now":
+        first.put(name, half)
+    assert reader.generation(written.number).key == written.key
+
+
+def test_a_new_day_begins_while_the_key_service_is_away(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = keys.ring()
+    ring.current(DAY)
+
+    def away(*_: object) -> bytes:
+        raise StoreError("the key service is away", code="kms.away")
+
+    monkeypatch.setattr(LocalKms, "unwrap", away)
+    assert ring.current(DAY + timedelta(days=1)).begins == DAY + timedelta(days=1)

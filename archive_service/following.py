@@ -19,11 +19,14 @@ from search.follower import Follower, FollowerParts
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN = 2.0  # seconds between two looks at a lease far away
+_DISTANT_READS = 8  # captures on their way from a store far away, beside those that are being parsed
 
 
-def parser_pool(settings: Settings, workers: int = 1) -> ParserPool:
-    """Where hostile bytes are read, in so many processes."""
-    return ParserPool(workers, timeout=settings.parser_seconds, memory_bytes=settings.parser_memory)
+def parser_pool(settings: Settings, workers: int | None = None) -> ParserPool:
+    """Where hostile bytes are read, in so many processes; as many as the settings say unless given."""
+    return ParserPool(
+        workers or settings.parsers, timeout=settings.parser_seconds, memory_bytes=settings.parser_memory
+    )
 
 
 def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
@@ -41,6 +44,7 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
         interpreter=pool,
         identify=lambda digest, version: message_id(key, digest, version),
         find_logs=core.census.logs,
+        width=pool.workers + (_DISTANT_READS if core.distant else 1),
         watches=core.distant and not core.engines.shared,
         prepare=partial(_agree, live) if core.engines.shared else None,
     )

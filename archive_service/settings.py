@@ -99,6 +99,7 @@ class Settings(BaseSettings):
         2.0, gt=0, le=3600, description="pause between checkpoints of grown logs"
     )
     ledger_lock_days: int = Field(365, ge=1, description="rolling lock of ledger objects")
+    parsers: int = Field(2, ge=1, le=64, description="parser processes of a follower")
     parser_seconds: float = Field(30.0, gt=0, description="time limit of one mail's parsing")
     parser_memory: int = Field(
         2 * 1024**3, ge=256 * 1024**2, description="memory limit of a parser process, bytes"

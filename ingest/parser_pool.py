@@ -177,7 +177,7 @@ class ParserPool:
     ) -> None:
         if workers < 1 or timeout <= 0 or memory_bytes <= 0 or text_limit < 0:
             raise Invalid("a parser pool needs a worker, time and memory")
-        self._workers = workers
+        self.workers = workers
         self._timeout = timeout
         self._memory_bytes = memory_bytes
         self._text_limit = text_limit
@@ -280,10 +280,10 @@ class ParserPool:
                 self._closed = True
                 for worker in self._live:
                     worker.stop()
-            for slot in [self._idle.get() for _ in range(self._workers)]:  # waits for those in use
+            for slot in [self._idle.get() for _ in range(self.workers)]:  # waits for those in use
                 if slot is not None:
                     self._discard(slot)
-            for _ in range(self._workers):
+            for _ in range(self.workers):
                 self._idle.put(None)
 
     def __enter__(self) -> Self:

@@ -34,7 +34,8 @@ class OrderSlot(Protocol):
 class FollowerParts:
     """What a follower works with. ``find_logs``: an owner's logs, where looking at every step is too dear.
     ``watches``: its projections are its own, so while another follower is active it projects what that one orders.
-    ``prepare``: what whoever became the active follower does to shared projections before anything else."""
+    ``width``: captures that are read side by side. ``prepare``: what whoever became the active follower does to shared
+    projections before anything else."""
 
     vault: PayloadVault
     acts: Acts
@@ -45,6 +46,7 @@ class FollowerParts:
     identify: Identify
     find_logs: FindLogs | None = None
     watches: bool = False
+    width: int = 1
     prepare: Callable[[], None] | None = None
 
 
@@ -79,6 +81,7 @@ class Follower:
             self._parts.identify,
             self._parts.catalog.took(),
             self._parts.catalog.position().acts,
+            width=self._parts.width,
             find_logs=self._parts.find_logs,
         )
 

@@ -7,7 +7,10 @@ import hashlib
 import logging
 import secrets
 import struct
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -22,6 +25,7 @@ from archive_service.model.mail import CaptureRecord, Finding, Parsed, Source, S
 from archive_service.vault.key_layout import LogId
 
 _log = logging.getLogger(__name__)
+_LARGE = 16 << 20  # bytes of a sealed capture
 _INNER = b"archive-service/inner/v1\x00"
 
 
@@ -60,6 +64,15 @@ class Ordered:
     texts: dict[str, Text] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A capture that was read: its text for the index, its finding for the order log."""
+
+    capture: str
+    text: Text
+    draft: Draft
+
+
 class Orderer:
     """Takes one tenant's capture and acts logs. Not thread-safe; needs the tenant's order slot."""
 
@@ -74,8 +87,10 @@ class Orderer:
         acts_taken: int,
         *,
         most: int = 200,
+        width: int = 1,
         find_logs: FindLogs | None = None,
     ) -> None:
+        """``most``: about so many entries a step; ``width``: captures that are read side by side."""
         self._vault = vault
         self._find_logs: FindLogs = find_logs or partial(logs, vault.store)
         self._acts = acts
@@ -85,6 +100,9 @@ class Orderer:
         self._took = took
         self._acts_taken = acts_taken
         self._most = most
+        self._width = width
+        self._looking = threading.Lock()
+        self._large = threading.Lock()
         self._turn = 0
         self._aligned: set[LogId] = set()
         """Logs that stand at a batch's beginning: a crash may have left one in the middle, some findings appended and
@@ -124,9 +142,12 @@ class Orderer:
         for name, seq in unread[: self._most]:
             log = LogId.parse(name)
             try:
-                drafts.append(self._finding(log, read_entry(self._vault.store, log, seq), done))
+                found = self._finding(log, read_entry(self._vault.store, log, seq))
             except (Tampered, KeyUnavailable, Invalid, NotFound):
                 done.unreadable += 1
+            else:
+                drafts.append(found.draft)
+                done.texts[found.capture] = found.text
         if drafts:
             self._append(drafts)
         return done
@@ -141,14 +162,18 @@ class Orderer:
 
     def _log(self, log: LogId, start: int, drafts: list[Draft], done: Ordered) -> int:
         """Take a log's new batches from ``start``; where it is taken to. A damaged batch holds up its own log only."""
+        entries: list[Entry] = []
         try:
-            while done.taken < self._most and (batch := self._batch(log, start)):
-                for entry in batch:
-                    drafts.extend(self._entry(log, entry, done))
+            while done.taken + len(entries) < self._most and (batch := self._batch(log, start)):
+                entries.extend(batch)
                 start = batch[-1].seq + 1
         except Tampered as error:
             _log.error("log %s cannot be read at seq %d: %s", log.name, start, error.code)
             done.blocked += 1
+        done.taken += len(entries)
+        captures = [entry for entry in entries if entry.type == "capture"]
+        for entry, reading in zip(captures, self._readings(log, captures), strict=True):
+            drafts.extend(self._draft(log, entry, reading, done))
         return start
 
     def _batch(self, log: LogId, start: int) -> list[Entry]:
@@ -172,29 +197,49 @@ class Orderer:
     def _range(log: LogId, start: int, end: int) -> Draft:
         return "took", {"of": {"log": str(log), "from": start, "to": end}}
 
-    def _entry(self, log: LogId, entry: Entry, done: Ordered) -> list[Draft]:
-        done.taken += 1
-        if entry.type != "capture":
-            return []
+    def _readings(self, log: LogId, captures: list[Entry]) -> Iterator[Callable[[], _Found]]:
+        """For each capture, in order, what says its finding or raises; as many as ``width`` are read side by side."""
+        if self._width == 1 or len(captures) < 2:
+            yield from (partial(self._finding, log, entry) for entry in captures)
+            return
+        with ThreadPoolExecutor(self._width, thread_name_prefix="reader") as threads:
+            under_way = [threads.submit(self._finding, log, entry) for entry in captures]
+            try:
+                yield from (each.result for each in under_way)
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _draft(
+        self, log: LogId, entry: Entry, reading: Callable[[], _Found], done: Ordered
+    ) -> Iterator[Draft]:
         try:
-            return [self._finding(log, entry, done)]
+            found = reading()
         except (Tampered, KeyUnavailable, Invalid) as error:
             if self._acts.erasures.begun(str(entry.fields.get("capture"))):
-                return []  # its key went before it was ever taken: nothing is left to be read, now or later
+                return  # its key went before it was ever taken: nothing is left to be read, now or later
             self._require_keys(error)
             # Damage must not stop the line, and is not ours to judge: ``verify`` names it. What was damaged may be
             # mended (a disk comes back): it stands in the order as unread, and is tried again.
             _log.error("capture %s seq %d cannot be opened: %s", log.name, entry.seq, error.code)
             done.unreadable += 1
             kind, fields = self._range(log, entry.seq, entry.seq + 1)
-            return [(kind, {**fields, "unread": True})]
+            yield kind, {**fields, "unread": True}
+        else:
+            done.texts[found.capture] = found.text
+            yield found.draft
 
     def _require_keys(self, error: ArchiveError) -> None:
         """A key store that is away as a whole (a disk not mounted) must not pass for damage to every capture."""
         if isinstance(error, KeyUnavailable) and not self._vault.keyring.numbers():
             raise StoreError("the key store holds no generation: is it there?") from error
 
-    def _finding(self, log: LogId, entry: Entry, done: Ordered) -> Draft:
+    def _finding(self, log: LogId, entry: Entry) -> _Found:
+        """Thread-safe. Large ones one at a time: each is held whole."""
+        size = entry.fields.get("object", {}).get("size", 0)
+        with self._large if size > _LARGE else nullcontext():
+            return self._found(log, entry)
+
+    def _found(self, log: LogId, entry: Entry) -> _Found:
         capture = str(entry.fields.get("capture"))
         opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
         try:
@@ -209,7 +254,6 @@ class Orderer:
             received_at=record.received_at,
             parsed=parsed,
         )
-        done.texts[capture] = text
         salt = secrets.token_bytes(32)
         sealed = self._vault.seal_finding(
             self._order.log,
@@ -223,14 +267,15 @@ class Orderer:
             "inner": inner_commit(salt, opened.raw[parsed.inner_start : parsed.inner_end]),
             "payload": sealed,
         }
-        return "finding", fields
+        return _Found(capture, text, ("finding", fields))
 
     def _kind(self, source: str) -> SourceKind:
         """The source may be younger than the step: then its act stands at the acts log's head by now."""
-        for look in (self._acts.sources, self._fresh_sources):
-            for known in look():
-                if known.id == source:
-                    return known.kind
+        with self._looking:
+            for look in (self._acts.sources, self._fresh_sources):
+                for known in look():
+                    if known.id == source:
+                        return known.kind
         raise Tampered("a capture of a source that no act has made", code="source.unknown")
 
     def _fresh_sources(self) -> list[Source]:

@@ -115,6 +115,7 @@ class Bench:
     catalog: SqlCatalog
     index: MemoryIndex = field(default_factory=MemoryIndex)
     reads: int = 0
+    width: int = 1
 
     @property
     def order(self) -> LogId:
@@ -169,6 +170,7 @@ class Bench:
             index=index or self.index,
             interpreter=interpreter or Here(),
             identify=lambda digest, version: message_id(key, digest, version),
+            width=self.width,
         )
         return Follower(parts)
 
@@ -258,10 +260,10 @@ def base() -> Iterator[Base]:
     world.close()
 
 
-@pytest.fixture
-def bench(base: Base, tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture(params=[1, 3], ids=["one_by_one", "side_by_side"])
+def bench(base: Base, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     catalog = SqlCatalog.sqlite(tmp_path / "catalog.sqlite")
-    made = Bench(copied(base.world), base.tenant.id, base.source, catalog)
+    made = Bench(copied(base.world), base.tenant.id, base.source, catalog, width=request.param)
     yield made
     catalog.close()
     made.world.close()
@@ -713,6 +715,41 @@ class Patient:
 
     def extract(self, raw: bytes, parsed: Parsed) -> Text:
         return Here().extract(raw, parsed)
+
+
+@dataclass
+class Meeting:
+    """Reads a mail only when another one is being read too."""
+
+    together: threading.Barrier
+
+    def interpret(self, raw: bytes, kind: SourceKind, record: CaptureRecord) -> tuple[Parsed, Text]:
+        self.together.wait(PATIENCE)
+        return Here().interpret(raw, kind, record)
+
+    def extract(self, raw: bytes, parsed: Parsed) -> Text:
+        return Here().extract(raw, parsed)
+
+
+def test_captures_are_read_side_by_side_and_stand_in_their_order(bench: Bench, tmp_path: Path) -> None:
+    bench.width = 2
+    bench.write([mail(number) for number in range(10, 19)])
+    interpreter = Meeting(threading.Barrier(1))
+    several, pairs = Orderer._readings, []
+
+    def readings(self: Orderer, log: LogId, captures: list[Entry]) -> Any:
+        pairs.append(len(captures) % 2 == 0 and len(captures) > 0)
+        interpreter.together = threading.Barrier(2 if pairs[-1] else 1)
+        return several(self, log, captures)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Orderer, "_readings", readings)
+        drain(bench.follower(interpreter=interpreter))
+    assert any(pairs)
+    for log in {log for log, _ in bench.findings()}:
+        places = [seq for of, seq in bench.findings() if of == log]
+        assert places == sorted(places)
+    bench.check(tmp_path)
 
 
 def test_a_pool_that_cannot_start_stops_the_line(bench: Bench, tmp_path: Path) -> None:

@@ -83,3 +83,23 @@ def test_lone_surrogates_are_refused() -> None:
 def test_only_the_one_encoding_of_a_value_is_read(data: bytes) -> None:
     with pytest.raises(ValueError):
         parse_canonical(data)
+
+
+@given(
+    VALUES,
+    st.integers(0, 200),
+    st.sampled_from([b"", b"0", b".", b"e", b"-", b" ", b"\\u0041", b'"', b",", b"\xc3\xa9"]),
+)
+def test_what_is_parsed_is_what_would_be_written(value: Any, at: int, put: bytes) -> None:
+    """Said the slow way: the bytes are exactly those of their own value."""
+    data = canonical(value)
+    damaged = data[:at] + put + data[at + 1 :]
+    try:
+        expected = canonical(json.loads(damaged)) == damaged
+    except (TypeError, ValueError):
+        expected = False
+    if expected:
+        assert canonical(parse_canonical(damaged)) == damaged
+    else:
+        with pytest.raises(ValueError, match="."):
+            parse_canonical(damaged)

@@ -22,8 +22,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import bulk, scan
+from psycopg.sql import SQL, Identifier
 
 from archive_service.bootstrap import Core, add_source, make_archive, make_tenant, open_core
 from archive_service.following import make_follower, parser_pool
@@ -219,11 +221,13 @@ def main() -> None:
             url = stack.enter_context(elasticsearch.running()).url
 
             def shared(number: int) -> float:
+                with psycopg.connect(sql.url(), autocommit=True) as connection:
+                    connection.execute(SQL("CREATE DATABASE {}").format(Identifier(f"bench{number}")))
                 return ours(
                     base,
                     len(mails),
                     numbers[min(1, len(numbers) - 1)],
-                    catalog_url=sql.url(),
+                    catalog_url=sql.url(f"bench{number}"),
                     index="elasticsearch",
                     es_url=url,
                     es_replicas=0,

@@ -68,6 +68,7 @@ class Follower:
         """Take the order log's slot, then project to its head, a predecessor's last entries included. Raises SlotLost
         while another follower is active: whoever stands by writes nothing."""
         self._claim()
+        self._projector.settle()
         if self._parts.prepare is not None:
             self._parts.prepare()
         self._projector.run()
@@ -97,8 +98,8 @@ class Follower:
                 raise
 
     def step(self) -> int:
-        """Order and project once; how many entries were taken. Raises ArchiveError; the next step goes on from what
-        the order log holds."""
+        """Order and project once; how many entries were taken, 0 when all is in the index. Raises ArchiveError; the
+        next step goes on from what the order log holds."""
         if self._orderer is None:
             self.start()
         if self._orderer is None:
@@ -112,17 +113,22 @@ class Follower:
             if not self._orderer.settled:
                 self._orderer = None
         self.unreadable += ordered.unreadable
-        return ordered.taken + self._project(ordered)
+        taken = ordered.taken + self._project(ordered)
+        if not taken:
+            self._projector.settle()
+        return taken
 
     def _project(self, ordered: Ordered) -> int:
-        """To the order log's head. While the slot is ours that is known, and a quiet log is not asked for more."""
+        """To the order log's head, the last documents being written beside the next step. While the slot is ours that
+        head is known, and a quiet log is not asked for more."""
         head = self._slot.head if self._slot is not None else None
         total = 0
         while True:
             position = self._parts.catalog.position()
-            if head is not None and position.rows >= head.seq and position.indexed >= position.rows:
+            indexed = position.indexed >= position.rows or self._projector.writing
+            if head is not None and position.rows >= head.seq and indexed:
                 return total
-            projected = self._projector.step(ordered.texts)
+            projected = self._projector.begin(ordered.texts)
             if not projected:
                 return total
             total += projected
@@ -153,11 +159,15 @@ class Follower:
     def run(self, stop: threading.Event, idle: float, failed: Callable[[ArchiveError], None]) -> None:
         """Follow until ``stop`` is set; ``idle`` seconds between looks at quiet logs."""
         while not stop.is_set():
-            try:
-                taken = self.follow()
-            except ArchiveError as error:
-                _log.warning("follower: %s", error.code)
-                failed(error)
-                taken = 0
-            if not taken:
+            if not self._try(self.follow, failed):
                 stop.wait(idle)
+        self._try(self._projector.settle, failed)
+
+    @staticmethod
+    def _try(act: Callable[[], int | None], failed: Callable[[ArchiveError], None]) -> int:
+        try:
+            return act() or 0
+        except ArchiveError as error:
+            _log.warning("follower: %s", error.code)
+            failed(error)
+            return 0

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -208,15 +209,42 @@ class Projector(RowsOnly):
         super().__init__(vault, acts, order, catalog)
         self._index = index
         self._interpreter = interpreter
+        self._beside: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
 
     def step(self, texts: Mapping[str, Text] | None = None) -> int:
         """Project the next batch of the order log; how many entries it took, 0 at the head. Rows are durable with
         their position; documents follow and are made good after a crash."""
+        self.settle()
         position = self._catalog.position()
         self._index_up_to(position.indexed, position.rows, texts or {})
         reached = self._next(position)
         self._index_up_to(position.rows, reached, texts or {})
         return reached - position.rows
+
+    def begin(self, texts: Mapping[str, Text]) -> int:
+        """As ``step``, but the documents are written beside what the caller does next: an index that is a server works
+        meanwhile. ``settle`` waits for them; what failed of the stretch before is raised here, and made good by the
+        next call."""
+        position = self._catalog.position()
+        reached = self._next(position)
+        self.settle()
+        indexed = self._catalog.position().indexed  # a failure that was none may have left more behind
+        if reached > indexed:
+            self._beside = self._beside or ThreadPoolExecutor(1, thread_name_prefix="documents")
+            self._writing = self._beside.submit(self._index_up_to, indexed, reached, texts)
+        return reached - position.rows
+
+    @property
+    def writing(self) -> bool:
+        """Whether documents are being written beside."""
+        return self._writing is not None
+
+    def settle(self) -> None:
+        """Return when no document is being written any more. Raises what the writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def run(self, progress: Callable[[int], None] | None = None) -> int:
         """Project to the head; how many entries it took."""

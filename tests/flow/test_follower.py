@@ -752,6 +752,43 @@ def test_captures_are_read_side_by_side_and_stand_in_their_order(bench: Bench, t
     bench.check(tmp_path)
 
 
+@dataclass
+class Waiting(MemoryIndex):
+    """Writes nothing before ``go``."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def write(self, documents: Sequence[IndexDocument]) -> None:
+        assert self.go.wait(PATIENCE)
+        super().write(documents)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "most"), [(Projector, "_next", 2), (Orderer, "step", 200)], ids=["rows", "order"]
+)
+def test_documents_are_written_beside_what_comes_next(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, most: int
+) -> None:
+    """And a step that says that nothing is left to do has waited for them."""
+    bench.index = index = Waiting()
+    monkeypatch.setattr(follower_module, "Orderer", partial(Orderer, most=most))
+    follower = bench.follower()
+    whole = getattr(owner, name)
+
+    def going_on(self: Any, *arguments: Any) -> Any:
+        if follower._projector.writing:
+            index.go.set()
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(owner, name, going_on)
+    drain(follower)
+    assert not follower._projector.writing
+    bench.check(tmp_path)
+
+
 def test_a_pool_that_cannot_start_stops_the_line(bench: Bench, tmp_path: Path) -> None:
     """That is no mail's fault: nothing may be flagged for it."""
     with ParserPool(command=(sys.executable, "-c", "raise SystemExit(1)")) as pool:

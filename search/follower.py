@@ -113,10 +113,7 @@ class Follower:
             if not self._orderer.settled:
                 self._orderer = None
         self.unreadable += ordered.unreadable
-        taken = ordered.taken + self._project(ordered)
-        if not taken:
-            self._projector.settle()
-        return taken
+        return ordered.taken + self._project(ordered) or self._projector.finish()
 
     def _project(self, ordered: Ordered) -> int:
         """To the order log's head, the last documents being written beside the next step. While the slot is ours that
@@ -125,8 +122,7 @@ class Follower:
         total = 0
         while True:
             position = self._parts.catalog.position()
-            indexed = position.indexed >= position.rows or self._projector.writing
-            if head is not None and position.rows >= head.seq and indexed:
+            if head is not None and position.rows >= head.seq:
                 return total
             projected = self._projector.begin(ordered.texts)
             if not projected:
@@ -161,7 +157,7 @@ class Follower:
         while not stop.is_set():
             if not self._try(self.follow, failed):
                 stop.wait(idle)
-        self._try(self._projector.settle, failed)
+        self._try(self._projector.finish, failed)
 
     @staticmethod
     def _try(act: Callable[[], int | None], failed: Callable[[ArchiveError], None]) -> int:

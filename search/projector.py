@@ -20,7 +20,8 @@ from search.indexes.base import SearchIndex
 from search.orderer import Interpreter
 
 _log = logging.getLogger(__name__)
-_INDEX_BATCH = 200
+_INDEX_BATCH = 500
+_GATHERED = 600  # rows, at most, that wait for the documents before them to be written
 
 
 class RowsOnly:
@@ -211,6 +212,8 @@ class Projector(RowsOnly):
         self._interpreter = interpreter
         self._beside: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
+        self._written = 0
+        self._read: dict[str, Text] = {}
 
     def step(self, texts: Mapping[str, Text] | None = None) -> int:
         """Project the next batch of the order log; how many entries it took, 0 at the head. Rows are durable with
@@ -224,27 +227,53 @@ class Projector(RowsOnly):
 
     def begin(self, texts: Mapping[str, Text]) -> int:
         """As ``step``, but the documents are written beside what the caller does next: an index that is a server works
-        meanwhile. ``settle`` waits for them; what failed of the stretch before is raised here, and made good by the
-        next call."""
+        meanwhile. While they are being written, some more rows gather for the next ones: each writing has a price of
+        its own. ``finish`` writes what is left; what failed is raised by a later call, and made good by the one after.
+        ``texts``: of captures that were just read, by id."""
         position = self._catalog.position()
         reached = self._next(position)
-        self.settle()
+        self._read.update(texts)
+        if not self._busy(reached):
+            self.settle()
+            self._write_beside(reached)
+        return reached - position.rows
+
+    def _busy(self, reached: int) -> bool:
+        """Whether the documents of these rows may wait."""
+        return self.writing and reached - self._written < _GATHERED
+
+    def _write_beside(self, reached: int) -> None:
         indexed = self._catalog.position().indexed  # a failure that was none may have left more behind
         if reached > indexed:
+            texts, self._read, self._written = self._read, {}, min(reached, indexed + _GATHERED)
             self._beside = self._beside or ThreadPoolExecutor(1, thread_name_prefix="documents")
-            self._writing = self._beside.submit(self._index_up_to, indexed, reached, texts)
-        return reached - position.rows
+            self._writing = self._beside.submit(self._index_up_to, indexed, self._written, texts)
 
     @property
     def writing(self) -> bool:
         """Whether documents are being written beside."""
-        return self._writing is not None
+        return self._writing is not None and not self._writing.done()
 
     def settle(self) -> None:
         """Return when no document is being written any more. Raises what the writing raised."""
         writing, self._writing = self._writing, None
-        if writing is not None:
+        if writing is None:
+            return
+        try:
             writing.result()
+        except BaseException:
+            self._read = {}  # an index that stays away must not fill our memory: they can be read again
+            raise
+
+    def finish(self) -> int:
+        """Write the documents of the next rows that have none, at most so many; of how many rows, 0 when every row has
+        its document. Raises what the writing raised."""
+        self.settle()
+        position = self._catalog.position()
+        below = min(position.rows, position.indexed + _GATHERED)
+        texts, self._read = self._read, {}
+        self._index_up_to(position.indexed, below, texts)
+        return below - position.indexed
 
     def run(self, progress: Callable[[int], None] | None = None) -> int:
         """Project to the head; how many entries it took."""

@@ -9,6 +9,7 @@ from archive_service.bootstrap import Core, open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.output import Output
 from archive_service.model.errors import StoreDenied, StoreError
+from archive_service.serving.child import log_to_stderr
 from archive_service.serving.supervisor import ROLES, Supervisor
 from archive_service.settings import Settings
 
@@ -36,9 +37,7 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s serve %(levelname)s: %(message)s"
-    )
+    log_to_stderr("serve", settings.log_level, "{role} %(levelname)s")
     channels_of(settings)  # an alarm that could reach nobody is told now, not when it rings
     prepare_buckets(settings)  # once here, before anything listens, and not in every child
     core = open_core(settings)  # say what is wrong here, once, rather than in every child

@@ -15,6 +15,7 @@ from archive_service.alarms.tally import Tally
 PARENT = "ARCHIVE_PARENT_PIPE"
 READY = "ARCHIVE_READY_PIPE"
 REPORT = "ARCHIVE_REPORT_FILE"  # ends with "-WORKER", the number of this process in its role
+_OURS = ("archive_service", "ingest", "retention", "search")  # packages, and so names of loggers
 
 
 def die_with_parent() -> None:
@@ -57,12 +58,16 @@ def on_stop(stop: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, handle)
 
 
-def log_to_stderr(role: str, level: str) -> None:
-    """One line an event; messages hold codes and counts, never content."""
+def log_to_stderr(role: str, level: str, about: str = "{role}[%(process)d] %(levelname)s %(name)s") -> None:
+    """One line an event; messages hold codes and counts, never content. ``level`` is that of our own words: libraries
+    are heard from warnings on, for at DEBUG they would show requests, answers and what is in them."""
+    wanted = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(
         stream=sys.stderr,
-        level=level.upper(),
-        format=f"%(asctime)s {role}[%(process)d] %(levelname)s %(name)s: %(message)s",
+        level=max(wanted, logging.WARNING),
+        format=f"%(asctime)s {about.format(role=role)}: %(message)s",
     )
+    for package in _OURS:
+        logging.getLogger(package).setLevel(wanted)
     for noisy in ("mail.log", "uvicorn.access", "asyncio"):
         logging.getLogger(noisy).setLevel("WARNING")

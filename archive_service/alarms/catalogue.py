@@ -146,6 +146,12 @@ def _of_following(settings: Settings) -> tuple[Alarm, ...]:
             "Archived mail is not findable: the follower, the catalog or the index is away or too slow.",
         ),
         Alarm(
+            "index_differs",
+            _CRITICAL,
+            (Level(names.INDEX_DIFFERING, ">", 0),),
+            "The index does not hold the messages that the catalog does: searches find too few, or too many.",
+        ),
+        Alarm(
             "captures_unread",
             _CRITICAL,
             (Level(names.CAPTURES_UNREAD, ">", 0),),

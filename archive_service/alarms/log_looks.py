@@ -92,7 +92,10 @@ class _Waiting:
     seconds: float = 0.0
 
     def add(self, logs: Logs, log: LogId, start: int, end: int, now: float) -> None:
-        """Entries [start, end) of a log wait."""
+        """Entries [start, end) of a log wait. A catalog that claims more than the log has, because somebody wrote it so
+        or a ledger was rolled back, has proved nothing: then all of them wait."""
+        if start > end:
+            start = 0
         if end > start:
             self.entries += end - start
             self.seconds = max(self.seconds, logs.age(log, start, now))
@@ -110,8 +113,9 @@ def follower_lag(
     order.add(logs, acts_log, position.acts, acts_size, now)
     for log in captures:
         order.add(logs, log, took.get(str(log), 0), logs.look(log).size, now)
-    rows.add(logs, order_log, position.rows, logs.look(order_log).size, now)
-    index.add(logs, order_log, position.indexed, position.rows, now)
+    ordered = logs.look(order_log).size
+    rows.add(logs, order_log, position.rows, ordered, now)
+    index.add(logs, order_log, position.indexed, min(position.rows, ordered), now)
     found: list[Sample] = []
     for stage, waiting in (("order", order), ("catalog", rows), ("index", index)):
         labels = {"owner": acts_log.owner, "stage": stage}

@@ -35,6 +35,7 @@ FOLLOWER_ACTIVE = "archive_follower_active"
 SLOT_TAKEOVERS = "archive_slot_takeovers_total"
 FOLLOWER_LAG_ENTRIES = "archive_follower_lag_entries"
 FOLLOWER_LAG_SECONDS = "archive_follower_lag_seconds"
+INDEX_DIFFERING = "archive_index_differing"
 CAPTURES_UNREAD = "archive_captures_unread"
 REPORTS_UNPARSED = "archive_reports_unparsed"
 INTAKE_LOCK_USED = "archive_intake_lock_used_ratio"
@@ -85,6 +86,9 @@ METRICS: dict[str, Metric] = {
         ("owner", "stage"),
     ),
     FOLLOWER_LAG_SECONDS: Metric("gauge", "Age of the oldest entry not yet taken.", ("owner", "stage")),
+    INDEX_DIFFERING: Metric(
+        "gauge", "Messages that the index holds and the catalog does not, or the other way round.", ("owner",)
+    ),
     CAPTURES_UNREAD: Metric("gauge", "Captures that could not be opened, and are tried again.", ("owner",)),
     REPORTS_UNPARSED: Metric(
         "gauge", "Journal reports that did not parse: archived whole, flagged.", ("owner",)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from archive_service.alarms import names
 from archive_service.alarms.erasure_looks import Erasures
+from archive_service.alarms.index_looks import index_difference
 from archive_service.alarms.key_looks import Differences, key_places, key_service
 from archive_service.alarms.log_looks import Logs, checkpoint_lag, follower_lag, unread
 from archive_service.alarms.tally import Sample
@@ -25,6 +26,7 @@ _COUNT_EVERY = 300.0  # seconds: counting every capture of a large catalog takes
 _OF_LOGS = (names.CHECKPOINT_LAG,)
 _OF_FOLLOWER = (names.FOLLOWER_LAG_ENTRIES, names.FOLLOWER_LAG_SECONDS)
 _OF_UNREAD = (names.CAPTURES_UNREAD, names.INTAKE_LOCK_USED)
+_OF_COUNTS = (names.REPORTS_UNPARSED, names.INDEX_DIFFERING)
 _OF_ERASURES = (names.ERASURES_PENDING, names.ERASURE_OVERDUE)
 _OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_ERASURES)
 
@@ -37,6 +39,7 @@ class Found:
     missing: set[str] = field(default_factory=set)
     failed: bool = False
     """Whether anything could not be asked: then connections are worth being made anew."""
+    index_away: bool = False
 
     def part(self, metrics: Iterable[str], look: Callable[[], Iterable[Sample]]) -> bool:
         """One part: its samples, or its metrics as missing. Whether it could be had."""
@@ -75,6 +78,7 @@ class Survey:
         self._remembered = remembered
         self._erasures: dict[str, Erasures] = {}
         self._counted: dict[str, tuple[float, list[Sample]]] = {}
+        self._compared: dict[str, tuple[float, list[Sample]]] = {}
 
     def look(self, *, shared: bool) -> Found:
         """``shared``: also at what every machine of this archive sees alike; one of them tells it."""
@@ -84,7 +88,7 @@ class Survey:
         found.part([names.WORK_FREE], lambda: work_samples(core.work, now))
         reachable = self._stores(found)
         if not shared:
-            found.missing.update((*_OF_TENANTS, names.KEY_PLACES_DIFFER, names.REPORTS_UNPARSED))
+            found.missing.update((*_OF_TENANTS, names.KEY_PLACES_DIFFER, *_OF_COUNTS))
         elif not reachable:
             found.missing.update(_OF_TENANTS)  # every look would only wait for the store's silence
         else:
@@ -144,19 +148,21 @@ class Survey:
             captures = [log for log in core.census.logs(tenant.id) if log.kind == "capture"]
             live = self._live(found, tenant.id, now)
             try:
-                return [
+                told = [
                     *follower_lag(logs, acts, captures, live.catalog, now),
                     *unread(logs, tenant.id, captures, live.catalog, now),
                     *self._counts(tenant.id, live.catalog.counts, now),
                 ]
+                self._compare(found, tenant.id, live, now)
+                return told
             finally:
                 live.close()
 
         found.part(_OF_LOGS, signed)
         if not self._follows_here():
-            found.missing.update((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED))
+            found.missing.update((*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS))
         else:
-            found.part((*_OF_FOLLOWER, *_OF_UNREAD, names.REPORTS_UNPARSED), projected)
+            found.part((*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS), projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
 
     def _live(self, found: Found, owner: str, now: float) -> Pair:
@@ -190,6 +196,27 @@ class Survey:
             known = [Sample.of(names.REPORTS_UNPARSED, unparsed, owner=owner)]
             self._counted[owner] = now, known
         return known
+
+    def _compare(self, found: Found, owner: str, live: Pair, now: float) -> None:
+        """The index with the catalog. It is asked apart from all else, for it may be away alone, and then once a look:
+        its silence must not hold up what the other tenants' catalogs say. A follower at work is looked at again."""
+        at, known = self._compared.get(owner, (0.0, []))
+        if known and abs(now - at) < _COUNT_EVERY:
+            found.samples += known
+            return
+
+        def look() -> list[Sample]:
+            compared = index_difference(owner, live)
+            if compared:
+                self._compared[owner] = now, compared
+            else:
+                found.missing.add(names.INDEX_DIFFERING)
+            return compared
+
+        if found.index_away:
+            found.missing.add(names.INDEX_DIFFERING)
+        elif not found.part([names.INDEX_DIFFERING], look):
+            found.index_away = True
 
     def _erasures_of(self, tenant: Tenant) -> Erasures:
         if tenant.id not in self._erasures:

@@ -1,6 +1,8 @@
 """What the survey says of a real embedded archive: each wrong is made, seen, mended, and seen to be mended."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from tests.flow.archive_fixtures import SAMPLES, Open, mail, opened, run
 from tests.services.alarm_receivers import certificate
 from tests.unit.erasure_bench import BASIS, Erasing
 from tests.unit.smtp_fakes import FakeIntake
+
+TABLES = ("position", "took")
 
 
 class Surveyed:
@@ -163,6 +167,57 @@ def test_reports_that_do_not_parse_are_counted(surveyed: Surveyed) -> None:
     surveyed.archive.write([(SAMPLES / "exchange-unparsed.eml").read_bytes()])
     surveyed.archive.follow()
     assert surveyed.value(names.REPORTS_UNPARSED) == 1
+
+
+def test_a_catalog_that_claims_more_than_there_is_lags(surveyed: Surveyed) -> None:
+    """Whoever may write to the database could have mail passed over; nothing of it would look late."""
+    surveyed.archive.write([mail(1), mail(2)])
+    surveyed.archive.follow()
+    surveyed.later(seconds=1000)
+    assert surveyed.value(names.FOLLOWER_LAG_SECONDS) == 0
+    catalog = surveyed.data / "projections" / surveyed.archive.tenant.id / "catalog.sqlite"
+    for statement, stage in (
+        ("UPDATE took SET next = next + 1000", "order"),
+        ("UPDATE position SET acts = acts + 1000", "order"),
+        ("UPDATE position SET rows = rows + 1000", "catalog"),
+        ("UPDATE position SET indexed = rows + 1000", "index"),
+    ):
+        with closing(sqlite3.connect(catalog)) as database, database:
+            before = {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+            database.execute(statement)
+        assert surveyed.value(names.FOLLOWER_LAG_SECONDS, stage=stage) >= 1000, statement
+        with closing(sqlite3.connect(catalog)) as database, database:
+            for table, rows in before.items():
+                database.execute(f"DELETE FROM {table}")
+                database.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
+        assert surveyed.value(names.FOLLOWER_LAG_SECONDS) == 0
+
+
+def test_an_index_that_lost_what_the_catalog_has(surveyed: Surveyed) -> None:
+    surveyed.archive.write([mail(1), mail(2)])
+    assert names.INDEX_DIFFERING in surveyed.look().missing or surveyed.value(names.INDEX_DIFFERING) == 0
+    surveyed.archive.follow()
+    surveyed.later(seconds=1000)
+    assert surveyed.value(names.INDEX_DIFFERING) == 0
+    gone = surveyed.archive.catalog.changed(0, 1000)
+    surveyed.archive.index.remove([next(gone).id])
+    assert surveyed.value(names.INDEX_DIFFERING) == 0  # counting costs: not at every look
+    surveyed.later(seconds=2000)
+    assert surveyed.value(names.INDEX_DIFFERING) == 1
+    surveyed.archive.index.clear()
+    surveyed.later(seconds=3000)
+    assert surveyed.value(names.INDEX_DIFFERING) == 2
+
+
+def test_an_index_is_not_compared_while_the_follower_is_at_work(surveyed: Surveyed) -> None:
+    surveyed.archive.write([mail(1)])
+    surveyed.archive.follow()
+    surveyed.archive.catalog.indexed(0)
+    surveyed.later(seconds=1000)
+    found = surveyed.look()
+    assert names.INDEX_DIFFERING in found.missing
+    assert names.INDEX_DIFFERING not in {each.metric for each in found.samples}
+    assert names.REPORTS_UNPARSED not in found.missing
 
 
 @pytest.mark.parametrize("kind", ["secrets", "table", "generations"])

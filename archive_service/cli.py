@@ -20,6 +20,7 @@ from archive_service.commands import (
     mail,
     moving,
     rebuilding,
+    reconciling,
     recovering,
     serve,
     tokens,
@@ -43,6 +44,7 @@ _MODULES = (
     keys,
     moving,
     alarms,
+    reconciling,
 )
 
 

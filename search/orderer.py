@@ -9,7 +9,6 @@ import secrets
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from archive_service.ledger.reader import batch_from, logs, read_entry, read_fro
 from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, NotFound, StoreError, Tampered
 from archive_service.model.mail import CaptureRecord, Finding, Parsed, Source, SourceKind, Text
 from archive_service.vault.key_layout import LogId
+from search.side_by_side import outcomes
 
 _log = logging.getLogger(__name__)
 _LARGE = 16 << 20  # bytes of a sealed capture
@@ -172,7 +172,8 @@ class Orderer:
             done.blocked += 1
         done.taken += len(entries)
         captures = [entry for entry in entries if entry.type == "capture"]
-        for entry, reading in zip(captures, self._readings(log, captures), strict=True):
+        readings = outcomes(self._width, partial(self._finding, log), captures)
+        for entry, reading in zip(captures, readings, strict=True):
             drafts.extend(self._draft(log, entry, reading, done))
         return start
 
@@ -196,18 +197,6 @@ class Orderer:
     @staticmethod
     def _range(log: LogId, start: int, end: int) -> Draft:
         return "took", {"of": {"log": str(log), "from": start, "to": end}}
-
-    def _readings(self, log: LogId, captures: list[Entry]) -> Iterator[Callable[[], _Found]]:
-        """For each capture, in order, what says its finding or raises; as many as ``width`` are read side by side."""
-        if self._width == 1 or len(captures) < 2:
-            yield from (partial(self._finding, log, entry) for entry in captures)
-            return
-        with ThreadPoolExecutor(self._width, thread_name_prefix="reader") as threads:
-            under_way = [threads.submit(self._finding, log, entry) for entry in captures]
-            try:
-                yield from (each.result for each in under_way)
-            finally:
-                threads.shutdown(cancel_futures=True)
 
     def _draft(
         self, log: LogId, entry: Entry, reading: Callable[[], _Found], done: Ordered

@@ -36,11 +36,13 @@ from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
 from retention.erasure import Capture, ask
 from search import follower as follower_module
+from search import orderer as orderer_module
 from search import projector as projector_module
 from search.follower import Follower, FollowerParts
 from search.indexes.base import IndexDocument
 from search.orderer import Interpreter, Orderer
 from search.projector import Projector, RowsOnly
+from search.side_by_side import outcomes
 from tests.flow.archive_fixtures import PATIENCE, SAMPLES, Here, mail
 from tests.unit.core_world import World
 
@@ -743,15 +745,15 @@ def test_captures_are_read_side_by_side_and_stand_in_their_order(bench: Bench, t
     bench.width = 2
     bench.write([mail(number) for number in range(10, 19)])
     interpreter = Meeting(threading.Barrier(1))
-    several, pairs = Orderer._readings, []
+    several, pairs = outcomes, []
 
-    def readings(self: Orderer, log: LogId, captures: list[Entry]) -> Any:
+    def readings(width: int, work: Callable[[Entry], Any], captures: list[Entry]) -> Any:
         pairs.append(len(captures) % 2 == 0 and len(captures) > 0)
         interpreter.together = threading.Barrier(2 if pairs[-1] else 1)
-        return several(self, log, captures)
+        return several(width, work, captures)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Orderer, "_readings", readings)
+        patched.setattr(orderer_module, "outcomes", readings)
         drain(bench.follower(interpreter=interpreter))
     assert any(pairs)
     for log in {log for log, _ in bench.findings()}:

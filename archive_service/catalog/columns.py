@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import Dialect, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from archive_service.model.errors import StoreError
+
 _MARK = "\x01"
 """Begins a text that is written as JSON; a text that begins with it itself is written so too."""
 
@@ -26,6 +28,11 @@ def escaped(text: str) -> str:
 def unescaped(stored: str) -> str:
     """The text that ``escaped`` was given. Raises ValueError on what it never made."""
     return str(json.loads(stored[1:])) if stored.startswith(_MARK) else stored
+
+
+def unreadable() -> StoreError:
+    """For a row that this program never wrote; what is in it is not in the words."""
+    return StoreError("the database holds a row that cannot be read; rebuild it", code="catalog.unreadable")
 
 
 class AnyText(TypeDecorator[str]):
@@ -43,12 +50,16 @@ class AnyText(TypeDecorator[str]):
         return None if value is None else escaped(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """From the engine; SQLite may give what is no text at all, which the reader of the row refuses."""
-        return unescaped(value) if isinstance(value, str) else value
+        """From the engine; SQLite may give what is no text at all, which the reader of the row refuses. Raises
+        StoreError."""
+        try:
+            return unescaped(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            raise unreadable() from None
 
 
 class AsciiJson(TypeDecorator[Any]):
-    """JSON as ASCII text; None is NULL. Nothing queries inside it. Reading raises ValueError when it is none."""
+    """JSON as ASCII text; None is NULL. Nothing queries inside it. Reading raises StoreError when it is none."""
 
     impl = Text
     cache_ok = True
@@ -59,4 +70,7 @@ class AsciiJson(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """From the engine."""
-        return None if value is None else json.loads(value)
+        try:
+            return None if value is None else json.loads(value)
+        except (TypeError, ValueError, RecursionError):
+            raise unreadable() from None

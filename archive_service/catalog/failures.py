@@ -85,8 +85,11 @@ _BY_STATE = (
     ("57P03", _unavailable),  # cannot_connect_now
     ("57P05", _unavailable),  # idle_session_timeout
     ("25P03", _unavailable),  # idle_in_transaction_session_timeout
+    ("57P04", _no_database),  # database_dropped
+    ("57014", _busy),  # query_canceled: by the administrator, or a statement_timeout of the role
     ("25006", _read_only),
     ("53100", _full),
+    ("53200", _busy),  # out_of_memory
     ("53300", _busy),  # too_many_connections
     ("55P03", _busy),  # lock_not_available
     ("28", _login),

@@ -1,6 +1,7 @@
 """Jobs over SQL, in a database or schema of their own: disposable, and written by every process."""
 
 import builtins
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import Job
+from archive_service.catalog.columns import unreadable
 from archive_service.catalog.engines import Database
 from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.model.clock import Clock, rfc3339, utc_now
@@ -21,6 +23,9 @@ LEASE = timedelta(seconds=60)
 """A running job whose worker has not written for this long may be claimed by another."""
 
 ENDED = ("done", "failed", "cancelled")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What an id is made of. Workers name files by it, and a row of this table must not choose where they lie."""
 
 
 class SqlJobs:
@@ -60,10 +65,11 @@ class SqlJobs:
             raise AlreadyExists("there is a job with this id")
 
     def claim(self, kinds: Sequence[str]) -> Job | None:
+        """A row that is no job fails, and keeps nobody from those behind it."""
         now, table = self._clock(), tables.jobs
         lost = and_(table.c.state == "running", table.c.lease < rfc3339(now - LEASE))
         oldest = (
-            select(table)
+            select(table.c.number)
             .where(table.c.kind.in_(tuple(kinds)), or_(table.c.state == "queued", lost))
             .order_by(table.c.number)
             .limit(1)
@@ -71,12 +77,14 @@ class SqlJobs:
         )
 
         def take(connection: Connection) -> Job | None:
-            row = connection.execute(oldest).one_or_none()
-            if row is None:
-                return None
-            change = update(table).where(table.c.number == row.number)
-            connection.execute(change.values(state="running", lease=rfc3339(now)))
-            return _job(row, state="running")
+            while (number := connection.execute(oldest).scalar()) is not None:
+                job = _fit(connection, number)
+                change = update(table).where(table.c.number == number)
+                if job is not None:
+                    connection.execute(change.values(state="running", lease=rfc3339(now)))
+                    return job
+                connection.execute(change.values(state="failed", error=_UNFIT, request={}, result=None))
+            return None
 
         return self._database.write(take)
 
@@ -97,6 +105,23 @@ class SqlJobs:
         query = select(tables.jobs).order_by(tables.jobs.c.number.desc()).limit(limit)
         with self._database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+
+_UNFIT = "job.unreadable: somebody wrote this row who is not the archive"
+
+
+def _fit(connection: Connection, number: int) -> Job | None:
+    """The job of a row, as running; None: it is none."""
+    try:
+        job = _job(
+            connection.execute(select(tables.jobs).where(tables.jobs.c.number == number)).one(),
+            state="running",
+        )
+    except StoreError as error:
+        if error.code != unreadable().code:
+            raise
+        return None
+    return job if _NAME.fullmatch(job.id) and isinstance(job.request, dict) else None
 
 
 def _add(connection: Connection, values: dict[str, Any]) -> bool:

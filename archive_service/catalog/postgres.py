@@ -33,10 +33,6 @@ POOL_SECONDS = 10
 """How long a thread waits for a connection before it hears ``catalog.busy``."""
 
 _TRIES = 6  # of a transaction that lost against another
-_SWAP_TRIES, _SWAP_LOCK = (
-    30,
-    "2s",
-)  # readers wait behind a swap that waits for a long read: so it waits in short turns
 _OWNER, _USE = re.compile(r"[a-z0-9]{1,40}"), re.compile(r"[a-z0-9]{0,12}")
 _Found = TypeVar("_Found")
 
@@ -63,6 +59,8 @@ IDLE_IN_TRANSACTION = "5min"
 
 def parameters(url: str) -> dict[str, Any]:
     """What to give to psycopg for a URL: its own values win over our defaults. Raises Invalid; the URL is not in it."""
+    if re.search(r"[\x00-\x1f\x7f]|^ | $", url):  # as a Secret that was made from a file holds it
+        raise Invalid("the catalog's URL holds a line break, or a blank around it", code="catalog.url")
     plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
         found = conninfo_to_dict(plain)
@@ -70,7 +68,8 @@ def parameters(url: str) -> dict[str, Any]:
         found = None
     if found is None or not plain.startswith(("postgresql://", "postgres://")):
         raise Invalid(
-            "the catalog's URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE", code="catalog.url"
+            "the catalog's URL is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE with parameters that libpq knows",
+            code="catalog.url",
         )
     return {**_DEFAULTS, **found, "client_encoding": "utf8"}
 

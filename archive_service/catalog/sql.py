@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tu
 
 from archive_service.catalog import migrations, tables
 from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
+from archive_service.catalog.columns import unreadable
 from archive_service.catalog.engines import Database
 from archive_service.catalog.merge import merge
 from archive_service.catalog.sqlite import SqliteDatabase
@@ -122,7 +123,9 @@ class SqlCatalog:
             if not page:
                 return
             for row in page:
-                message = found[row.message]
+                message = found.get(row.message)
+                if message is None:
+                    raise unreadable()
                 first = min(c.order_seq for c in message.captures if c.order_seq >= since)
                 if row.order_seq == first:
                     yield message
@@ -297,6 +300,8 @@ def _read_messages(connection: Connection, ids: list[str]) -> Iterator[MessageRo
         captures = _captures_of(connection, some)
         query = select(tables.messages).where(tables.messages.c.id.in_(some))
         for row in connection.execute(query):
+            if row.id not in captures:  # no message is without one: somebody took them away
+                raise unreadable()
             yield _message(row, captures[row.id])
 
 
@@ -320,6 +325,11 @@ def _capture_values(row: CaptureRow) -> dict[str, Any]:
 
 
 def _capture(row: Row[Any]) -> CaptureRow:
+    """Raises StoreError on a row that is none."""
+    try:
+        finding = Finding.model_validate(row.finding)
+    except ValueError:
+        raise unreadable() from None  # the model's own words would quote it
     return CaptureRow(
         id=row.id,
         log=row.log,
@@ -327,7 +337,7 @@ def _capture(row: Row[Any]) -> CaptureRow:
         order_seq=row.order_seq,
         object_key=row.object_key,
         lock_until=row.lock_until,
-        finding=Finding.model_validate(row.finding),
+        finding=finding,
     )
 
 
@@ -343,16 +353,20 @@ def _message_values(row: MessageRow) -> dict[str, Any]:
 
 
 def _message(row: Row[Any], captures: list[CaptureRow]) -> MessageRow:
+    """Raises StoreError on a row that is none."""
     content = row.content
-    return MessageRow(
-        id=row.id,
-        rank=row.rank,
-        version=row.version,
-        month=row.month,
-        sender=content["sender"],
-        subject=content["subject"],
-        sent_at=content["sent_at"],
-        recipients=tuple(Recipient.model_validate(recipient) for recipient in content["recipients"]),
-        envelope_complete=content["envelope_complete"],
-        captures=tuple(captures),
-    )
+    try:
+        return MessageRow(
+            id=row.id,
+            rank=row.rank,
+            version=row.version,
+            month=row.month,
+            sender=content["sender"],
+            subject=content["subject"],
+            sent_at=content["sent_at"],
+            recipients=tuple(Recipient.model_validate(recipient) for recipient in content["recipients"]),
+            envelope_complete=content["envelope_complete"],
+            captures=tuple(captures),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise unreadable() from None

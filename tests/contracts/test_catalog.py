@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, delete, literal_column, text, update
 
+from archive_service.catalog import tables
 from archive_service.catalog.base import CaptureRow, Changes, Position, Withdrawn
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import StoreDenied, StoreError
@@ -352,3 +353,36 @@ def test_found_and_withdrawn_in_one_stretch(catalog):
     assert catalog.messages(["m1"]) == []
     catalog.apply(both)
     assert catalog.position().rows == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        ("messages", {"content": literal_column("'{'")}),
+        ("messages", {"content": {"subject": "no more than that"}}),
+        ("messages", {"content": ["a", "list"]}),
+        ("messages", {"month": literal_column("'\x01'")}),
+        ("captures", {"finding": {"capture": "c0"}}),
+        ("captures", {"finding": literal_column("'null'")}),
+        ("captures", None),
+    ],
+    ids=str,
+)
+def test_tamper_a_row_that_nobody_of_us_wrote_is_said_to_be_unreadable(catalog, table, wrong):
+    """And not a fault that ends whoever reads it."""
+    catalog.apply(changes(capture(0, "m1"), capture(1, "m2"), rows=2))
+    of = getattr(tables, table)
+    mine = of.c.message == "m1" if table == "captures" else of.c.id == "m1"
+    change = delete(of).where(mine) if wrong is None else update(of).where(mine).values(**wrong)
+    catalog._database.write(lambda connection: connection.execute(change))
+    looks = [lambda: catalog.messages(["m2", "m1"])]
+    if wrong is not None:
+        looks.append(lambda: list(catalog.changed(0, 9)))
+    if table == "captures" and wrong is not None:
+        looks.append(lambda: catalog.capture("c0"))
+    for look in looks:
+        with pytest.raises(StoreError) as caught:
+            look()
+        assert caught.value.code == "catalog.unreadable"
+        assert "no more than that" not in str(caught.value)
+    assert [row.id for row in catalog.messages(["m2"])] == ["m2"]

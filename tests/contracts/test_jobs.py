@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import literal_column, update
 
+from archive_service.catalog import tables
 from archive_service.catalog.base import Job
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.model.errors import AlreadyExists, NotFound
@@ -95,6 +97,40 @@ def test_a_job_whose_worker_went_silent_is_claimed_again(jobs, clock):
     again = jobs.claim(["export"])
     assert (again.id, again.state, again.done, again.total) == ("j1", "running", 1, 9)
     assert jobs.claim(["export"]) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": "../../../srv/other"},
+        {"id": "/srv/other"},
+        {"id": ".."},
+        {"id": "j1/../../x"},
+        {"id": ""},
+        {"id": "j\0"},
+        {"id": "x" * 65},
+        {"request": literal_column("'{'")},
+        {"request": literal_column("'[]'")},
+        {"request": literal_column("'\"text\"'")},
+        {"result": literal_column("'" + "[" * 100_000 + "'")},
+        {"actor": literal_column("'\x01'")},
+    ],
+    ids=lambda wrong: str(next(iter(wrong.items())))[:30].encode("ascii", "replace").decode(),
+)
+def test_tamper_a_row_that_is_no_job_fails_and_keeps_nobody_waiting(jobs, wrong):
+    """Workers name files by a job's id: it must not lead out of their folder."""
+    jobs.add(job("j1"))
+    jobs.add(job("j2"))
+    jobs._database.write(
+        lambda connection: connection.execute(
+            update(tables.jobs).where(tables.jobs.c.id == "j1").values(**wrong)
+        )
+    )
+    claimed = jobs.claim(["export"])
+    assert claimed is not None and claimed.id == "j2"
+    assert jobs.claim(["export"]) is None
+    if "actor" not in wrong:
+        assert [one.state for one in jobs.list(5)] == ["running", "failed"]
 
 
 def test_updates_are_kept(jobs):

@@ -43,6 +43,9 @@ def test_postgres_a_connection_that_cannot_be_made(words, code):
 STATES = [
     ("57P01", StoreError, "catalog.unavailable"),
     ("25P03", StoreError, "catalog.unavailable"),
+    ("57P04", StoreDenied, "catalog.denied"),
+    ("57014", StoreError, "catalog.busy"),
+    ("53200", StoreError, "catalog.busy"),
     ("25006", StoreError, "catalog.readonly"),
     ("53100", StoreFull, "store.full"),
     ("40P01", failures.Conflict, "catalog.busy"),

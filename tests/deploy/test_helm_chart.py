@@ -398,6 +398,17 @@ WRONG = {
     "password_as_setting": ("settings.catalog_url=postgresql://u:p@h/d", "catalog_url"),
     "secret_in_clear": ("secrets.catalog_url=postgresql://u:p@h/d", "/secrets/catalog_url"),
     "secret_value": ("json:secrets.vault_token={\"value\":\"s.abc\"}", "/secrets/vault_token"),
+    "login_in_a_url": ("settings.es_url=https://u:p@es.example.org:9200", "/settings/es_url"),
+    "login_in_one_of_several_urls": ("settings.es_url=https://a:1\\,https://u:p@b:1", "/settings/es_url"),
+    "login_in_the_store": ("settings.s3_endpoint=https://u:p@s3.example.org", "/settings/s3_endpoint"),
+    "no_scheme": ("settings.es_url=es.example.org:9200", "/settings/es_url"),
+    "prefix_of_no_index": ("settings.es_prefix=Archive", "/settings/es_prefix"),
+    "two_logins": (
+        "json:secrets={\"catalog_url\":{\"name\":\"a\",\"key\":\"b\"},\"vault_token\":{\"name\":\"a\",\"key\":\"b\"},"
+        "\"es_api_key\":{\"name\":\"a\",\"key\":\"b\"},\"es_user\":{\"name\":\"a\",\"key\":\"b\"},"
+        "\"es_password\":{\"name\":\"a\",\"key\":\"b\"}}",
+        "/secrets/es_user",
+    ),
     "setting_out_of_range": ("settings.smtp_workers=0", "/settings/smtp_workers"),
     "setting_of_wrong_type": ("settings.smtp_workers=two", "/settings/smtp_workers"),
     "setting_of_the_chart": ("settings.work=/elsewhere", "work"),

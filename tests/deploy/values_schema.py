@@ -30,6 +30,10 @@ _NUMBERS = {
 }
 
 
+_ADDRESSES = ("s3_endpoint", "keys_a_endpoint", "keys_b_endpoint", "vault_address")
+_URL = "https?://[^@,\\s]+"
+
+
 def secret_names() -> list[str]:
     """Settings that come from a Secret."""
     described = Settings.model_json_schema()["properties"]
@@ -51,6 +55,10 @@ def plain_settings() -> dict[str, Any]:
     found = {name: _plain(said) for name, said in described.items() if name not in left_out}
     for place in ("keys_a", "keys_b"):  # a folder would be a pod's own, and gone with it
         found[place]["pattern"] = "^s3://"
+    for name in _ADDRESSES:  # a login in it would be a secret in a ConfigMap
+        found[name]["pattern"] = f"^{_URL}$"
+    found["es_url"]["pattern"] = f"^{_URL}( *, *{_URL})*$"
+    found["es_prefix"]["pattern"] = "^[a-z0-9][a-z0-9_-]{0,63}$"
     return found
 
 
@@ -174,6 +182,7 @@ def _secrets() -> dict[str, Any]:
         f"{each}_secret_key": [f"{each}_access_key"] for each in pairs
     }
     found["dependencies"] |= {"es_user": ["es_password"], "es_password": ["es_user"]}
+    found["dependencies"]["es_api_key"] = {"properties": {"es_user": {"type": "null"}}}
     return found
 
 

@@ -4,60 +4,14 @@ days. Mail is answered 250 whatever becomes of catalog and index, and all of it 
 import json
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
-from tests.services import elasticsearch, postgres
 from tests.services.s3 import s3_service
-from tests.services.versitygw import S3Service
-from tests.system.machines import Machine, Site, mail, s3_settings, start, until
+from tests.system.engines import Engines, clean, engines, site
+from tests.system.machines import Site, mail, start, until
 
+__all__ = ["engines", "s3_service", "site"]  # fixtures
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-
-__all__ = ["s3_service"]
-
-
-class Engines:
-    """A PostgreSQL and an Elasticsearch of this module's own, which its tests may kill and start again."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        tools = postgres.programs()
-        if tools is None:
-            postgres.missing("postgresql", postgres.HOW)
-        self.postgres = stack.enter_context(postgres.running(tools))
-        self.elasticsearch = stack.enter_context(elasticsearch.running())
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with ExitStack() as stack:
-        yield Engines(stack)
-
-
-@pytest.fixture
-def site(s3_service: S3Service, engines: Engines, tmp_path: Path) -> Iterator[Site]:
-    settings = s3_settings(s3_service, tmp_path)
-    settings |= {
-        "ARCHIVE_CATALOG_URL": engines.postgres.url(),
-        "ARCHIVE_INDEX": "elasticsearch",
-        "ARCHIVE_ES_URL": engines.elasticsearch.url,
-        "ARCHIVE_ES_REPLICAS": "0",
-        "ARCHIVE_ES_TIMEOUT": "10",
-        "ARCHIVE_SMTP_WORKERS": "2",
-    }
-    made = Site(tmp_path, settings)
-    yield made
-    for machine in made.machines:
-        machine.kill()
-
-
-def clean(machine: Machine, rows: int) -> None:
-    said = machine.command("verify")
-    assert said["clean"] is True, said
-    assert said["checked"]["rows"] >= rows
 
 
 def test_s3_postgres_elasticsearch_from_init_to_rebuild(site: Site) -> None:

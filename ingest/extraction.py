@@ -6,16 +6,22 @@ from dataclasses import dataclass, field
 from archive_service.model.mail import Parsed, Part, Text
 from ingest.mime.body import decode_body
 from ingest.mime.charsets import decode
+from ingest.mime.cms import COMPRESSED, ENCRYPTED, OTHER, read_cms
 from ingest.mime.headers import decode_value
 from ingest.mime.markup import calendar_text, html_charset, html_text
+from ingest.mime.nature import MOST_EXPANDED, opened
 from ingest.mime.parts import list_parts
+from ingest.mime.rtf import expand_rtf, rtf_text
 from ingest.mime.scanner import scan, scan_headers
+from ingest.mime.tnef import Tnef, TnefFile, read_tnef
 
 LIMIT = 2_000_000
 """Characters of text kept of one message."""
 
 _WORD = re.compile(r"\w+")
-_MAX_ENCODED_MESSAGES = 3  # messages inside messages that are transfer-encoded, against the standard
+_MOST_DECODED = (
+    5  # what is decoded to be looked into, inside each other: every level reads the bytes once more
+)
 _REPORT_KINDS = 10
 _NESTED_FIELDS = ("subject", "from", "to", "cc", "date")
 _HTML = frozenset(("text/html", "application/xhtml+xml"))
@@ -30,10 +36,24 @@ _TEXTS = frozenset(
         "message/delivery-status",
         "message/disposition-notification",
         "message/feedback-report",
+        "message/global-delivery-status",
+        "message/global-disposition-notification",
         "message/global-headers",
     )
 )
-_NOT_TEXTS = frozenset(("text/rtf", "text/richtext"))  # markup that no one here reads
+_RICH = frozenset(("application/rtf", "text/rtf", "application/x-rtf"))
+_NOT_TEXTS = frozenset(("text/richtext",))  # markup that no one here reads
+_TNEF = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
+_ENVELOPES = _TNEF | {"application/pkcs7-mime", "application/x-pkcs7-mime"}
+_ENCRYPTED_FLAGS = {
+    "encrypted_pgp": "PGP",
+    "encrypted_smime": "S/MIME",
+    "rights_protected": "rights management",
+}
+_ENCRYPTED = {
+    "application/pgp-encrypted": "PGP",
+    "application/x-microsoft-rpmsg-message": "rights management",
+}
 _MESSAGES = frozenset(("message/rfc822", "message/global"))
 _UNSAID = frozenset(("application/octet-stream", "application/octetstream", "application/unknown"))
 _SUFFIX_KINDS = {
@@ -48,6 +68,10 @@ _SUFFIX_KINDS = {
     ".ics": "text/calendar",
     ".vcf": "text/vcard",
     ".eml": "message/rfc822",
+    ".rtf": "application/rtf",
+    ".p7m": "application/pkcs7-mime",
+    ".pgp": "application/pgp-encrypted",
+    ".gpg": "application/pgp-encrypted",
 }
 # Signatures say nothing to search for; their absence from the index is no gap.
 _WORDLESS = frozenset(
@@ -66,12 +90,15 @@ def _kind(part: Part) -> str:
 def _is_text(kind: str) -> bool:
     if kind in _NOT_TEXTS:
         return False
-    return kind.startswith(("text/", "multipart/")) or kind in _TEXTS or kind in _HTML or kind in _CALENDAR
+    return kind.startswith(("text/", "multipart/")) or kind in _TEXTS | _HTML | _CALENDAR | _RICH
 
 
 @dataclass
 class _Collector:
-    """Gathers text up to ``left`` more characters, and the reasons why something is not in it."""
+    """Gathers text up to ``left`` more characters, and the reasons why something is not in it.
+
+    ``depth`` counts what had to be decoded to be looked into: encoded messages, envelopes, signatures.
+    """
 
     left: int
     limit: int
@@ -79,7 +106,10 @@ class _Collector:
     html: list[str] = field(default_factory=list)
     attached: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
+    encrypted: set[str] = field(default_factory=set)
     truncated: bool = False
+    damaged: bool = False
+    expansion: int = MOST_EXPANDED  # bytes that what is compressed may still expand to
 
     def take(self, text: str, into: list[str]) -> None:
         if len(text) > self.left:
@@ -89,31 +119,101 @@ class _Collector:
             self.left -= len(text)
             into.append(text)
 
-    def message(self, raw: bytes, parts: tuple[Part, ...], depth: int) -> None:
+    def message(self, raw: bytes, parts: tuple[Part, ...], depth: int, *, attached: bool) -> None:
         """All parts of one message; those inside an attached message count as attached."""
         inside = " "  # the path of the attached message whose parts follow it; no path at first
         for part in parts:
             within = part.path.startswith(inside)
-            attached = depth > 0 or part.attachment or within
             kind = _kind(part)
             if kind in _MESSAGES:
                 inside = inside if within else part.path + "."
                 self._attached_message(raw, part, depth)
+            elif kind in _ENVELOPES:
+                self._envelope(raw, part, kind, depth, attached=attached or within)
+            elif kind in _ENCRYPTED:
+                self.encrypted.add(_ENCRYPTED[kind])
             elif _is_text(kind):
-                self._text(raw, part, kind, attached=attached)
+                self._text(raw, part, kind, attached=attached or within or part.attachment)
             elif not _is_wordless(part, kind):
                 self.kinds.add(kind)
+
+    def _entity(self, data: bytes, depth: int, *, attached: bool) -> None:
+        """A message or part that was decoded."""
+        tree = scan(data, 0, len(data))
+        self.damaged = self.damaged or not tree.complete
+        self.message(data, list_parts(data, tree), depth, attached=attached)
 
     def _attached_message(self, raw: bytes, part: Part, depth: int) -> None:
         """Its header; its parts are listed on their own unless a transfer encoding hides them."""
         if part.content_type in _MESSAGES and part.encoding in ("7bit", "8bit", "binary"):
             self._header(raw, part.start, part.end)
-        elif depth < _MAX_ENCODED_MESSAGES:
+        elif depth < _MOST_DECODED:
             decoded = bytes(decode_body(raw, part.start, part.end, part.encoding))
             self._header(decoded, 0, len(decoded))
-            self.message(decoded, list_parts(decoded, scan(decoded, 0, len(decoded))), depth + 1)
+            self._entity(decoded, depth + 1, attached=True)
         else:
             self.kinds.add(part.content_type)
+
+    def _envelope(self, raw: bytes, part: Part, kind: str, depth: int, *, attached: bool) -> None:
+        """What stands inside of a signature or of Outlook's envelope is the message that it stands in."""
+        if depth >= _MOST_DECODED:
+            self.kinds.add(kind)
+            return
+        data = bytes(decode_body(raw, part.start, part.end, part.encoding))
+        if kind in _TNEF:
+            self._tnef(read_tnef(data), kind, depth + 1, attached=attached)
+        else:
+            self._smime(data, kind, depth + 1, attached=attached)
+
+    def _smime(self, data: bytes, kind: str, depth: int, *, attached: bool) -> None:
+        cms = read_cms(data)
+        if cms.kind == ENCRYPTED:
+            self.encrypted.add("S/MIME")
+        elif cms.kind == OTHER:
+            self.kinds.add(kind)
+        elif cms.content is None and cms.kind == COMPRESSED:
+            self.damaged = True
+        content, whole = opened(cms.kind, cms.content, self.expansion)
+        if cms.kind == COMPRESSED:
+            self.expansion -= len(content)
+        self.damaged = self.damaged or not (whole and cms.complete)
+        if content:
+            self._entity(content, depth, attached=attached)
+
+    def _tnef(self, envelope: Tnef | None, kind: str, depth: int, *, attached: bool) -> None:
+        if envelope is None:
+            self.kinds.add(kind)
+            return
+        self.damaged = self.damaged or not envelope.complete
+        if attached:
+            self.take("\n".join(filter(None, [envelope.subject, *envelope.people])), self.attached)
+        self._tnef_body(envelope, attached=attached)
+        for file in envelope.files:
+            self.take(file.name, self.attached)
+            if file.message and depth < _MOST_DECODED:
+                self._tnef(read_tnef(file.data), kind, depth + 1, attached=True)
+            elif file.message:
+                self.kinds.add(kind)
+            elif file.data:
+                self.message(file.data, (_file_part(file),), depth, attached=True)
+
+    def _tnef_body(self, envelope: Tnef, *, attached: bool) -> None:
+        """The same text in up to three forms: the richest comes last and is left out if it says nothing more."""
+        if envelope.text:
+            self.take(envelope.text, self.attached if attached else self.plain)
+        if envelope.html:
+            text = html_text(decode(envelope.html, envelope.html_charset or html_charset(envelope.html)))
+        elif envelope.rtf:
+            data, whole = expand_rtf(envelope.rtf, max(0, self.expansion))
+            self.expansion -= len(data)
+            self.damaged = self.damaged or not whole
+            text = rtf_text(data)
+        else:
+            return
+        if not attached:
+            self.take(text, self.html)
+        elif _words(text) not in _words(envelope.text):
+            self.take(text, self.attached)
 
     def _header(self, raw: bytes, start: int, end: int) -> None:
         headers = scan_headers(raw, start, end)
@@ -131,6 +231,9 @@ class _Collector:
         if kind in _HTML:
             text = html_text(decode(content, part.charset or html_charset(content)))
             self.take(text, self.attached if attached else self.html)
+            return
+        if kind in _RICH:
+            self.take(rtf_text(content), self.attached)
             return
         text = decode(content, part.charset)
         if kind in _CALENDAR:
@@ -151,15 +254,34 @@ class _Collector:
 
     def reason(self, parsed: Parsed) -> str | None:
         reasons: list[str] = []
-        if "partly_parsed" in parsed.flags:
+        if "partly_parsed" in parsed.flags or self.damaged:
             reasons.append("mail only partly parsed")
         if self.truncated:
             reasons.append(f"text truncated at {self.limit} characters")
+        encrypted = self.encrypted | {name for flag, name in _ENCRYPTED_FLAGS.items() if flag in parsed.flags}
+        if encrypted:
+            reasons.append("encrypted: " + ", ".join(sorted(encrypted)))
         if self.kinds:
             named = sorted(self.kinds)[:_REPORT_KINDS]
             more = ["..."] if len(self.kinds) > _REPORT_KINDS else []
             reasons.append("attachment kinds not extracted: " + ", ".join([*named, *more]))
         return "; ".join(reasons) or None
+
+
+def _file_part(file: TnefFile) -> Part:
+    """A file of an envelope as a part of its own data."""
+    return Part(
+        path="1",
+        content_type=file.kind or "application/octet-stream",
+        encoding="binary",
+        disposition="attachment",
+        filename=file.name or None,
+        start=0,
+        end=len(file.data),
+        size=len(file.data),
+        sha256="",
+        attachment=True,
+    )
 
 
 def _words(text: str) -> str:
@@ -179,7 +301,7 @@ def extract_text(raw: bytes, parsed: Parsed, *, limit: int = LIMIT) -> Text:
     not read. Never raises for what mail contains; HTML trees may take time, so call it in a parser worker.
     """
     collector = _Collector(limit, limit)
-    collector.message(raw, parsed.parts, 0)
+    collector.message(raw, parsed.parts, 0, attached=False)
     body, html_from = collector.body()
     return Text(
         body=body,

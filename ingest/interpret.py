@@ -7,10 +7,11 @@ from ingest.mime.addresses import parse_addresses
 from ingest.mime.charsets import clean
 from ingest.mime.dates import parse_date
 from ingest.mime.headers import LONGEST_VALUE, decode_value, raw_text
+from ingest.mime.nature import natures
 from ingest.mime.parts import list_parts
 from ingest.mime.scanner import Headers, scan
 
-PARSER = "mime-1"
+PARSER = "mime-2"
 """Name and version of this reading; a finding names it, so that later ones can be told apart."""
 
 _LONGEST_TEXT = 20_000  # characters of a subject or a From field
@@ -75,6 +76,8 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
         or _is_cut(headers)
     ):
         flags.append("partly_parsed")
+    parts = list_parts(raw, tree)
+    flags.extend(natures(raw, tree, parts))
     return Parsed(
         parser=PARSER,
         dialect=dialect.name,
@@ -92,7 +95,7 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
         from_header=author[:_LONGEST_TEXT],
         message_id=message_id[:_LONGEST_TEXT] or None,
         sent_at=(envelope.sent_at if envelope is not None else None) or parse_date(_text(headers, "date")),
-        parts=list_parts(raw, tree),
+        parts=parts,
     )
 
 

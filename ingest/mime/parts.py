@@ -17,6 +17,8 @@ _REPORT_PARTS = frozenset(
         "message/delivery-status",
         "message/disposition-notification",
         "message/feedback-report",
+        "message/global-delivery-status",
+        "message/global-disposition-notification",
         "message/global-headers",
     )
 )

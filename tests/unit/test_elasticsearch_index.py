@@ -219,6 +219,18 @@ def test_what_is_made_beside_is_not_seen_until_it_takes_its_place(index, admin, 
     made.close()
 
 
+def test_what_was_swept_away_does_not_take_the_place_empty(index):
+    index.write([document("m1", body="mot")])
+    made = index.beside()
+    made.write([document("m1", body="mot")])
+    index.drop_beside()
+    with pytest.raises(StoreError) as caught:
+        made.take_place()
+    assert caught.value.code == "index.moved"
+    made.close()
+    assert ids(index, "mot") == ["m1"]
+
+
 def test_what_never_took_its_place_is_swept_away_by_the_next(index, admin, there):
     index.write([document("old")])
     index.beside().close()

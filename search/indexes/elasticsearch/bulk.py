@@ -6,6 +6,7 @@ comes late never replaces what is newer. Durable on return; searchable after ``r
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -56,10 +57,11 @@ def key_of(document: str, edition: int) -> str:
     return document if edition == 0 else f"{document}#{edition}"
 
 
-def edition_of(key: str) -> int:
-    """The edition that ``key_of`` put into a key."""
-    edition = key.partition("#")[2]
-    return int(edition) if edition else 0
+def edition_of(key: str, document: str) -> int | None:
+    """The edition that ``key_of`` put into a document's key; None: it did not make this key."""
+    edition = key.removeprefix(document).removeprefix("#")
+    found = int(edition) if re.fullmatch(r"[1-9][0-9]{0,8}", edition) else 0
+    return found if key == key_of(document, found) else None
 
 
 def encoded(source: Mapping[str, Any]) -> bytes:
@@ -131,7 +133,9 @@ class Bulk:
             elif status in PASSING:
                 busy = of_answer(status, reason)
                 again.append(operation)
-            elif status == 400 and operation.source is not None and not operation.stub:
+            elif (
+                status == 400 and _of_document(reason) and operation.source is not None and not operation.stub
+            ):
                 again.append(_as_stub(operation, status))
             else:
                 raise _of_item(status, reason)
@@ -152,6 +156,11 @@ class Bulk:
             for operation, there in zip(asked, answer["docs"], strict=True)
             if not there.get("found")
         ]
+
+
+def _of_document(reason: str) -> bool:
+    """Whether a refusal may be the document's own fault: a month that somebody closed takes none."""
+    return "index_closed_exception" not in reason
 
 
 def _of_item(status: int, reason: str) -> StoreError:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,9 @@ from search.indexes.elasticsearch.connection import ElasticsearchConnection, cli
 from search.indexes.elasticsearch.expunging import Expunging
 from search.indexes.elasticsearch.failures import RetryPolicy
 from search.indexes.elasticsearch.layout import Generation, Layout, new_generation
-from search.indexes.elasticsearch.scan import Reader
+from search.indexes.elasticsearch.scan import Reader, id_of
 from search.indexes.elasticsearch.searching import Search
+from search.indexes.elasticsearch.shape import shape
 from search.indexes.elasticsearch.writing import Writer
 from search.query_language import Node
 
@@ -106,29 +107,32 @@ class ElasticsearchIndex:
         return asked.found(limit)
 
     def ids(self) -> dict[str, int]:
+        """A document that is not ours is among them under a name that no message has."""
         made: dict[str, int] = {}
         pages = self._reader.all(
             self._target(), page=_ROWS, source=False, version=True, docvalue_fields=["id"]
         )
         for hit in (hit for page in pages for hit in page):
-            document = hit["fields"]["id"][0]
+            document = id_of(hit) or _stranger(hit)
             made[document] = max(hit["_version"], made.get(document, 0))
         return made
 
     def documents(self) -> dict[tuple[str, int], str]:
         """By id and version, a digest over all that is kept of each document, its words among them: what a drill
-        compares."""
+        compares. Several documents under one id have a digest together."""
         made: dict[tuple[str, int], str] = {}
-        for page in self._reader.all(self._target(), page=_WHOLE_DOCUMENTS):
+        for page in self._reader.all(self._target(), page=_WHOLE_DOCUMENTS, version=True):
             for hit in page:
-                source = hit["_source"]
+                source = hit.get("_source", {})
                 text = json.dumps(source, sort_keys=True, ensure_ascii=False)
-                made[source["id"], int(source["version"])] = hashlib.sha256(text.encode("utf-8")).hexdigest()
+                digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+                key = _key(hit, source)
+                made[key] = " ".join(sorted((digest, *made.get(key, "").split())))
         return made
 
     def words(self) -> dict[str, str]:
-        """Nothing: the words are in the digests of ``documents``."""
-        return {}
+        """By field, a digest over how its words are looked up: the words themselves are in those of ``documents``."""
+        return self._retry.run(lambda: shape(self._client, self._layout.alias, self._target()))
 
     def beside(self) -> "ElasticsearchIndex":
         """A second, empty index of the same owner that readers do not see, until ``take_place``. What an earlier one
@@ -160,10 +164,14 @@ class ElasticsearchIndex:
 
     def take_place(self) -> None:
         """Of one made by ``beside``: readers see it, and no longer what stood, from one moment to the next; what stood
-        is then deleted. Idempotent. From then on this is the index."""
+        is then deleted. Idempotent. From then on this is the index. Raises StoreError ``index.moved`` when somebody has
+        swept it away meanwhile: an empty one must not take the place."""
         with self._writing:
             if self._generation is not None:
-                self._layout.seize(self._layout.begin(self._generation))
+                made = self._layout.generation(self._generation)
+                if made.index("base") not in made.indexes:
+                    raise StoreError("the index that was built is gone; build it again", code="index.moved")
+                self._layout.seize(made)
                 self._generation = None
 
     def upgrade(self) -> bool:
@@ -234,3 +242,14 @@ def _copied(made: Generation, sources: Sequence[dict[str, Any]]) -> Iterator[Ope
     for source in sources:
         index = made.index(source["month"])
         yield Operation(index, source["id"], int(source["version"]), encoded(source))
+
+
+def _stranger(hit: Mapping[str, Any]) -> str:
+    """A name for a document that is not ours."""
+    return f"not ours: {hashlib.sha256(str(hit['_id']).encode()).hexdigest()[:16]}"
+
+
+def _key(hit: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[str, int]:
+    """By the server's own version, as in ``ids``: what a document says of itself is in its digest."""
+    document = source.get("id")
+    return (document if isinstance(document, str) else _stranger(hit)), int(hit["_version"])

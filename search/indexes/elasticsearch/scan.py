@@ -52,6 +52,12 @@ class Reader:
                 after = {"search_after": hits[-1]["sort"]}
 
 
+def id_of(hit: Mapping[str, Any]) -> str | None:
+    """The archive's id of a hit that was asked for it; None: the document is not ours, whoever wrote it."""
+    found = hit.get("fields", {}).get("id", ())
+    return found[0] if len(found) == 1 and isinstance(found[0], str) else None
+
+
 def _whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Raises Passing when some shards have not answered: a part is no answer."""
     if answer.get("timed_out") or answer["_shards"]["failed"]:

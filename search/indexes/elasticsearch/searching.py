@@ -7,7 +7,7 @@ from archive_service.model.errors import QueryError
 from search.indexes.base import Found, Hit
 from search.indexes.elasticsearch import queries
 from search.indexes.elasticsearch.failures import Missing, Refused
-from search.indexes.elasticsearch.scan import Hits, Reader
+from search.indexes.elasticsearch.scan import Hits, Reader, id_of
 from search.indexes.snippets import Snippets
 from search.query_language import Node, Wildcard, walk
 
@@ -81,14 +81,14 @@ class Search:
         return Found(counts["all"]["doc_count"], counts["partial"]["doc_count"], tuple(hits))
 
     def _hits(self, rows: Hits) -> list[Hit]:
-        return [
-            Hit(
-                id=row["fields"]["id"][0],
-                rank=row["sort"][0],
-                snippets=self._make.of(row["_source"].get("original", {})) if self._make else (),
-            )
-            for row in rows
-        ]
+        """Documents that are not ours are no hits."""
+        found = []
+        for row in rows:
+            document = id_of(row)
+            if document is not None:
+                snippets = self._make.of(_texts(row.get("_source"))) if self._make else ()
+                found.append(Hit(id=document, rank=row["sort"][0], snippets=snippets))
+        return found
 
     def _query_error(self, error: Refused) -> Exception:
         """A query of more words than the server compares, or a fault of ours."""
@@ -99,3 +99,10 @@ class Search:
             message = "a wildcard stands for too many words; give it more letters"
             return QueryError(message, wild, code="query.too_broad")
         return QueryError("more alternatives than this index takes", 0, code="query.too_complex")
+
+
+def _texts(source: Any) -> dict[str, str]:
+    """What snippets are made of; what somebody else left in its place is none."""
+    original = source.get("original") if isinstance(source, dict) else None
+    texts = original if isinstance(original, dict) else {}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}

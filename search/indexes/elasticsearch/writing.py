@@ -7,7 +7,7 @@ from search.indexes.base import IndexDocument
 from search.indexes.elasticsearch.bulk import Bulk, Operation, edition_of, encoded
 from search.indexes.elasticsearch.documents import source_of
 from search.indexes.elasticsearch.layout import Generation
-from search.indexes.elasticsearch.scan import Reader
+from search.indexes.elasticsearch.scan import Reader, id_of
 
 _AT_ONCE = 500
 _PLACES = 8  # a document stands in one place; in more only after a crash, and then in two
@@ -86,7 +86,9 @@ class Writer:
             track_total_hits=False,
         )
         for hit in answer["hits"]["hits"]:
-            document = hit["fields"]["id"][0]
-            place = Place(hit["_index"], edition_of(hit["_id"]), hit["_version"])
-            found.setdefault(document, []).append(place)
+            document = id_of(hit)
+            edition = edition_of(hit["_id"], document) if document is not None else None
+            if document is None or edition is None:
+                continue  # not ours: it is left to whoever compares, and must not stop the line
+            found.setdefault(document, []).append(Place(hit["_index"], edition, hit["_version"]))
         return found

@@ -17,6 +17,7 @@ from archive_service.model.mail import SourceKind
 from archive_service.settings import Settings
 from ingest.importers.base import Mailbox
 from ingest.importers.eml_folder import EmlFolder
+from ingest.importers.mbox import Mbox, Variant
 
 _Open = Callable[[argparse.Namespace, Settings], Mailbox]
 
@@ -27,6 +28,14 @@ def register(commands: Any) -> None:
     formats = imported.add_subparsers(dest="format", required=True, metavar="FORMAT")
     eml = _format(formats, "eml", "every .eml file under a folder, byte for byte", _eml)
     eml.add_argument("folder", type=Path, metavar="DIR")
+    mbox = _format(formats, "mbox", "an mbox file, or every one under a folder", _mbox)
+    mbox.add_argument("path", type=Path, metavar="PATH")
+    mbox.add_argument(
+        "--variant",
+        default="auto",
+        choices=[str(variant) for variant in Variant],
+        help="how lines that begin with 'From ' were quoted when it was written",
+    )
 
 
 def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
@@ -45,6 +54,10 @@ def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
 
 def _eml(given: argparse.Namespace, settings: Settings) -> Mailbox:
     return EmlFolder(given.folder, settings.smtp_max_size)
+
+
+def _mbox(given: argparse.Namespace, settings: Settings) -> Mailbox:
+    return Mbox(given.path, settings.smtp_max_size, Variant(given.variant))
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:

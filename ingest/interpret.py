@@ -1,12 +1,11 @@
 """From the bytes of a capture to what is known of it. Deterministic; never raises for what mail contains."""
 
-from archive_service.model.mail import CaptureRecord, Parsed, Recipient, Role, SourceKind
+from archive_service.model.mail import CaptureRecord, Parsed, Recipient, SourceKind
 from ingest.dialects import Envelope, dialect_for
+from ingest.dialects.recipients import header_addresses, header_recipients
 from ingest.identity import IDENTITY_VERSION, identity_digest, whole_digest
-from ingest.mime.addresses import parse_addresses
-from ingest.mime.charsets import clean
 from ingest.mime.dates import parse_date
-from ingest.mime.headers import LONGEST_VALUE, decode_value, raw_text
+from ingest.mime.headers import LONGEST_VALUE, decode_value
 from ingest.mime.nature import natures
 from ingest.mime.parts import list_parts
 from ingest.mime.scanner import Headers, scan
@@ -15,32 +14,18 @@ PARSER = "mime-2"
 """Name and version of this reading; a finding names it, so that later ones can be told apart."""
 
 _LONGEST_TEXT = 20_000  # characters of a subject or a From field
-_ROLE_FIELDS = (("to", Role.TO), ("cc", Role.CC), ("bcc", Role.BCC))
-
-
-def _addresses(headers: Headers, name: str) -> list[str]:
-    return [address for value in headers.all(name) for address in parse_addresses(clean(raw_text(value)))]
-
-
-def _header_recipients(headers: Headers) -> list[Recipient]:
-    """To, Cc and Bcc of the message itself, each address once under the first role it has."""
-    found: dict[str, Recipient] = {}
-    for name, role in _ROLE_FIELDS:
-        for address in _addresses(headers, name):
-            found.setdefault(address.lower(), Recipient(address=address, role=role))
-    return list(found.values())
 
 
 def _recipients(headers: Headers, envelope: Envelope | None) -> tuple[Recipient, ...]:
     """All that the journal names; then whom only the header names, for search: no delivery is claimed."""
     named = envelope.recipients if envelope is not None else ()
     known = {recipient.address.lower() for recipient in named}
-    return (*named, *(one for one in _header_recipients(headers) if one.address.lower() not in known))
+    return (*named, *(one for one in header_recipients(headers) if one.address.lower() not in known))
 
 
 def _header_sender(headers: Headers) -> str | None:
     for name in ("from", "sender"):
-        addresses = _addresses(headers, name)
+        addresses = header_addresses(headers, name)
         if addresses:
             return addresses[0]
     return None
@@ -91,6 +76,7 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
         recipients=_recipients(headers, envelope),
         envelope_complete=envelope is not None and envelope.complete,
         label=envelope.label if envelope is not None else None,
+        mailbox=envelope.mailbox if envelope is not None else None,
         subject=(subject or (envelope.subject if envelope is not None else ""))[:_LONGEST_TEXT],
         from_header=author[:_LONGEST_TEXT],
         message_id=message_id[:_LONGEST_TEXT] or None,

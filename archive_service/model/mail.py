@@ -106,7 +106,8 @@ class Parsed(Frozen):
     ``inner_start``/``inner_end`` bound the message inside the raw capture (the whole capture when
     nothing wraps it). ``inner_digest`` is SHA-256 of the inner bytes normalised for identity under
     ``identity_version``; ``flags`` are stable words: ``journal_report``, ``report_unparsed``,
-    ``forged_report``, ``no_message_id``, ``partly_parsed``, ``decrypted_copy`` ...
+    ``forged_report``, ``no_message_id``, ``partly_parsed``, ``decrypted_copy`` ... ``mailbox`` is the one that the
+    journal says it took the message from, where it says so.
     """
 
     parser: str
@@ -121,6 +122,7 @@ class Parsed(Frozen):
     recipients: tuple[Recipient, ...] = ()
     envelope_complete: bool = False
     label: str | None = None
+    mailbox: str | None = None
     subject: str = ""
     from_header: str = ""
     message_id: str | None = None

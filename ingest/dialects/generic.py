@@ -1,7 +1,7 @@
 """Mail as it is: no wrapper, no envelope; a journal report here is a forgery or a stray, and stays whole."""
 
 from archive_service.model.mail import CaptureRecord
-from ingest.dialects.base import Unwrapped, marked_as_report
+from ingest.dialects.base import Unwrapped, marked_by_any
 from ingest.mime.scanner import scan_headers
 
 
@@ -14,5 +14,5 @@ class Generic:
 
     def unwrap(self, raw: bytes, record: CaptureRecord) -> Unwrapped:
         """The whole capture; ``forged_report`` when its header claims to be a journal report."""
-        forged = marked_as_report(scan_headers(raw, 0, len(raw)))
+        forged = marked_by_any(scan_headers(raw, 0, len(raw)))
         return Unwrapped(0, len(raw), ("forged_report",) if forged else ())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archive_service.model.mail import CaptureRecord, Parsed, Recipient, Role, SourceKind
 from ingest.dialects import dialect_for
-from ingest.dialects.exchange import parse_report
+from ingest.dialects.exchange_report import parse_report
 from ingest.interpret import interpret
 
 RECORD = CaptureRecord(

@@ -1,6 +1,8 @@
 """One tenant's services: what the API's routes, the scheduler and the CLI work with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from archive_service.access.log import LedgerAccessLog
@@ -12,6 +14,7 @@ from archive_service.export.reading import LedgerContents
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
+from archive_service.source_changes import rotate, set_guard
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class AddSources:
     def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
         """See ``api.services.SourcesAdmin``."""
         source, seq = add_source(self.tenant, name, kind, self.domain)
+        return {**source.plain(), "seq": seq}
+
+    def set(self, source_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``api.services.SourcesAdmin``."""
+        source, seq = set_guard(self.tenant, source_id, fields)
+        return {**source.plain(), "seq": seq}
+
+    def rotate(self, source_id: str, overlap_seconds: int) -> dict[str, Any]:
+        """See ``api.services.SourcesAdmin``."""
+        source, seq = rotate(self.tenant, source_id, timedelta(seconds=overlap_seconds))
         return {**source.plain(), "seq": seq}
 
 

@@ -1,6 +1,6 @@
 """What the HTTP API asks of the archive, by tenant. ``bootstrap`` builds it; tests build fakes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,16 @@ class SourcesAdmin(Protocol):
     def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
         """A new source, durable in the acts log on return: id, address, and seq, the acts-log position
         that has passed it (what a later read gives as ``min_seq``). Raises Invalid."""
+        ...
+
+    def set(self, source_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the named fields of the source's guard, None back to asking nothing; the source and seq as
+        above. Raises Invalid, NotFound."""
+        ...
+
+    def rotate(self, source_id: str, overlap_seconds: int) -> dict[str, Any]:
+        """A new secret address, the old one good for so long; the source and seq as above. Raises Invalid,
+        NotFound."""
         ...
 
 

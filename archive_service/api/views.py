@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from archive_service.access.events import AccessRecord
 from archive_service.catalog.base import Job, MessageRow
@@ -50,6 +50,33 @@ class SourceAsked(Asked):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
     kind: Annotated[SourceKind, Field(strict=False)]
+
+
+class GuardAsked(Asked):
+    """What is to change of a source's guard; a field that is not there stays as it is, null puts it back to asking
+    nothing. ``password`` is never shown again."""
+
+    networks: Annotated[list[Words], Field(max_length=1000)] | None = None
+    tls: bool | None = None
+    certificates: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=100_000)]], Field(max_length=100)] | None
+    ) = None
+    password: SecretStr | None = None
+    max_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    rate: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, the password in clear."""
+        fields = {name: getattr(self, name) for name in self.model_fields_set}
+        if self.password is not None:
+            fields["password"] = self.password.get_secret_value()
+        return fields
+
+
+class RotationAsked(Asked):
+    """How long the address there was stays good: up to 90 days."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=90 * 86400)] = 14 * 86400
 
 
 class AttachmentView(BaseModel):

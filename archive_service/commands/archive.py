@@ -5,6 +5,7 @@ from typing import Any
 
 from archive_service.bootstrap import add_source, make_tenant, open_core
 from archive_service.commands.output import Output
+from archive_service.commands.sources import register_changes
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import SourceKind
 from archive_service.placement import OnS3, placement
@@ -31,6 +32,7 @@ def register(commands: Commands) -> None:
     listing = actions.add_parser("list", help="a tenant's sources")
     listing.add_argument("--tenant", required=True, metavar="T")
     listing.set_defaults(run=_list)
+    register_changes(actions)
 
 
 def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -10,8 +10,9 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
-from archive_service.model.mail import Source
+from archive_service.model.mail import Guard, Source
 from archive_service.vault.key_layout import LogId
 
 
@@ -51,8 +52,17 @@ class Acts:
             return list(self._sources.values())
 
     def source_at(self, address: str) -> Source | None:
-        """The source with this secret address, among the acts read so far. Never waits for a store."""
-        return self._by_address.get(address.lower())
+        """The source with this secret address, among the acts read so far; a former one counts until its overlap is
+        over, by the archive's clock. Never waits for a store."""
+        wanted = address.lower()
+        source = self._by_address.get(wanted)
+        if source is None or not source.answers(wanted, rfc3339(self._vault.clock())):
+            return None
+        return source
+
+    def source(self, source_id: str) -> Source | None:
+        """The source with this id, among the acts read so far. Never waits for a store."""
+        return self._sources.get(source_id)
 
     def barred(self, captures: Iterable[str]) -> set[str]:
         """Those that no read may show any more, by the acts at their head. Raises ArchiveError: then show nothing."""
@@ -114,9 +124,12 @@ class Acts:
             if act["act"] == "owner.create":
                 self.kind, self.name = str(act["kind"]), str(act["name"])
             elif act["act"] == "source.add":
-                source = Source.model_validate(act["source"])
-                self._sources[source.id] = source
-                self._by_address[source.address] = source
+                self._keep(Source.model_validate(act["source"]))
+            elif act["act"] == "source.set":
+                guard = Guard.model_validate(act["guard"])
+                self._keep(self._sources[act["source"]].model_copy(update={"guard": guard}))
+            elif act["act"] == "source.rotate":
+                self._keep(self._sources[act["source"]].rotated(str(act["address"]), str(act["until"])))
             elif act["act"] == "bates.reserve":
                 self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
             elif act["act"] in {"archive.moved", "archive.arrived"}:
@@ -125,3 +138,8 @@ class Acts:
                 raise Invalid("an act of a kind that this version does not know")
         except (KeyError, TypeError, ValueError) as error:
             raise Tampered("an act that does not follow its format") from error
+
+    def _keep(self, source: Source) -> None:
+        self._sources[source.id] = source
+        for address in (source.address, *(former.address for former in source.former)):
+            self._by_address[address] = source

@@ -1,9 +1,12 @@
 """What is known of a mail: envelope and capture record (sealed with it), finding (learned after the 250)."""
 
+import base64
+import hashlib
 from enum import StrEnum
-from typing import Any
+from ipaddress import ip_network
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Frozen(BaseModel):
@@ -29,6 +32,50 @@ class SourceKind(StrEnum):
     GENERIC = "generic"
 
 
+class Guard(Frozen):
+    """What a source asks of who hands mail in: nothing, where nothing is set.
+
+    ``networks``: CIDR, one of which must hold the sender's address. ``certificates``: trust anchors as base64 of
+    DER, one of which must stand in the chain of the sender's TLS certificate. ``password``: an argon2 hash in PHC
+    form; the sender must have logged in with it (RFC 4954). ``max_size``: bytes of a mail. ``rate``: mails a minute
+    and process. ``certificates`` and ``password`` need TLS by their nature.
+    """
+
+    networks: tuple[str, ...] = ()
+    tls: bool = False
+    certificates: tuple[str, ...] = ()
+    password: str | None = None
+    max_size: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    rate: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+    @field_validator("networks")
+    @classmethod
+    def _normal(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(network)) for network in networks)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """SHA-256 of each trust anchor's DER, hex."""
+        ders = (base64.b64decode(certificate, validate=True) for certificate in self.certificates)
+        return tuple(hashlib.sha256(der).hexdigest() for der in ders)
+
+    def shown(self) -> dict[str, Any]:
+        """JSON-ready, as an administrator may see it: certificates as fingerprints, of a password only that it is."""
+        shown = self.model_dump(mode="json", exclude_defaults=True)
+        if self.certificates:
+            shown["certificates"] = list(self.fingerprints)
+        if self.password is not None:
+            shown["password"] = True
+        return shown
+
+
+class FormerAddress(Frozen):
+    """A secret address that another has replaced: good while the archive's clock is before ``until``."""
+
+    address: str
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")]
+
+
 class Source(Frozen):
     """A configured feed. ``address`` is its secret recipient address, lower case."""
 
@@ -38,6 +85,29 @@ class Source(Frozen):
     address: str
     intake_days: int = 30
     lock_mode: str = "COMPLIANCE"
+    guard: Guard = Guard()
+    former: tuple[FormerAddress, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready, without what nobody may see (``Guard.shown``), and without guard and former addresses where
+        there are none. Not for a guard's act: that holds ``guard.plain()``."""
+        plain = self.model_dump(mode="json", exclude_none=True, exclude={"guard", "former"})
+        if self.guard != Guard():
+            plain["guard"] = self.guard.shown()
+        if self.former:
+            plain["former"] = [each.plain() for each in self.former]
+        return plain
+
+    def answers(self, address: str, now: str) -> bool:
+        """Whether mail to ``address`` (lower case) is this source's at ``now`` (RFC 3339, 27 characters)."""
+        if address == self.address:
+            return True
+        return any(each.address == address and now < each.until for each in self.former)
+
+    def rotated(self, address: str, until: str) -> "Source":
+        """With a new secret address; the one there was is good until ``until``. Raises ValueError."""
+        former = (*self.former, FormerAddress(address=self.address, until=until))
+        return self.model_copy(update={"address": address, "former": former})
 
 
 class CaptureRecord(Frozen):

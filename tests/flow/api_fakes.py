@@ -1,7 +1,7 @@
 """An archive in memory for the HTTP API, and a client that calls it without a socket."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -165,7 +165,8 @@ class FakeProofs:
 
 @dataclass
 class FakeSources:
-    sources: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "s-there", "name": "there"}])
+    changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def list(self) -> list[dict[str, Any]]:
         return self.sources
@@ -174,6 +175,14 @@ class FakeSources:
         source = {"id": f"s{len(self.sources)}", "name": name, "kind": kind.value, "address": "x@in.example"}
         self.sources.append(source)
         return {"id": source["id"], "address": source["address"], "seq": len(self.sources)}
+
+    def set(self, source_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        self.changes.append((source_id, dict(fields)))
+        return {"id": source_id, "seq": 9}
+
+    def rotate(self, source_id: str, overlap_seconds: int) -> dict[str, Any]:
+        self.changes.append((source_id, {"overlap": overlap_seconds}))
+        return {"id": source_id, "address": "y@in.example", "seq": 9}
 
 
 class FakeIntegrity:
@@ -418,6 +427,12 @@ TABLE = {
     ),
     ("GET", "/v1/sources"): ({"admin"}, "/v1/sources", None),
     ("POST", "/v1/sources"): ({"admin"}, "/v1/sources", {"name": "Siège", "kind": "exchange"}),
+    ("PATCH", "/v1/sources/{id}"): ({"admin"}, "/v1/sources/s-there", {"tls": True}),
+    ("POST", "/v1/sources/{id}/rotations"): (
+        {"admin"},
+        "/v1/sources/s-there/rotations",
+        {"overlap_seconds": 60},
+    ),
     ("GET", "/v1/jobs"): (CASE | {"admin"}, "/v1/jobs", None),
     ("GET", "/v1/jobs/{id}"): (CASE | {"admin"}, "/v1/jobs/done", None),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),

@@ -142,12 +142,13 @@ def test_the_entry_is_durable_before_the_answer_begins(archive, key):
 @pytest.mark.parametrize("fault", [WRITE_FAILED, OSError(28, "no space")], ids=["store", "os"])
 def test_nothing_is_shown_when_the_access_log_cannot_be_written(archive, key, fault):
     archive.one.access_log.broken = fault
-    before = dict(archive.one.jobs.jobs), list(archive.one.sources.sources)
+    sources = archive.one.sources
+    before = dict(archive.one.jobs.jobs), list(sources.sources), list(sources.changes)
     response = call(archive, key, sorted(TABLE[key][0])[0])
     document = is_problem(response, 503, "access_log.unavailable")
     assert set(document) == {"type", "title", "status", "detail", "code", "request_id"}
     assert int(response.headers["retry-after"]) > 0
-    assert (archive.one.jobs.jobs, archive.one.sources.sources) == before
+    assert (archive.one.jobs.jobs, sources.sources, sources.changes) == before
 
 
 def test_a_refusal_that_cannot_be_recorded_tells_nothing(archive):

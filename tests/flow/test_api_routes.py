@@ -365,6 +365,7 @@ def test_what_is_no_log_or_tile_is_not_found(archive, path):
 
 
 def test_a_source_is_made_and_listed(archive):
+    archive.one.sources.sources.clear()
     made = archive.call("POST", "/v1/sources", "admin", json={"name": "Siège", "kind": "m365"})
     assert (made.status_code, made.json()) == (201, {"id": "s0", "address": "x@in.example", "seq": 1})
     listed = archive.call("GET", "/v1/sources", "admin").json()
@@ -372,6 +373,40 @@ def test_a_source_is_made_and_listed(archive):
     assert [event.action for event in archive.one.access_log.events] == ["source.add", "source.list"]
     for body in ({"name": "x", "kind": "fax"}, {"name": " ", "kind": "m365"}, {"name": "x"}):
         is_problem(archive.call("POST", "/v1/sources", "admin", json=body), 422, "request.invalid")
+
+
+def test_a_source_s_guard_is_changed_and_its_address_rotated(archive):
+    asked = {"tls": True, "rate": None, "password": "a password that nobody sees"}
+    answered = archive.call("PATCH", "/v1/sources/s-there", "admin", json=asked)
+    assert (answered.status_code, answered.json()) == (200, {"id": "s-there", "seq": 9})
+    turned = archive.call("POST", "/v1/sources/s-there/rotations", "admin", json={})
+    assert (turned.status_code, turned.json()["address"]) == (201, "y@in.example")
+    assert archive.one.sources.changes == [("s-there", asked), ("s-there", {"overlap": 14 * 86400})]
+    entries = archive.one.access_log.events
+    assert [event.action for event in entries] == ["source.set", "source.rotate"]
+    assert entries[0].detail == {"source": "s-there", "fields": ["password", "rate", "tls"]}
+    assert "nobody" not in repr(entries)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"tls": "yes"}, {"rate": 0}, {"rate": "many"}, {"address": "x@y"}, {"networks": "10.0.0.0/8"}, [], 1],
+)
+def test_a_guard_that_cannot_be_is_refused_without_repeating_it(archive, body):
+    response = archive.call("PATCH", "/v1/sources/s-there", "admin", json=body)
+    is_problem(response, 422, "request.invalid")
+    response = archive.call("PATCH", "/v1/sources/s-there", "admin", json={"password": ["hush hush hush"]})
+    is_problem(response, 422, "request.invalid")
+    assert "hush" not in response.text
+    assert archive.one.sources.changes == []
+
+
+@pytest.mark.parametrize("source", ["s-none", "..", "%00", "s-there%2F"])
+def test_a_source_that_is_not_there_is_not_found(archive, source):
+    is_problem(archive.call("PATCH", f"/v1/sources/{source}", "admin", json={"tls": True}), 404, "not_found")
+    path = f"/v1/sources/{source}/rotations"
+    is_problem(archive.call("POST", path, "admin", json={}), 404, "not_found")
+    assert archive.one.sources.changes == []
 
 
 def test_jobs_tell_nothing_of_what_they_are_about(archive):

@@ -91,6 +91,12 @@ def append_raw(archive: Archive, kind: str, fields: dict[str, Any]) -> None:
         ({"version": 1, "act": "source.add"}, Tampered),
         ({"version": 1, "act": "source.add", "source": {"id": "s"}}, Tampered),
         ({"version": 1, "act": "owner.create", "kind": "tenant"}, Tampered),
+        ({"version": 1, "act": "source.set", "source": "s-none", "guard": {}}, Tampered),
+        ({"version": 1, "act": "source.set", "source": "s-none"}, Tampered),
+        (
+            {"version": 1, "act": "source.rotate", "source": "s-none", "address": "x@y", "until": "2026"},
+            Tampered,
+        ),
         ({"version": 1, "act": "bates.reserve", "prefix": "A", "first": None, "count": 1}, Tampered),
         ({"version": 1, "act": "bates.reserve", "prefix": "A", "first": "x", "count": 1}, Tampered),
     ],

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from archive_service.access.policy import Right
-from archive_service.api.guard import CallerDep, GuardedRoute, needs
-from archive_service.api.views import SourceAsked, SourceList
+from archive_service.api.errors import NoSuchThing
+from archive_service.api.guard import Caller, CallerDep, GuardedRoute, needs
+from archive_service.api.views import GuardAsked, RotationAsked, SourceAsked, SourceList
 from archive_service.api.waiting import CaughtUp
 
 router = APIRouter(route_class=GuardedRoute, tags=["sources"])
@@ -26,3 +27,28 @@ def add(asked: SourceAsked, caller: CallerDep) -> dict[str, Any]:
     # The entry goes first: the answer shows an address that must not get out unrecorded.
     caller.record(kind=asked.kind.value)
     return caller.tenant.sources.add(asked.name, asked.kind)
+
+
+@router.patch("/v1/sources/{id}", openapi_extra=needs(Right.SOURCES, "source.set"))
+def change(id: str, asked: GuardAsked, caller: CallerDep) -> dict[str, Any]:
+    """Change what the source asks of who hands mail in: the fields that are given; null asks nothing any more."""
+    _require(caller, id)
+    fields = asked.given()
+    caller.record(source=id, fields=sorted(fields))
+    return caller.tenant.sources.set(id, fields)
+
+
+@router.post(
+    "/v1/sources/{id}/rotations", status_code=201, openapi_extra=needs(Right.SOURCES, "source.rotate")
+)
+def rotate(id: str, asked: RotationAsked, caller: CallerDep) -> dict[str, Any]:
+    """A new secret address; the one there was stays good for so long."""
+    _require(caller, id)
+    caller.record(source=id, overlap_seconds=asked.overlap_seconds)
+    return caller.tenant.sources.rotate(id, asked.overlap_seconds)
+
+
+def _require(caller: Caller, source_id: str) -> None:
+    """Raises NoSuchThing."""
+    if not any(source["id"] == source_id for source in caller.tenant.sources.list()):
+        raise NoSuchThing

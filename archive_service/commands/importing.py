@@ -17,6 +17,7 @@ from archive_service.model.mail import SourceKind
 from archive_service.settings import Settings
 from ingest.importers.base import Mailbox
 from ingest.importers.eml_folder import EmlFolder
+from ingest.importers.maildir import Maildir
 from ingest.importers.mbox import Mbox, Variant
 
 _Open = Callable[[argparse.Namespace, Settings], Mailbox]
@@ -36,6 +37,8 @@ def register(commands: Any) -> None:
         choices=[str(variant) for variant in Variant],
         help="how lines that begin with 'From ' were quoted when it was written",
     )
+    maildir = _format(formats, "maildir", "a Maildir with all its folders", _maildir)
+    maildir.add_argument("folder", type=Path, metavar="DIR")
 
 
 def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
@@ -58,6 +61,10 @@ def _eml(given: argparse.Namespace, settings: Settings) -> Mailbox:
 
 def _mbox(given: argparse.Namespace, settings: Settings) -> Mailbox:
     return Mbox(given.path, settings.smtp_max_size, Variant(given.variant))
+
+
+def _maildir(given: argparse.Namespace, settings: Settings) -> Mailbox:
+    return Maildir(given.folder, settings.smtp_max_size)
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:

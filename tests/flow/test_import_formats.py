@@ -38,3 +38,17 @@ def test_mbox_of_another_variant(data: Path, tmp_path: Path) -> None:
     assert counts(imported(data, "mbox", tmp_path / "Inbox", "--variant", "mboxo")) == (1, 0, 0)
     assert once(data) == {"Inbox:0": b"Subject: a\n\n>>From x\n"}
     assert imported(data, "mbox", tmp_path / "none").answer["error"]["code"] == "import.folder"
+
+
+def test_maildir(data: Path, tmp_path: Path) -> None:
+    top = tmp_path / "Maildir"
+    for place in ("cur", "new", "tmp", ".Sent/cur"):
+        (top / place).mkdir(parents=True)
+    (top / "new" / "1.host").write_bytes(mail(1))
+    (top / ".Sent" / "cur" / "1.host:2,S").write_bytes(mail(2))
+    assert counts(imported(data, "maildir", top)) == (2, 0, 0)
+    (top / "new" / "1.host").rename(top / "cur" / "1.host:2,FS")
+    (top / "new" / "3.host").write_bytes(mail(3))
+    assert counts(imported(data, "maildir", top)) == (1, 2, 0)
+    assert once(data) == {"1.host": mail(1), ".Sent/1.host": mail(2), "3.host": mail(3)}
+    assert imported(data, "maildir", tmp_path / "none").answer["error"]["code"] == "import.folder"

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from archive_service.alarms.index_looks import index_difference
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.ledger.reader import find_head, logs, read_entry
@@ -146,8 +147,15 @@ def _catalog(core: Core, owner: str) -> str:
 
 
 def _index(core: Core, owner: str) -> str:
+    """Raises Refused when a search would find less, or more, than the catalog has, and no follower is about to mend
+    it."""
     live = core.engines.live(owner)
     try:
+        if any(sample.value for sample in index_difference(owner, live)):
+            raise Refused(
+                "the index does not hold the messages that the catalog does: restart the followers, or rebuild",
+                code="doctor.index",
+            )
         return f"{live.held()} messages"
     except StoreError as error:
         if error.code == "index.unreadable":

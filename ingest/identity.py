@@ -94,6 +94,7 @@ _ODD = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f]|\n[ \t]++(?:\r?\n|\Z)
 _MAILBOX_LINES = (b"From ", b">From ")
 _CR, _LF = 13, 10
 _CHUNK = 1 << 20
+_CRLF_THROUGHOUT = re.compile(rb"(?:[^\n]*+\n(?<=\r\n))*+[^\n]*+")
 _ID_DOMAIN = b"archive-service/message/v1\x00"
 _ID_BYTES = 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -120,7 +121,10 @@ def _chunks(raw: bytes, start: int, end: int) -> Iterator[bytes]:
         after = min(start + _CHUNK, end)
         if after < end and raw[after - 1] == _CR and raw[after] == _LF:
             after += 1
-        yield raw[start:after].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        piece = raw[start:after]
+        if _CRLF_THROUGHOUT.fullmatch(piece) is None:  # most mail has
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        yield piece
         start = after
 
 

@@ -3,23 +3,31 @@
 import binascii
 import re
 
-from ingest.mime.headers import base64_bytes
+from ingest.mime.headers import base64_bytes, packed_base64
 
 _ONLY_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]*")
 _SOFT_BREAK_SPACE = re.compile(rb"=[ \t]+(?=\r?\n)")
 _UU_BEGIN = re.compile(rb"(?:^|\n)begin(?:-base64)? [0-7]{3,4}[^\n]*\n")
 
 
-def _base64(data: bytes) -> bytes:
+def _base64(raw: bytes, start: int, end: int) -> bytes:
     """Everything up to the padding; beyond it only what is base64 again (blocks encoded one by one),
     for mailing lists append plain footers that must not become noise."""
-    padding = data.find(b"=")
-    if padding < 0:
-        return base64_bytes(data)
-    rest = data[padding:].lstrip(b"= \t\r\n")
-    if not rest or _ONLY_BASE64.fullmatch(rest) is None:
-        return base64_bytes(data[:padding])
-    return b"".join(base64_bytes(block) for block in data.split(b"=") if block.strip())
+    padding = raw.find(b"=", start, end)
+    if padding < 0 or not raw[padding:end].lstrip(b"= \t\r\n"):
+        return _whole_base64(memoryview(raw)[start:end])
+    rest = raw[padding:end].lstrip(b"= \t\r\n")
+    if _ONLY_BASE64.fullmatch(rest) is None:
+        return base64_bytes(raw[start:padding])
+    return b"".join(base64_bytes(block) for block in raw[start:end].split(b"=") if block.strip())
+
+
+def _whole_base64(data: memoryview) -> bytes:
+    """One run of base64 with nothing behind its padding: as it stands, if it stands as it should."""
+    try:
+        return binascii.a2b_base64(data)
+    except binascii.Error:  # padding is missing, or there is too much or too little of it
+        return packed_base64(bytes(data))
 
 
 def _quoted_printable(data: bytes) -> bytes:
@@ -63,7 +71,7 @@ def decode_body(raw: bytes, start: int, end: int, encoding: str) -> bytes | memo
     An unknown encoding changes nothing. Damaged input gives what can be had of it.
     """
     if encoding == "base64":
-        return _base64(raw[start:end])
+        return _base64(raw, start, end)
     if encoding == "quoted-printable":
         return _quoted_printable(raw[start:end])
     if encoding == "uuencode":

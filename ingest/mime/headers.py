@@ -12,15 +12,19 @@ LONGEST_VALUE = 1 << 22
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
 _WORD_START = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_NOT_BASE64 = bytes(sorted(set(range(256)) - _BASE64))
+
+
+def _without_controls(text: str) -> str:
+    """Each control as a space. Most values are printable ASCII, which is soon seen."""
+    return text if text.isascii() and text.isprintable() else _CONTROLS.sub(" ", text)
 
 
 def unfold(value: bytes) -> bytes:
     """One line of a field value (RFC 5322 section 2.2.3), without space at its ends."""
-    value = value[:LONGEST_VALUE]
-    if b"\n" in value or b"\r" in value:
-        value = _FOLD.sub(b" ", value)
-    return value.strip(b" \t\r\n")
+    value = value[:LONGEST_VALUE].strip(b" \t\r\n")
+    return _FOLD.sub(b" ", value) if b"\n" in value or b"\r" in value else value
 
 
 def _encoded_bytes(kind: str, text: str) -> bytes:
@@ -36,8 +40,13 @@ def base64_bytes(data: bytes) -> bytes:
     try:
         return binascii.a2b_base64(data + b"==")  # skips what is not base64, and padding it has no need of
     except binascii.Error:
-        packed = _NOT_BASE64.sub(b"", data)
-        return binascii.a2b_base64(packed[: len(packed) // 4 * 4])
+        return packed_base64(data)
+
+
+def packed_base64(data: bytes) -> bytes:
+    """Bytes of all that is base64 in ``data``, without padding; a last character that completes no byte is dropped."""
+    packed = data.translate(None, _NOT_BASE64)
+    return binascii.a2b_base64(packed[: len(packed) - (len(packed) % 4 == 1)] + b"==")
 
 
 def decode_words(text: str) -> str:
@@ -74,12 +83,12 @@ def decode_words(text: str) -> str:
 
 def raw_text(value: bytes) -> str:
     """A field value as text with its encoded words left as they are; controls become spaces."""
-    return _CONTROLS.sub(" ", guess(unfold(value)))
+    return _without_controls(guess(unfold(value)))
 
 
 def decode_value(value: bytes) -> str:
     """An unstructured field value as people read it; never raises, on one line, without controls."""
-    return _CONTROLS.sub(" ", clean(decode_words(guess(unfold(value))))).strip()
+    return _without_controls(clean(decode_words(guess(unfold(value))))).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +187,6 @@ def parse_media(value: bytes) -> Media:
     boundary = found.get("boundary")
     return Media(
         kind,
-        {name: _CONTROLS.sub(" ", clean(pieces.joined())) for name, pieces in found.items()},
+        {name: _without_controls(clean(pieces.joined())) for name, pieces in found.items()},
         boundary.raw().rstrip() if boundary is not None else b"",
     )

@@ -1,5 +1,6 @@
 """The bench's lines and what they are made of; no load is made here."""
 
+import base64
 import json
 import os
 import string
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from bench import machine
 from bench.figures import Figure, line, percentile
 from bench.mails import Mails
+from bench.mime import measure, ours, stdlib, whole_base64
 from bench.processes import BenchError
 from bench.sender import conversation
 
@@ -86,3 +88,20 @@ def test_a_refusal_ends_the_run() -> None:
     next(talk)
     with pytest.raises(BenchError, match="451"):
         talk.send(b"451 not now")
+
+
+def test_reading_is_compared_with_every_peer_on_whole_mails() -> None:
+    mails = [whole_base64(raw) for raw in Mails(5000).many(8)]
+    assert all(4997 <= len(raw) <= 5000 for raw in mails)
+    for raw in mails:
+        attachment = raw[raw.rindex(b"base64\r\n\r\n") + 10 : raw.rindex(b"\r\n--")]
+        assert base64.b64decode(attachment.replace(b"\r\n", b""), validate=True)
+
+    def refusing(raw: bytes) -> object:
+        raise ValueError
+
+    figures = measure("mime", mails, 2, {"stdlib": stdlib, "refusing": refusing})
+    assert [figure.peer for figure in figures] == ["stdlib", "refusing"]
+    assert [figure.extra["refused"] for figure in figures] == [[0, 0], [0, 8]]
+    assert {len(figure.ours) for figure in figures} == {2}
+    assert ours(mails[0])

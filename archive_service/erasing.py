@@ -9,6 +9,7 @@ from archive_service.bootstrap import Core, Tenant
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
 from archive_service.model.errors import ArchiveError, Overloaded, StoreError
+from archive_service.rebuilding import forget_unfinished
 from archive_service.vault.rewrap import in_use, rewrap
 from retention.erasure import ErasureBatch, ErasureParts, Outcome
 from retention.fence import Fence
@@ -38,8 +39,10 @@ def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome
 
 
 def _scrub(core: Core, tenant: Tenant) -> None:
-    """The keys are gone either way: an engine that is away now costs a word, not the batch."""
+    """The keys are gone either way: an engine that is away now costs a word, not the batch. What an interrupted rebuild
+    left goes too: it may hold what was erased, and the next one begins anew. One under way passes the acts itself."""
     try:
+        forget_unfinished(core, tenant.id)
         live = core.engines.live(tenant.id)
         try:
             live.scrub()

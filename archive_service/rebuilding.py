@@ -20,6 +20,7 @@ from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow
 from archive_service.catalog.compare import compare_catalogs
 from archive_service.following import parser_pool
+from archive_service.leases import Leases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault
@@ -38,7 +39,8 @@ _STRETCH = 2_000  # order entries whose rows are committed together
 _WINDOW = 200  # order entries whose documents are committed together
 _MOST_INDEXING = 4  # threads of the index writer
 _DAMAGED = "damaged.json"
-_DRILL = "drill"
+DRILL = "drill"
+_BUILDER = "builder"
 
 Progress = Callable[[int], None]
 """Told how many order entries are done."""
@@ -230,14 +232,41 @@ def _make_sure(pair: Pair) -> None:
         pair.catalog.indexed(0)
 
 
+def _builders(core: Core) -> Leases:
+    """Where a builder's lease is held: among all machines where they would meet in the same engines."""
+    return core.leases if core.engines.shared else core.here
+
+
+def _alone(core: Core) -> None:
+    """Be the one who builds, until this process ends: an index that is built is one that others sweep away. Raises
+    Refused."""
+    if not _builders(core).take(_BUILDER):
+        raise Refused("another rebuild or drill is under way", code="rebuild.busy")
+
+
+def forget_unfinished(core: Core, owner: str) -> bool:
+    """Drop what interrupted rebuilds and drills left, which holds mail in clear; False while one is under way. Raises
+    StoreError."""
+    leases = _builders(core)
+    if not leases.take(_BUILDER):
+        return False
+    try:
+        for name in (NEXT, DRILL):
+            core.engines.drop(owner, name)
+    finally:
+        leases.release(_BUILDER)
+    return True
+
+
 def rebuild(
     core: Core, tenant: Tenant, *, jobs: int, afresh: bool = False, progress: Progress = lambda done: None
 ) -> Rebuilt:
     """Make a tenant's catalog and index again beside those that stand, and put them in their place; durable on return.
 
-    An interrupted run is taken up unless ``afresh``. No follower may be at work. Raises ArchiveError: then what stood
-    still stands, and the next run goes on.
+    An interrupted run is taken up unless ``afresh``. No follower may be at work. Raises Refused (``rebuild.busy``)
+    beside another rebuild or a drill, ArchiveError: then what stood still stands, and the next run goes on.
     """
+    _alone(core)
     if afresh:
         core.engines.drop(tenant.id, NEXT)
     try:
@@ -272,20 +301,19 @@ def drill(
 ) -> Rebuilt:
     """Build beside the live projections, as far as they were at the beginning, compare rows and documents, and delete
     what was built. Works beside a running service. What differs goes to ``report``. Raises Refused
-    (``rebuild.busy``) beside another drill, ArchiveError."""
+    (``rebuild.busy``) beside another drill or a rebuild, ArchiveError."""
     if not core.engines.stands(tenant.id):
         report.damage(What.ROW, "there is no catalog to compare with", log=str(tenant.acts.log))
         return Rebuilt(0, 0)
-    if not (core.leases if core.engines.shared else core.here).take(_DRILL):
-        raise Refused("another drill is under way", code="rebuild.busy")
-    core.engines.drop(tenant.id, _DRILL)  # of one that was killed
+    _alone(core)
+    core.engines.drop(tenant.id, DRILL)  # of one that was killed
     standing = core.engines.live(tenant.id)
     try:
-        with _opened(core, tenant, _DRILL, jobs, progress) as building:
+        with _opened(core, tenant, DRILL, jobs, progress) as building:
             return _compare(building, standing, report)
     finally:
         standing.close()
-        core.engines.drop(tenant.id, _DRILL)
+        core.engines.drop(tenant.id, DRILL)
 
 
 def _compare(building: _Building, standing: Pair, report: Report) -> Rebuilt:

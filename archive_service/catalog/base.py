@@ -172,5 +172,5 @@ class Jobs(Protocol):
         ...
 
     def list(self, limit: int) -> list[Job]:
-        """Newest first."""
+        """Newest first, without their results."""
         ...

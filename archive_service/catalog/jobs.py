@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, and_, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -102,7 +102,9 @@ class SqlJobs:
         return None if row is None else _job(row)
 
     def list(self, limit: int) -> builtins.list[Job]:
-        query = select(tables.jobs).order_by(tables.jobs.c.number.desc()).limit(limit)
+        """Without their results: that of an export names every message in it."""
+        told = [null().label("result") if each.name == "result" else each for each in tables.jobs.c]
+        query = select(*told).order_by(tables.jobs.c.number.desc()).limit(limit)
         with self._database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
 

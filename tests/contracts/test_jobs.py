@@ -163,6 +163,13 @@ def test_list_is_newest_first(jobs):
     assert [one.id for one in jobs.list(3)] == ["j4", "j3", "j2"]
 
 
+def test_list_leaves_out_results_which_may_name_every_message(jobs):
+    jobs.add(job("j1"))
+    jobs.update(dataclasses.replace(job("j1"), state="done", result={"messages": ["m1"]}))
+    assert jobs.list(1) == [dataclasses.replace(jobs.get("j1"), result=None)]
+    assert jobs.get("j1").result == {"messages": ["m1"]}
+
+
 def test_threads_never_claim_the_same_job(open_jobs):
     jobs = open_jobs()
     names = {f"j{n}" for n in range(40)}

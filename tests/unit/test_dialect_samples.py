@@ -23,9 +23,15 @@ RECORD = CaptureRecord(
 FIELDS = ("sender", "on_behalf_of", "label", "subject", "message_id", "sent_at", "envelope_complete")
 
 
+def received(name: str) -> CaptureRecord:
+    """The envelope a sample came under, where that says something."""
+    rcpt = EXPECTED[name].get("rcpt_to")
+    return RECORD.model_copy(update={"rcpt_to": tuple(rcpt)}) if rcpt else RECORD
+
+
 def read(name: str) -> tuple[bytes, Parsed]:
     raw = (SAMPLES / name).read_bytes()
-    return raw, interpret(raw, SourceKind(EXPECTED[name]["kind"]), RECORD)
+    return raw, interpret(raw, SourceKind(EXPECTED[name]["kind"]), received(name))
 
 
 def test_every_sample_is_described() -> None:
@@ -41,6 +47,7 @@ def test_a_sample_is_read(name: str) -> None:
     assert hashlib.sha256(inner).hexdigest() == wanted["inner_sha256"]
     assert list(parsed.flags) == wanted["flags"]
     assert {field: getattr(parsed, field) for field in FIELDS} == {field: wanted[field] for field in FIELDS}
+    assert parsed.mailbox == wanted.get("mailbox")
     assert list(parsed.recipients) == [Recipient.model_validate(one) for one in wanted["recipients"]]
     attachments = [part.plain() | {"filename": part.filename} for part in parsed.parts if part.attachment]
     assert [
@@ -61,7 +68,7 @@ def test_the_words_of_a_sample_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_line_ends_do_not_change_what_is_known(name: str) -> None:
     raw, parsed = read(name)
-    other = interpret(raw.replace(b"\r\n", b"\n"), SourceKind(EXPECTED[name]["kind"]), RECORD)
+    other = interpret(raw.replace(b"\r\n", b"\n"), SourceKind(EXPECTED[name]["kind"]), received(name))
     places = {"inner_start", "inner_end", "parts"}
     assert other.model_dump(exclude=places) == parsed.model_dump(exclude=places)
 
@@ -73,6 +80,12 @@ def test_two_reports_of_one_message_carry_one_message() -> None:
     assert (
         EXPECTED["m365-recipient.eml"]["inner_sha256"] != EXPECTED["m365-recipient-fork.eml"]["inner_sha256"]
     )
+
+
+def test_two_copies_for_two_recipients_are_one_message() -> None:
+    _, one = read("google-copy-to.eml")
+    _, other = read("google-copy-bcc.eml")
+    assert one.inner_digest == other.inner_digest
 
 
 FAMILIES = (frozenset(("exchange", "m365")), frozenset(("zimbra",)))

@@ -5,6 +5,7 @@ comes, in flat memory. Nothing here parses it.
 """
 
 import asyncio
+import base64
 import queue
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +16,14 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import ArchiveError, Overloaded, StoreError
-from archive_service.model.mail import CaptureRecord
+from archive_service.model.mail import CaptureRecord, Source
 from archive_service.vault.stores.base import Lock, LockMode
-from ingest.intake import Draft, Receipt, Sink, SourceMatch
+from ingest.guard import in_networks, lack
+from ingest.intake import Draft, Login, Receipt, Sender, Sink, SourceMatch, TurnedAway
+from ingest.passwords import PasswordChecks
 
 SPOOL = 1024 * 1024
+_NOBODY = Sender()
 _QUEUED_CHUNKS = 8
 _CHUNK = 256 * 1024
 
@@ -57,6 +61,13 @@ def capture_draft(draft: Draft, clock: Clock) -> CaptureDraft:
     return CaptureDraft(record, lock, draft.acts_seen)
 
 
+def _password_of(known: tuple[str, Source] | None, sender: Sender) -> str | None:
+    """The hash that fits a sender from this network, if any does."""
+    if known is None or not in_networks(known[1].guard.networks, sender.peer):
+        return None
+    return known[1].guard.password
+
+
 class ArchiveIntake:
     """See ``intake.Intake``. ``tenants()`` looks for tenants again: one may be new."""
 
@@ -75,15 +86,45 @@ class ArchiveIntake:
         self._spool = spool
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="acts")
         self._streams = ThreadPoolExecutor(streams, thread_name_prefix="stream")
+        self._passwords = PasswordChecks()
 
-    async def match(self, address: str) -> SourceMatch | None:
-        """See Intake: known addresses from memory, strangers only after reading every acts log to its head. Raises
+    async def match(self, address: str, sender: Sender = _NOBODY) -> SourceMatch | TurnedAway | None:
+        """See Intake: known addresses from memory, others only after reading every acts log to its head. Raises
         Refused when the archive has moved: the sender hears 451."""
-        found = self._known(address)
-        if found is not None:
+        found = self._known(address, sender)
+        if isinstance(found, SourceMatch):
             return found
+        await self._to_the_head()
+        return self._known(address, sender)
+
+    async def authenticate(self, user: str, password: str, sender: Sender) -> Login | None:
+        """See Intake."""
+        known = self._source(user)
+        guessed = _password_of(known, sender)
+        fits = await self._passwords.fits(guessed, password, sender.peer)
+        if not fits:
+            await self._to_the_head()
+            known = self._source(user)
+            newest = _password_of(known, sender)
+            fits = newest != guessed and await self._passwords.fits(newest, password, sender.peer)
+        return Login(known[0], user, fits) if known is not None else None
+
+    def anchors(self, peer: str | None) -> tuple[bytes, ...]:
+        """See Intake."""
+        guards = (source.guard for tenant in self._tenants.values() for source in tenant.acts.sources())
+        wanted = [guard for guard in guards if guard.certificates and in_networks(guard.networks, peer)]
+        return tuple(base64.b64decode(each) for guard in wanted for each in guard.certificates)
+
+    def _source(self, source_id: str) -> tuple[str, Source] | None:
+        for tenant in self._tenants.values():
+            source = tenant.acts.source(source_id)
+            if source is not None:
+                tenant.acts.require_here()
+                return tenant.id, source
+        return None
+
+    async def _to_the_head(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._readers, self.refresh)
-        return self._known(address)
 
     def refresh(self) -> None:
         """Read the acts of every tenant to their heads. Raises ArchiveError."""
@@ -91,11 +132,14 @@ class ArchiveIntake:
             known = self._tenants.setdefault(tenant.id, tenant)
             known.acts.refresh()
 
-    def _known(self, address: str) -> SourceMatch | None:
+    def _known(self, address: str, sender: Sender) -> SourceMatch | TurnedAway | None:
         for tenant in self._tenants.values():
             source = tenant.acts.source_at(address)
             if source is not None:
                 tenant.acts.require_here()
+                lacking = lack(source, sender)
+                if lacking is not None:
+                    return TurnedAway(tenant.id, source, lacking)
                 return SourceMatch(tenant.id, source, tenant.acts.seen)
         return None
 
@@ -112,6 +156,7 @@ class ArchiveIntake:
 
     def close(self) -> None:
         """Let running streams end."""
+        self._passwords.close()
         self._streams.shutdown()
         self._readers.shutdown()
 

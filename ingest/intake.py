@@ -22,12 +22,42 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class Sender:
+    """Who is at the other end, as far as the session has shown it; what a source's guard is held against."""
+
+    peer: str | None = None  # IP address; behind a proxy the one that the proxy names
+    tls: bool = False
+    chain: frozenset[str] = frozenset()  # SHA-256 of each certificate of the verified chain, hex
+    login: str | None = None  # the source whose password it gave (RFC 4954)
+    size: int = 0  # of the mail in bytes, as declared or as received so far
+
+
+@dataclass(frozen=True)
 class SourceMatch:
-    """A recipient address that belongs to a source."""
+    """A recipient address that belongs to a source, and whose sender lacks nothing that the source asks."""
 
     tenant: str
     source: Source
     acts_seen: int
+
+
+@dataclass(frozen=True)
+class TurnedAway:
+    """A recipient address that belongs to a source, and what its sender lacks (``guard.Lack``), by the acts at their
+    head. Who lacks the network is to be told what a stranger is told."""
+
+    tenant: str
+    source: Source
+    lack: str
+
+
+@dataclass(frozen=True)
+class Login:
+    """A source whose id was given as a user, and whether the password fits."""
+
+    tenant: str
+    source: str
+    fits: bool
 
 
 @dataclass(frozen=True)
@@ -59,9 +89,22 @@ class Sink(Protocol):
 class Intake(Protocol):
     """What the endpoint needs of the archive."""
 
-    async def match(self, address: str) -> SourceMatch | None:
-        """The source with this secret address (compared case-insensitively), or None after having read
-        the acts to their head. Raises ArchiveError when the head cannot be read: answer 451."""
+    async def match(self, address: str, sender: Sender) -> SourceMatch | TurnedAway | None:
+        """The source with this secret address (compared case-insensitively) if its guard lets the sender in. Who it
+        turns away and None are by the acts read to their head. Raises ArchiveError when the head cannot be read:
+        answer 451."""
+        ...
+
+    async def authenticate(self, user: str, password: str, sender: Sender) -> Login | None:
+        """Whether the password is that of the source whose id is ``user``; None when there is no such source. A source
+        without a password, or one that takes no mail from the sender's network, fits nothing. No is by the acts read
+        to their head, and costs the same whatever was wrong. Raises ArchiveError when it cannot be checked now:
+        answer 454."""
+        ...
+
+    def anchors(self, peer: str | None) -> tuple[bytes, ...]:
+        """The trust anchors (DER) of all sources that want a client certificate and take mail from this address;
+        none: no certificate need be asked for. From memory."""
         ...
 
     async def begin(self, draft: Draft) -> Sink:

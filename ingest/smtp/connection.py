@@ -12,11 +12,13 @@ from typing import cast
 from aiosmtpd.smtp import SMTP
 
 from ingest.smtp import replies
+from ingest.smtp.client_certificates import chain_of
 from ingest.smtp.endpoint import Endpoint
 from ingest.smtp.idle_timer import IdleTimer
 from ingest.smtp.input_buffer import InputBuffer
 from ingest.smtp.limits import JUNK_OCTETS, Charge
-from ingest.smtp.replies import Reply
+from ingest.smtp.proxied import peer_behind
+from ingest.smtp.replies import Refused, Reply
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Connection(SMTP):
         super().__init__(None, hostname=endpoint.settings.hostname, loop=loop)
         self.endpoint = endpoint
         self.tls: str | None = None
+        self.chain: frozenset[str] = frozenset()  # SHA-256 of the peer's verified certificates, hex
         self._charge = Charge(endpoint.budget)
         self._input = InputBuffer(loop, self._charge)
         self._timer = IdleTimer(loop, self._on_idle)
@@ -173,6 +176,18 @@ class Connection(SMTP):
         self._idle = True
         self._input.wake()
 
+    # --- who is there
+
+    async def learn_peer(self) -> None:
+        """Read the PROXY header where the connection must begin with one. Raises Leave when it does not."""
+        assert self.session is not None
+        if self.endpoint.behind_proxy(self.session.peer):
+            try:
+                seconds = self.endpoint.settings.proxy_timeout
+                self.session.peer = await peer_behind(self.next_chunk, self.session.peer, seconds)
+            except Refused as refused:
+                raise Leave(refused.reply) from refused
+
     # --- TLS
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
@@ -198,6 +213,7 @@ class Connection(SMTP):
         self._input.attach(secured)
         tls = secured.get_extra_info("ssl_object")
         self.tls = f"{tls.version()} {tls.cipher()[0]}"
+        self.chain = chain_of(tls)
         self.endpoint.counters.tls += 1
 
     # --- the end

@@ -1,6 +1,7 @@
 """The endpoint's settings, and the budget of memory that its sessions share."""
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from archive_service.model.errors import Invalid
 
@@ -34,9 +35,12 @@ class SmtpSettings:
     max_connections: int = 1000
     max_recipients: int = 1000
     max_errors: int = 20
+    max_guesses: int = 3  # wrong passwords of a session
     command_timeout: float = 300.0
     data_timeout: float = 180.0
     commit_timeout: float = 60.0
+    proxy_networks: tuple[str, ...] = ()  # CIDR: connections from there begin with a PROXY header
+    proxy_timeout: float = 10.0  # for that header
     closing_timeout: float = 5.0  # for the peer to read the last reply and close its side
 
     def __post_init__(self) -> None:
@@ -46,13 +50,20 @@ class SmtpSettings:
             self.max_connections,
             self.max_recipients,
             self.max_errors,
+            self.max_guesses,
             self.command_timeout,
             self.data_timeout,
             self.commit_timeout,
+            self.proxy_timeout,
             self.closing_timeout,
         )
         if min(numbers) <= 0:
             raise Invalid("SMTP limits and timeouts must be greater than zero", code="smtp.settings")
+        try:
+            for network in self.proxy_networks:
+                ip_network(network)
+        except ValueError as error:
+            raise Invalid("a network of PROXY senders is not CIDR", code="smtp.settings") from error
         name = self.hostname
         if not name or not name.isascii() or not name.isprintable() or " " in name:
             raise Invalid("the SMTP host name must be printable ASCII without spaces", code="smtp.settings")

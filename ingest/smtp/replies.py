@@ -72,6 +72,27 @@ NEED_RECIPIENT = _mistake(503, "5.5.1", "a valid RCPT first", "sequence")
 NESTED_MAIL = _mistake(503, "5.5.1", "a transaction is open already", "sequence")
 NEED_BDAT = _mistake(503, "5.5.1", "this transaction goes on with BDAT", "sequence")
 
+# RFC 3207 section 4 (530) and 4.1 (554), RFC 4954 section 6.
+NEED_TLS = _mistake(530, "5.7.0", "must issue a STARTTLS command first", "need_tls")
+NEED_CERTIFICATE = _mistake(554, "5.7.0", "refused: a client certificate is needed", "need_certificate")
+NEED_LOGIN = _mistake(530, "5.7.0", "authentication required", "need_login")
+AUTH_IN_CLEAR = _mistake(538, "5.7.11", "encryption required for authentication", "sequence")
+AUTHENTICATED = make(235, "2.7.0", "authentication succeeded")
+WRONG_CREDENTIALS = _mistake(535, "5.7.8", "authentication credentials invalid", "wrong_credentials")
+ALREADY_AUTHENTICATED = _mistake(503, "5.5.1", "already authenticated", "sequence")
+AUTH_IN_MAIL = _mistake(503, "5.5.1", "AUTH is not possible inside a transaction", "sequence")
+UNKNOWN_MECHANISM = _mistake(504, "5.5.4", "authentication mechanism not known", "syntax")
+BAD_RESPONSE = _mistake(501, "5.5.2", "the response cannot be decoded", "syntax")
+RESPONSE_TOO_LONG = _mistake(500, "5.5.6", "authentication exchange line is too long", "syntax")
+EXCHANGE_CANCELLED = _mistake(501, "5.7.0", "authentication cancelled", "cancelled")
+AUTH_UNCHECKED = make(
+    454, "4.7.0", "authentication not possible now, try again later", reason="auth_unchecked"
+)
+TLS_UNAVAILABLE = make(454, "4.7.0", "TLS not available now, try again later", reason="tls_unavailable")
+TOO_MANY_GUESSES = make(421, "4.7.0", "too many wrong credentials", reason="guesses")
+TOO_FAST = make(450, "4.7.1", "too much mail of this source, try again later", reason="rate")
+NO_PROXY_HEADER = make(421, "4.3.2", "a PROXY header is needed from here", reason="proxy")
+
 TOO_LARGE = make(552, "5.3.4", "message larger than the limit", reason="too_large")
 TOO_MANY_RECIPIENTS = make(452, "4.5.3", "too many recipients", reason="too_many_recipients")
 OTHER_SOURCE = make(452, "4.5.3", "one source per transaction, send a copy apart", reason="other_source")

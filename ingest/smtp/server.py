@@ -4,9 +4,11 @@ import asyncio
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 
 from archive_service.model.errors import ArchiveError
 from ingest.intake import Intake
+from ingest.refusals import Refusals
 from ingest.smtp.counters import SmtpCounters
 from ingest.smtp.endpoint import Endpoint
 from ingest.smtp.limits import MemoryBudget, SmtpSettings
@@ -21,7 +23,8 @@ class SmtpServer:
     """The SMTP endpoint of one process.
 
     Give every server of a process the same ``budget``; without one it gets its own of
-    ``settings.max_in_flight`` bytes.
+    ``settings.max_in_flight`` bytes. ``fresh_tls`` makes another context like ``tls``, for handshakes that ask for a
+    client certificate; without it none is asked for.
     """
 
     def __init__(
@@ -30,12 +33,16 @@ class SmtpServer:
         settings: SmtpSettings,
         tls: ssl.SSLContext | None = None,
         budget: MemoryBudget | None = None,
+        fresh_tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self._endpoint = Endpoint(intake, settings, tls, budget or MemoryBudget(settings.max_in_flight))
+        self._endpoint = Endpoint(
+            intake, settings, tls, budget or MemoryBudget(settings.max_in_flight), fresh_tls=fresh_tls
+        )
         self._servers: list[asyncio.Server] = []
         # aiosmtpd logs to this name at INFO, for every connection; above all it must never log command
         # lines, which hold the secret addresses.
         logging.getLogger("mail.log").setLevel(logging.WARNING)
+        logging.getLogger("mail.debug").setLevel(logging.ERROR)  # a warning for every bad PROXY header
 
     @property
     def counters(self) -> SmtpCounters:
@@ -46,6 +53,11 @@ class SmtpServer:
     def budget(self) -> MemoryBudget:
         """The memory held now, and its peak."""
         return self._endpoint.budget
+
+    @property
+    def refusals(self) -> Refusals:
+        """Who was turned away, until it is taken to a log."""
+        return self._endpoint.refusals
 
     async def start(self, host: str, port: int, reuse_port: bool = True) -> tuple[str, int]:
         """Listen, and return the first address listened on (for port 0, the port that was given).

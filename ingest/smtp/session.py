@@ -2,7 +2,10 @@
 
 import asyncio
 
+from ingest.guard import Lack
+from ingest.intake import Login, Sender, SourceMatch, TurnedAway
 from ingest.smtp import replies
+from ingest.smtp.authentication import credentials
 from ingest.smtp.connection import Connection, Leave
 from ingest.smtp.data_reader import DataDecoder
 from ingest.smtp.endpoint import Endpoint
@@ -14,9 +17,16 @@ from ingest.smtp.steps import attempt, log_unexpected
 from ingest.smtp.transaction import Transaction
 from ingest.smtp.transfer import Transfer
 
-_SESSION_COMMANDS = ("HELO", "EHLO", "STARTTLS", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN")
+_SESSION_COMMANDS = ("HELO", "EHLO", "STARTTLS", "AUTH", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN")
 _ENVELOPE_COMMANDS = ("MAIL", "RCPT")
 _MESSAGE_COMMANDS = ("DATA", "BDAT")
+_LACKING = {
+    Lack.NETWORK: replies.UNKNOWN_RECIPIENT,  # not a word more than a stranger hears
+    Lack.TLS: replies.NEED_TLS,
+    Lack.CERTIFICATE: replies.NEED_CERTIFICATE,
+    Lack.LOGIN: replies.NEED_LOGIN,
+    Lack.SIZE: replies.TOO_LARGE,
+}
 _METHODS = [f"smtp_{name}" for name in _SESSION_COMMANDS + _ENVELOPE_COMMANDS + _MESSAGE_COMMANDS]
 
 
@@ -28,9 +38,13 @@ class SmtpSession(Connection):
     def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(endpoint, loop)
         self._errors = 0
+        self._login: Login | None = None  # the source whose password was given
+        self._wrong_guesses = 0
+        self._login_unchecked = False  # the last AUTH could not be judged
+        self._no_tls_now = False  # the last STARTTLS failed for a fault of ours
 
     def __dir__(self) -> list[str]:
-        """The commands only, without AUTH: a source is known by its secret address.
+        """The commands only.
 
         aiosmtpd's constructor lists its object three times to find them; going through every attribute
         would cost each connection as much as receiving a message does.
@@ -46,6 +60,7 @@ class SmtpSession(Connection):
         last: Reply | None = None
         self._set_rset_state()
         try:
+            await self.learn_peer()
             self.answer(self.endpoint.greeting())
             await self._converse()
         except Leave as leave:
@@ -85,7 +100,7 @@ class SmtpSession(Connection):
             raise Refused(replies.BAD_LINE)
         verb, _, rest = line[:-2].partition(b" ")
         name = verb.upper().decode("ascii", "replace")
-        if len(line) > COMMAND_LINE_OCTETS and name not in _ENVELOPE_COMMANDS:
+        if len(line) > COMMAND_LINE_OCTETS and name not in (*_ENVELOPE_COMMANDS, "AUTH"):
             raise Refused(replies.LINE_TOO_LONG)
         method = self._smtp_methods.get(name)
         if method is None:
@@ -138,13 +153,62 @@ class SmtpSession(Connection):
             raise Refused(replies.BAD_ARGUMENTS)
         if self.tls is not None:
             raise Refused(replies.ALREADY_TLS)
-        if self.endpoint.tls is None:
-            raise Refused(replies.NO_TLS)
-        await self._abandon()
-        await self.start_tls(self.endpoint.tls)
         peer = self.session.peer if self.session is not None else None
+        try:
+            context = self.endpoint.tls_for(peer)
+        except Refused as refused:
+            self._no_tls_now = refused.reply.is_transient
+            raise
+        await self._abandon()
+        await self.start_tls(context)
         self.session = self._create_session()
         self.session.peer = peer
+
+    async def smtp_AUTH(self, arg: str | None) -> None:
+        """Log in as a source (RFC 4954), under TLS only: the user is the source's id."""
+        if self.tls is None:
+            raise Refused(replies.AUTH_IN_CLEAR)
+        if self.session is None or not self.session.extended_smtp:
+            raise Refused(replies.NEED_HELLO)
+        if self.envelope.is_open:
+            raise Refused(replies.AUTH_IN_MAIL)
+        if self._login is not None:
+            raise Refused(replies.ALREADY_AUTHENTICATED)
+        user, password = await credentials(self, arg)
+        endpoint = self.endpoint
+        login = await attempt(
+            "authenticate",
+            endpoint.intake.authenticate(user, password, self.sender()),
+            endpoint.settings.commit_timeout,
+        )
+        self._login_unchecked = isinstance(login, Reply)
+        if isinstance(login, Reply):
+            raise Refused(replies.AUTH_UNCHECKED)
+        if login is None or not login.fits:
+            self._note(replies.WRONG_CREDENTIALS, login)
+            self._wrong_guesses += 1
+            if self._wrong_guesses >= endpoint.settings.max_guesses:
+                raise Leave(replies.TOO_MANY_GUESSES)
+            raise Refused(replies.WRONG_CREDENTIALS)
+        self._login = login
+        self.answer(replies.AUTHENTICATED)
+
+    def sender(self, size: int = 0) -> Sender:
+        """Who is at the other end, for the source's guard."""
+        peer = self.session.peer if self.session is not None else None
+        login = self._login.source if self._login is not None else None
+        return Sender(peer, self.tls is not None, self.chain, login, size)
+
+    def _note(self, reply: Reply, of: Login | TurnedAway | SourceMatch | None) -> None:
+        """Have a refusal recorded, with the source that it concerns: the address's, else the login's."""
+        about = of or self._login
+        sender = self.sender()
+        proven = sender.peer if sender.login is not None or sender.chain else None
+        tenant = source = None
+        if about is not None:
+            tenant = about.tenant
+            source = about.source if isinstance(about, Login) else about.source.id
+        self.endpoint.refusals.note(tenant, source, reply.reason, proven)
 
     async def smtp_RSET(self, arg: str | None) -> None:
         """Drop the transaction."""
@@ -206,18 +270,42 @@ class SmtpSession(Connection):
         if len(envelope.rcpt_tos) >= self.endpoint.settings.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         address = parse_rcpt(arg or "")
-        match = await attempt(
-            "match", self.endpoint.intake.match(address), self.endpoint.settings.commit_timeout
-        )
+        match = await self._judge(address, envelope.declared_size)
         if isinstance(match, Reply):
-            envelope.deferral = replies.NOT_JUDGED
-            raise Refused(replies.NOT_JUDGED)
-        if match is None:
-            raise Refused(replies.UNKNOWN_RECIPIENT)
+            if match.is_transient:
+                envelope.deferral = match
+            raise Refused(match)
         if not envelope.joins(match):
             raise Refused(replies.OTHER_SOURCE)
+        if envelope.match is None and not self.endpoint.rates.take(match.source, self.loop.time()):
+            self._note(replies.TOO_FAST, match)
+            envelope.deferral = replies.TOO_FAST
+            raise Refused(replies.TOO_FAST)
         envelope.add(address, match)
         self.answer(replies.RECIPIENT_OK)
+
+    async def _judge(self, address: str, size: int) -> SourceMatch | Reply:
+        """The source of an address whose guard lets this session in, or the refusal: 5xx by the acts at their head
+        alone, 4xx when these cannot be read or the lack is our own fault."""
+        endpoint = self.endpoint
+        found = await attempt(
+            "match", endpoint.intake.match(address, self.sender(size)), endpoint.settings.commit_timeout
+        )
+        if isinstance(found, Reply):
+            return replies.NOT_JUDGED
+        if isinstance(found, SourceMatch):
+            return found
+        reply = self._turned_away(found) if found is not None else replies.UNKNOWN_RECIPIENT
+        if not reply.is_transient:
+            self._note(reply, found)
+        return reply
+
+    def _turned_away(self, found: TurnedAway) -> Reply:
+        if found.lack == Lack.TLS and (self.endpoint.tls is None or self._no_tls_now):
+            return replies.NOT_JUDGED  # we cannot give what the source asks
+        if found.lack == Lack.LOGIN and self._login_unchecked:
+            return replies.NOT_JUDGED
+        return _LACKING[Lack(found.lack)]
 
     # --- the message
 
@@ -289,8 +377,16 @@ class SmtpSession(Connection):
 
     async def _conclude(self, transfer: Transfer) -> None:
         """End the message and the transaction with the one reply that counts."""
+        envelope = self.envelope
         reply = await transfer.finish()
+        if transfer.over_guard:
+            reply = await self._too_large(envelope, transfer.octets)
         self._set_rset_state()
         if transfer.failure is None:
             self._errors = 0
         self.answer(reply)
+
+    async def _too_large(self, envelope: Transaction, octets: int) -> Reply:
+        """A mail over its source's limit: 552 by the acts at their head, else 4xx, and the sender tries again."""
+        judged = await self._judge(envelope.rcpt_tos[0], octets)
+        return judged if isinstance(judged, Reply) else replies.NOT_JUDGED

@@ -25,6 +25,11 @@ class Transaction(Envelope):
         """MAIL was accepted."""
         return self.arguments is not None
 
+    @property
+    def declared_size(self) -> int:
+        """What MAIL said in SIZE (RFC 1870); 0 when it said nothing."""
+        return (self.arguments.size or 0) if self.arguments is not None else 0
+
     def begin(self, arguments: MailArguments) -> None:
         """MAIL was accepted."""
         self.arguments = arguments

@@ -25,11 +25,16 @@ class Transfer:
         self._counters = counters
         self._charge = Charge(budget)
         self._sink: Sink | None = None
+        self._largest = settings.max_size
         self.octets = 0
         self.failure: Reply | None = None
+        self.over_guard = False  # it failed for the source's own limit, as the source was known at RCPT
 
     async def open(self, draft: Draft) -> None:
         """Ask the intake for a sink; ``failure`` tells whether there is none."""
+        guard = draft.source.guard
+        if guard.max_size is not None:
+            self._largest = min(guard.max_size, self._largest)
         outcome = await attempt("begin", self._intake.begin(draft), self._settings.commit_timeout)
         if isinstance(outcome, Reply):
             self.failure = outcome
@@ -42,7 +47,8 @@ class Transfer:
         sink = self._sink
         if sink is None:
             return
-        if self.octets > self._settings.max_size:
+        if self.octets > self._largest:
+            self.over_guard = self.octets <= self._settings.max_size
             await self._fail(replies.TOO_LARGE)
             return
         if self._budget.exhausted:

@@ -369,7 +369,7 @@ async def test_a_recipient_that_cannot_be_judged_is_451_and_so_is_what_follows(e
         ("HELO", "501 "),
         ("EHLO", "501 "),
         ("HELO client.test", "250 mx.test"),
-        ("AUTH PLAIN AGEAYg==", "500 5.5.1 "),
+        ("AUTH PLAIN AGEAYg==", "538 5.7.11 "),
         ("HELP AUTH", "214 2.0.0 "),
         ("STARTTLS", "502 5.5.1 "),
         ("", "500 5.5.1 "),

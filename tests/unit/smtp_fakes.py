@@ -1,14 +1,17 @@
 """Fakes for the SMTP endpoint: an intake that records, fails or waits on demand, and a raw client."""
 
 import asyncio
+import base64
 import contextlib
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from archive_service.model.mail import Source, SourceKind
-from ingest.intake import Draft, Receipt, Sink, SourceMatch
+from ingest.guard import lack
+from ingest.intake import Draft, Login, Receipt, Sender, Sink, SourceMatch, TurnedAway
 from ingest.smtp.limits import MemoryBudget, SmtpSettings
 from ingest.smtp.server import SmtpServer
 
@@ -24,17 +27,24 @@ def source(name: str, address: str) -> Source:
 SOURCES = {SECRET: source("one", SECRET), OTHER: source("two", OTHER)}
 
 
+STEPS = ("match", "head", "authenticate", "begin", "write", "commit", "abort")
+
+
 class FakeIntake:
-    """``fail`` and ``gate`` take the steps match, begin, write, commit: an exception to raise, an event to
-    wait for. ``reached`` has an event per step, set when the step has begun; ``aborted`` counts aborts."""
+    """``fail`` and ``gate`` take the steps (head: only for who would be turned away): an exception to raise, an
+    event to wait for. ``reached`` has an event per step, set when the step has begun; ``aborted`` counts aborts."""
 
     def __init__(self) -> None:
         self.fail: dict[str, Exception] = {}
         self.gate: dict[str, asyncio.Event] = {}
-        self.reached = {step: asyncio.Event() for step in ("match", "begin", "write", "commit", "abort")}
+        self.reached = {step: asyncio.Event() for step in STEPS}
         self.captures: list[tuple[Draft, bytes]] = []
         self.drafts: list[Draft] = []
         self.matched: list[str] = []
+        self.senders: list[Sender] = []
+        self.sources = dict(SOURCES)
+        self.passwords: dict[str, str] = {}
+        self.guesses: list[tuple[str, str]] = []
         self.aborted = 0
         self.acts_seen = 7
         self.broken_rules: list[str] = []  # of the sink's contract; ``serving`` wants none at the end
@@ -47,11 +57,29 @@ class FakeIntake:
         if name in self.fail:
             raise self.fail[name]
 
-    async def match(self, address: str) -> SourceMatch | None:
+    async def match(self, address: str, sender: Sender) -> SourceMatch | TurnedAway | None:
         self.matched.append(address)
+        self.senders.append(sender)
         await self.step("match")
-        found = SOURCES.get(address.lower())
-        return SourceMatch("tenant", found, acts_seen=self.acts_seen) if found is not None else None
+        found = self.sources.get(address.lower())
+        if found is None:
+            return None
+        lacking = lack(found, sender)
+        if lacking is not None:
+            await self.step("head")
+            return TurnedAway("tenant", found, lacking)
+        return SourceMatch("tenant", found, acts_seen=self.acts_seen)
+
+    async def authenticate(self, user: str, password: str, sender: Sender) -> Login | None:
+        self.guesses.append((user, password))
+        await self.step("authenticate")
+        known = self.passwords.get(user)
+        return Login("tenant", user, known == password) if known is not None else None
+
+    def anchors(self, peer: str | None) -> tuple[bytes, ...]:
+        return tuple(
+            base64.b64decode(each) for one in self.sources.values() for each in one.guard.certificates
+        )
 
     async def begin(self, draft: Draft) -> Sink:
         await self.step("begin")
@@ -119,7 +147,7 @@ class Client:
     def _check(self, lines: list[str]) -> None:
         """RFC 2034 section 4: a status code of the same class, but for greeting, HELO, EHLO and 3xx."""
         first = lines[0]
-        exempt = first.startswith(("220 mx.test", "250-mx.test", "250 mx.test", "354 ", "501 a host"))
+        exempt = first.startswith(("220 mx.test", "250-mx.test", "250 mx.test", "354 ", "334 ", "501 a host"))
         if not exempt:
             assert re.match(r"([245])\d\d \1\.\d{1,3}\.\d{1,3} \S", first), first
 
@@ -190,13 +218,14 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     budget: MemoryBudget | None = None,
     change: Callable[[FakeIntake], None] | None = None,
-    **settings: float,
+    fresh_tls: Callable[[], ssl.SSLContext] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
     """A server on a free port, stopped at the end; afterwards nothing may be left of any session."""
     intake = FakeIntake()
     if change is not None:
         change(intake)
-    server = SmtpServer(intake, SmtpSettings(hostname="mx.test", **settings), tls, budget)  # type: ignore[arg-type]
+    server = SmtpServer(intake, SmtpSettings(hostname="mx.test", **settings), tls, budget, fresh_tls)
     _, port = await server.start("127.0.0.1", 0)
     site = Site(intake, server, port)
     try:

@@ -19,6 +19,7 @@ LIMIT = 2_000_000
 """Characters of text kept of one message."""
 
 _WORD = re.compile(r"\w+")
+_SAID_KIND = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 _MOST_DECODED = (
     5  # what is decoded to be looked into, inside each other: every level reads the bytes once more
 )
@@ -198,22 +199,25 @@ class _Collector:
                 self.message(file.data, (_file_part(file),), depth, attached=True)
 
     def _tnef_body(self, envelope: Tnef, *, attached: bool) -> None:
-        """The same text in up to three forms: the richest comes last and is left out if it says nothing more."""
-        if envelope.text:
-            self.take(envelope.text, self.attached if attached else self.plain)
+        """The same text in up to three forms: the richest is left out if it says nothing more. Beside a mail's own
+        text it is treated as HTML is: Outlook sends both."""
+        rich = self._tnef_rich(envelope)
+        more = _words(rich) not in _words(envelope.text)
+        into = self.attached if attached else self.html
+        self.take("\n".join(filter(None, [envelope.text, rich if more else ""])), into)
+
+    def _tnef_rich(self, envelope: Tnef) -> str:
+        most = 16 * (self.left + 1)
         if envelope.html:
-            text = html_text(decode(envelope.html, envelope.html_charset or html_charset(envelope.html)))
-        elif envelope.rtf:
-            data, whole = expand_rtf(envelope.rtf, max(0, self.expansion))
-            self.expansion -= len(data)
-            self.damaged = self.damaged or not whole
-            text = rtf_text(data)
-        else:
-            return
-        if not attached:
-            self.take(text, self.html)
-        elif _words(text) not in _words(envelope.text):
-            self.take(text, self.attached)
+            html = envelope.html[:most]
+            self.truncated = self.truncated or len(envelope.html) > most
+            return html_text(decode(html, envelope.html_charset or html_charset(html)))
+        if not envelope.rtf:
+            return ""
+        data, whole = expand_rtf(envelope.rtf, max(0, min(most, self.expansion)))
+        self.expansion -= len(data)
+        self.damaged = self.damaged or not whole
+        return rtf_text(data)
 
     def _header(self, raw: bytes, start: int, end: int) -> None:
         headers = scan_headers(raw, start, end)
@@ -270,9 +274,10 @@ class _Collector:
 
 def _file_part(file: TnefFile) -> Part:
     """A file of an envelope as a part of its own data."""
+    kind = file.kind if _SAID_KIND.fullmatch(file.kind) else "application/octet-stream"
     return Part(
         path="1",
-        content_type=file.kind or "application/octet-stream",
+        content_type=kind,
         encoding="binary",
         disposition="attachment",
         filename=file.name or None,

@@ -4,7 +4,7 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
-from ingest.mime.charsets import clean, decode, guess
+from ingest.mime.charsets import clean, codec_for, decode, guess
 
 LONGEST_VALUE = 1 << 22
 """Bytes of one field value that are decoded; what lies beyond stays in the raw message only."""
@@ -27,8 +27,19 @@ def unfold(value: bytes) -> bytes:
     return _FOLD.sub(b" ", value) if b"\n" in value or b"\r" in value else value
 
 
-def _encoded_bytes(kind: str, text: str) -> bytes:
-    data = text.encode("utf-8", "replace")
+def _as_sent(text: str, charset: str) -> bytes:
+    """The bytes of a word that should have been ASCII: in its own charset, though ``guess`` took them for another."""
+    codec = codec_for(charset) or "utf-8"
+    for name in (codec,) if codec == "utf-8" else ("cp1252", "latin-1", codec):
+        try:
+            return text.encode(name)
+        except UnicodeEncodeError:
+            continue
+    return text.encode("utf-8", "replace")
+
+
+def _encoded_bytes(kind: str, text: str, charset: str) -> bytes:
+    data = text.encode("ascii") if text.isascii() else _as_sent(text, charset)
     if kind in "qQ":
         return binascii.a2b_qp(data, header=True)
     return base64_bytes(data)
@@ -72,7 +83,7 @@ def decode_words(text: str) -> str:
             run = []
         if between.strip() or not (out or run):
             out.append(between)
-        run.append(_encoded_bytes(start.group(2), text[start.end() : end]))
+        run.append(_encoded_bytes(start.group(2), text[start.end() : end], charset))
         run_charset = charset
         position = end + 2
     if run:

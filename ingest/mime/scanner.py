@@ -66,7 +66,8 @@ def scan_headers(raw: bytes, start: int, end: int) -> Headers:
     """The header block at ``start``: up to its blank line, the first line that is no field, or ``end``.
 
     A leading mbox ``From `` line is passed over. So is a line that is no field when a well-known field
-    follows it: a fold whose space got lost must not hide the rest of the header.
+    follows it: a fold whose space got lost must not hide the rest of the header. A line that begins with two
+    hyphens is none of these: it is a delimiter whose part has no blank line.
     """
     fields: list[tuple[str, bytes]] = []
     position = start
@@ -82,7 +83,9 @@ def scan_headers(raw: bytes, start: int, end: int) -> Headers:
             position = found.end()
             continue
         after = _next_line(raw, position, end)
-        if raw[position] not in b" \t" and _KNOWN_FIELD.match(raw, after, end) is None:
+        if raw[position] not in b" \t" and (
+            raw.startswith(b"--", position, end) or _KNOWN_FIELD.match(raw, after, end) is None
+        ):
             break
         position = after
     return Headers(tuple(fields), min(position, end))

@@ -76,6 +76,7 @@ def test_tnef_text_and_files_are_read() -> None:
     parsed, found = read(winmail(tnef(body, csv, pdf), b"Content-Type: text/plain\r\n\r\nVoici le plan"))
     assert parsed.flags == ("tnef",)
     assert found.body == "Voici le plan\nVoici le plan à signer"
+    assert found.html_from == len("Voici le plan\n")
     assert found.attachments == "références clients.csv\nréférence;815\nplan.pdf"
     assert found.not_fully_indexed == "attachment kinds not extracted: application/octet-stream"
 
@@ -98,6 +99,11 @@ def test_tnef_html_and_rich_text_bodies() -> None:
     )
     twice = tnef(attribute(0x69003, properties((0x1000, TEXT8, "Remise de été"), (0x1009, BINARY, rich))))
     assert read(winmail(twice))[1].body.count("Remise") == 2  # the euros are in one of them alone
+    same = tnef(attribute(0x69003, properties((0x1000, TEXT8, "Remise de été €5"), (0x1009, BINARY, rich))))
+    assert read(winmail(same))[1].body == "Remise de été €5"
+    assert read(winmail(same, "Content-Type: text/plain; charset=utf-8\n\nRemise de été, €5".encode()))[
+        1
+    ].body == ("Remise de été, €5")
 
 
 def test_tnef_message_inside_a_message() -> None:

@@ -25,6 +25,11 @@ from ingest.mime.headers import decode_value, parse_media
         (b"=?idna?q?xn--abc?=", "xn--abc"),
         (b"=?utf-7?q?+2AA-?=", "\ufffd"),  # a lone surrogate has no place in a database
         (b"=?utf-8?q?broken", "=?utf-8?q?broken"),
+        (b"=?iso-8859-1?Q?Fr\xf6sche?=", "Frösche"),  # words that should be ASCII and are not
+        ("=?iso-8859-1?Q?Frösche?=".encode(), "Frösche"),
+        ("=?utf-8?Q?Frösche?=".encode(), "Frösche"),
+        ("=?koi8-r?Q?Привет?=".encode("koi8-r"), "Привет"),
+        ("=?koi8-r?Q?Привет?=".encode(), "Привет"),
         (b"caf\xe9", "café"),
         ("café 📎 見積書".encode(), "café 📎 見積書"),
         (b"\x1b$B8+@Q\x1b(B", "見積"),

@@ -34,6 +34,12 @@ def test_parts_lie_between_delimiters(raw: bytes) -> None:
     assert [body.replace(b"\r", b"") for body in bodies(raw)] == [b"one", b"two\n"]
 
 
+def test_a_delimiter_after_the_last_field_ends_the_header() -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=B\nMIME-Version: 1.0\n--B\nContent-Type: text/html\n\none\n--B--\n"
+    (part,) = scan(raw, 0, len(raw)).root.children
+    assert (part.content_type, raw[part.body : part.end]) == ("text/html", b"one")
+
+
 def test_line_ends_may_be_mixed() -> None:
     assert bodies(b"Content-Type: multipart/mixed; boundary=B\n\r\n--B\r\n\none\r\n--B\n\r\ntwo\n--B--") == [
         b"one",

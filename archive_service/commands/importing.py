@@ -17,8 +17,10 @@ from archive_service.model.mail import SourceKind
 from archive_service.settings import Settings
 from ingest.importers.base import Mailbox
 from ingest.importers.eml_folder import EmlFolder
+from ingest.importers.imap import Imap
 from ingest.importers.maildir import Maildir
 from ingest.importers.mbox import Mbox, Variant
+from ingest.importers.server import Server, Tls
 
 _Open = Callable[[argparse.Namespace, Settings], Mailbox]
 
@@ -39,6 +41,7 @@ def register(commands: Any) -> None:
     )
     maildir = _format(formats, "maildir", "a Maildir with all its folders", _maildir)
     maildir.add_argument("folder", type=Path, metavar="DIR")
+    _on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
 
 
 def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
@@ -65,6 +68,50 @@ def _mbox(given: argparse.Namespace, settings: Settings) -> Mailbox:
 
 def _maildir(given: argparse.Namespace, settings: Settings) -> Mailbox:
     return Maildir(given.folder, settings.smtp_max_size)
+
+
+_TLS_PORTS = {"imap": 993, "pop3": 995}
+_PORTS = {"imap": 143, "pop3": 110}
+
+
+def _on_server(one: Any) -> None:
+    """Options of a mailbox on a server. A secret is never one: every user of the machine could read it."""
+    one.add_argument("--host", required=True, metavar="HOST")
+    one.add_argument("--port", type=int, metavar="N", help="the protocol's own unless given")
+    one.add_argument("--user", required=True, metavar="USER")
+    secret = one.add_mutually_exclusive_group(required=True)
+    secret.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
+    secret.add_argument("--password-env", metavar="NAME", help="the environment variable with the password")
+    secret.add_argument("--token-file", type=Path, metavar="FILE", help="OAuth 2.0 access token, for XOAUTH2")
+    secret.add_argument("--token-env", metavar="NAME", help="the environment variable with such a token")
+    one.add_argument("--tls", default="implicit", choices=[str(tls) for tls in Tls])
+    one.add_argument(
+        "--ca", type=Path, metavar="FILE", help="PEM of the authorities trusted; the system's unless given"
+    )
+
+
+def _server(given: argparse.Namespace) -> Server:
+    tls = Tls(given.tls)
+    port = given.port or (_TLS_PORTS if tls is Tls.IMPLICIT else _PORTS)[given.format]
+    token = given.token_file is not None or given.token_env is not None
+    return Server(given.host, port, given.user, _secret(given), token=token, tls=tls, ca=given.ca)
+
+
+def _secret(given: argparse.Namespace) -> str:
+    """Raises Invalid when it is not where it was said to be."""
+    variable, path = given.password_env or given.token_env, given.password_file or given.token_file
+    try:
+        text = path.read_text("utf-8") if path is not None else os.environ.get(variable, "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid("the file of the secret cannot be read", code="import.secret") from error
+    secret: str = text.partition("\n")[0].removesuffix("\r")
+    if not secret:
+        raise Invalid("there is no secret in the file or variable named", code="import.secret")
+    return secret
+
+
+def _imap(given: argparse.Namespace, settings: Settings) -> Mailbox:
+    return Imap(_server(given), settings.smtp_max_size)
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:

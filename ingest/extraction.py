@@ -11,7 +11,7 @@ from ingest.mime.headers import decode_value
 from ingest.mime.markup import calendar_text, html_charset, html_text
 from ingest.mime.nature import MOST_EXPANDED, opened
 from ingest.mime.parts import list_parts
-from ingest.mime.rtf import expand_rtf, rtf_text
+from ingest.mime.rtf import MOST_RTF, expand_rtf, rtf_text
 from ingest.mime.scanner import scan, scan_headers
 from ingest.mime.tnef import Tnef, TnefFile, read_tnef
 
@@ -44,6 +44,7 @@ _TEXTS = frozenset(
 )
 _RICH = frozenset(("application/rtf", "text/rtf", "application/x-rtf"))
 _NOT_TEXTS = frozenset(("text/richtext",))  # markup that no one here reads
+_READ = _TEXTS | _HTML | _CALENDAR | _RICH
 _TNEF = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
 _ENVELOPES = _TNEF | {"application/pkcs7-mime", "application/x-pkcs7-mime"}
 _ENCRYPTED_FLAGS = {
@@ -91,7 +92,7 @@ def _kind(part: Part) -> str:
 def _is_text(kind: str) -> bool:
     if kind in _NOT_TEXTS:
         return False
-    return kind.startswith(("text/", "multipart/")) or kind in _TEXTS | _HTML | _CALENDAR | _RICH
+    return kind.startswith(("text/", "multipart/")) or kind in _READ
 
 
 @dataclass
@@ -214,7 +215,7 @@ class _Collector:
             return html_text(decode(html, envelope.html_charset or html_charset(html)))
         if not envelope.rtf:
             return ""
-        data, whole = expand_rtf(envelope.rtf, max(0, min(most, self.expansion)))
+        data, whole = expand_rtf(envelope.rtf, max(0, min(most, MOST_RTF, self.expansion)))
         self.expansion -= len(data)
         self.damaged = self.damaged or not whole
         return rtf_text(data)

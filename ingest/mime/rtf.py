@@ -13,6 +13,9 @@ from ingest.mime.markup import html_text
 _HEADER = struct.Struct("<IIII")
 _COMPRESSED, _PLAIN = 0x75465A4C, 0x414C454D
 _WINDOW = 4096
+_DEEPEST = 1000
+MOST_RTF = 8 << 20
+"""Bytes of one rich text that should be read at most: every brace takes its time."""
 # What every compressed text may refer to before it has said anything ([MS-OXRTFCP] section 2.1.2.1).
 _DICTIONARY = (
     rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans "
@@ -134,7 +137,8 @@ class _Reader:
         if brace == "{":
             group = self.group
             self.outer.append(group)
-            self.group = _Group(group.shown, group.rich_only, group.skip)
+            if len(self.outer) < _DEEPEST:  # groups that lie deeper are as good as one
+                self.group = _Group(group.shown, group.rich_only, group.skip)
         elif self.outer:
             self.group = self.outer.pop()
 

@@ -15,6 +15,7 @@ MAX_PARTS = 10_000
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _CR = 13
+_LINE_END = b"\r\n"
 _BLANK = re.compile(rb"\r*\n")
 _LINE = re.compile(rb"[^\n]*\n?")
 _KNOWN_FIELD = re.compile(
@@ -74,9 +75,10 @@ def scan_headers(raw: bytes, start: int, end: int) -> Headers:
     if raw.startswith((b"From ", b">From "), start, end):
         position = _next_line(raw, start, end)
     while position < end:
-        blank = _BLANK.match(raw, position, end)
-        if blank is not None:
-            return Headers(tuple(fields), blank.end())
+        if raw[position] in _LINE_END:
+            blank = _BLANK.match(raw, position, end)
+            if blank is not None:
+                return Headers(tuple(fields), blank.end())
         found = _FIELD.match(raw, position, end)
         if found is not None:
             fields.append((found.group(1).decode("ascii").lower(), found.group(2)))

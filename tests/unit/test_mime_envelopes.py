@@ -14,6 +14,7 @@ from ingest.interpret import interpret
 from ingest.mime.cms import COMPRESSED, OTHER, SIGNED, Cms, read_cms
 from ingest.mime.rtf import expand_rtf, rtf_text
 from ingest.mime.tnef import read_tnef
+from ingest.parser_pool import ParserPool
 from tests.unit.mime_envelopes import (
     BINARY,
     LONG,
@@ -382,3 +383,21 @@ def test_work_grows_with_size_alone(name: str) -> None:
 def test_what_is_no_cms_is_other() -> None:
     for data in (b"", b"\x30", b"\x30\x03\x06\x01\x2a", b"\x1f" * 40, b"\x30\xff" + b"a" * 300):
         assert read_cms(data) == Cms(OTHER)
+
+
+def test_bombs_leave_the_worker_alive() -> None:
+    """Within the memory and time that a worker has: what expands is cut, said to be, and the next mail is read."""
+    zeros = zlib.compress(zlib.compress(bytes(1 << 28)))
+    references = struct.pack("<IIII", 0, 0, 0x75465A4C, 0) + (b"\xff" + b"\x0c\xff" * 8) * 100_000
+    bombs = {
+        "application/pkcs7-mime": streamed(COMPRESSED_DATA, [zlib.decompress(zeros)], indefinite=True),
+        "application/ms-tnef": tnef(attribute(0x69003, properties((0x1009, BINARY, references)))),
+        "application/rtf": b"{\\rtf1" + b"{" * (2 << 20),
+    }
+    with ParserPool(timeout=60, memory_bytes=1 << 30) as pool:
+        for kind, data in bombs.items():
+            raw = part(kind, data)
+            parsed, found = pool.interpret(raw, SourceKind.GENERIC, RECORD)
+            assert parsed == interpret(raw, SourceKind.GENERIC, RECORD)
+            assert "parser" not in str(found.not_fully_indexed)
+        assert pool.interpret(INNER, SourceKind.GENERIC, RECORD)[1].body == "Le contrat est signé."

@@ -9,6 +9,7 @@ from archive_service.access.log import LedgerAccessLog
 from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catalog.base import Catalog
+from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.ledger.group_log import GroupLog
@@ -83,7 +84,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         name=tenant.name,
         catalog=live.catalog,
         index=live.index,
-        jobs=core.engines.jobs(tenant.id),
+        jobs=SealedJobs(core.engines.jobs(tenant.id), lambda: tenant.keyring.secret("token")),
         access_log=LedgerAccessLog(tenant.vault, tenant.id, access),
         contents=contents,
         proofs=proofs,

@@ -12,6 +12,7 @@ from sqlalchemy import literal_column, update
 from archive_service.catalog import tables
 from archive_service.catalog.base import Job
 from archive_service.catalog.jobs import SqlJobs
+from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.model.errors import AlreadyExists, NotFound
 from tests.services.postgres import new_owner, postgres_url
 
@@ -161,6 +162,40 @@ def test_list_is_newest_first(jobs):
     for n in range(5):
         jobs.add(job(f"j{n}"))
     assert [one.id for one in jobs.list(3)] == ["j4", "j3", "j2"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"actor": "bob"},
+        {"request": {"query": "*"}},
+        {"id": "j3"},
+        {"kind": "other"},
+        {"created_at": "2020-01-01T00:00:00Z"},
+        {"request": "that of another job"},
+    ],
+    ids=str,
+)
+def test_tamper_only_who_has_the_secret_can_ask_for_a_job(jobs, wrong):
+    sealed = SealedJobs(jobs, lambda: b"secret")
+    for name in ("j0", "j1", "j2"):
+        sealed.add(job(name))
+    assert sealed.claim(["export"]) == sealed.get("j0")
+    if wrong.get("request") == "that of another job":
+        wrong = {"request": jobs.get("j0").request}
+    jobs._database.write(
+        lambda connection: connection.execute(
+            update(tables.jobs).where(tables.jobs.c.id == "j1").values(**wrong)
+        )
+    )
+    jobs.add(job("forged"))
+    kinds = ["export", "other"]
+    claimed = sealed.claim(kinds)
+    assert claimed == dataclasses.replace(job("j2"), state="running", created_at=claimed.created_at)
+    assert sealed.claim(kinds) is None
+    states = {one.id: (one.state, (one.error or "")[:10]) for one in sealed.list(9)}
+    assert states[wrong.get("id", "j1")] == states["forged"] == ("failed", "job.forged")
+    assert all(one.request in ({"query": "contrat"}, {"query": "*"}) for one in sealed.list(9))
 
 
 def test_list_leaves_out_results_which_may_name_every_message(jobs):

@@ -258,6 +258,19 @@ def forget_unfinished(core: Core, owner: str) -> bool:
     return True
 
 
+def _order_was_ours(core: Core, tenant: Tenant) -> bool:
+    """Whether no follower can have been active since this was asked last; taken again where one can. A server of
+    leases that was away, or has not heard of us for too long, has let ours go. Raises Refused while one is active."""
+    if not core.engines.shared:
+        return True
+    name = str(LogId(tenant.id, "order-1"))
+    if core.order_leases.take(name):
+        return True
+    if not core.order_leases.take(name):
+        raise Refused("a follower became active meanwhile: stop it first", code="rebuild.busy")
+    return False
+
+
 def rebuild(
     core: Core, tenant: Tenant, *, jobs: int, afresh: bool = False, progress: Progress = lambda done: None
 ) -> Rebuilt:
@@ -276,6 +289,8 @@ def rebuild(
             raise
         core.engines.drop(tenant.id, NEXT)  # what an interrupted run left is of no use
         done = _build(core, tenant, jobs, progress)
+    if not _order_was_ours(core, tenant):
+        raise Refused("the lease of the order was lost at the end; run it again", code="rebuild.busy")
     core.engines.adopt(tenant.id, NEXT)
     return done
 
@@ -285,6 +300,8 @@ def _build(core: Core, tenant: Tenant, jobs: int, progress: Progress) -> Rebuilt
         catalog, index = building.pair.catalog, building.pair.index
         resumed = catalog.position().rows
         building.replay.run()
+        while not _order_was_ours(core, tenant):
+            building.replay.run()  # whoever had it meanwhile may have gone on
         if building.pair.held() != catalog.counts()["messages"]:
             index.clear()  # the index of an interrupted run lost documents that its catalog counts
             catalog.indexed(0)

@@ -20,6 +20,7 @@ from ingest.importers.eml_folder import EmlFolder
 from ingest.importers.imap import Imap
 from ingest.importers.maildir import Maildir
 from ingest.importers.mbox import Mbox, Variant
+from ingest.importers.pop3 import Pop3
 from ingest.importers.server import Server, Tls
 
 _Open = Callable[[argparse.Namespace, Settings], Mailbox]
@@ -42,6 +43,11 @@ def register(commands: Any) -> None:
     maildir = _format(formats, "maildir", "a Maildir with all its folders", _maildir)
     maildir.add_argument("folder", type=Path, metavar="DIR")
     _on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
+    pop3 = _format(formats, "pop3", "a mailbox on a POP3 server", _pop3)
+    _on_server(pop3)
+    pop3.add_argument(
+        "--delete", action="store_true", help="delete from the server what is durable in the archive"
+    )
 
 
 def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
@@ -112,6 +118,10 @@ def _secret(given: argparse.Namespace) -> str:
 
 def _imap(given: argparse.Namespace, settings: Settings) -> Mailbox:
     return Imap(_server(given), settings.smtp_max_size)
+
+
+def _pop3(given: argparse.Namespace, settings: Settings) -> Mailbox:
+    return Pop3(_server(given), settings.smtp_max_size, delete=given.delete)
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -150,7 +150,7 @@ def main() -> None:
     given = parser.parse_args()
     machine, others = describe(Path(__file__).parent), peers()
     sets = {
-        f"mime, {SIZE // 1000} kB": Mails(SIZE).many(given.messages),
+        f"mime, {SIZE // 1000} kB": [whole_base64(raw) for raw in Mails(SIZE).many(given.messages)],
         "mime, corpus": corpus(given.corpus),
     }
     for name, mails in sets.items():

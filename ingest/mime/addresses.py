@@ -15,6 +15,8 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _COMMENT = re.compile(r"\\.|[()]", re.DOTALL)
 _ANGLE = re.compile(r"""(?:@[^<>:"]*:)?((?:"[^"<>]*"|[^<>",;])*)>?""")  # after the <, without its route
 _LONGEST = 4096
+# One mailbox as most fields have it, which needs no careful reading: with a name of plain words, or alone.
+_PLAIN = re.compile(r"""(?:(?:"[\w .,'-]*" *|[\w .'-]*)<)?(\w[\w.+-]{0,200}@[\w.-]{0,200}\w)(>)?""")
 _QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.)*"\s*@\s*[^\s@]+')
 
 
@@ -159,6 +161,9 @@ def parse_addresses(text: str) -> list[str]:
     as a local address unless it is half of an unquoted ``Name, First <address>``. Of broken input every
     piece that looks like an address is taken rather than lost.
     """
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None and ("<" in text) == (plain.group(2) is not None):
+        return [plain.group(1)]
     addresses = _Reader(text).read()
     if text.count('"') % 2 and text.count("@") > sum("@" in address for address in addresses):
         addresses = list(dict.fromkeys([*addresses, *_loose(text)]))

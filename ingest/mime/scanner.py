@@ -81,7 +81,8 @@ def scan_headers(raw: bytes, start: int, end: int) -> Headers:
                 return Headers(tuple(fields), blank.end())
         found = _FIELD.match(raw, position, end)
         if found is not None:
-            fields.append((found.group(1).decode("ascii").lower(), found.group(2)))
+            name, value = found.groups()
+            fields.append((name.decode("ascii").lower(), value))
             position = found.end()
             continue
         after = _next_line(raw, position, end)

@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     smtp_max_connections: int = Field(1000, ge=1, description="connections a process")
     smtp_tls_certificate: Path | None = Field(None, description="PEM chain; STARTTLS is offered when set")
     smtp_tls_key: Path | None = Field(None, description="PEM key of that certificate")
+    smtp_proxy_networks: str | None = Field(
+        None,
+        description="networks (CIDR, by commas) whose SMTP connections begin with a PROXY header, all of them",
+    )
     follow_seconds: float = Field(0.2, gt=0, le=60, description="pause between looks at quiet logs")
     checkpoint_seconds: float = Field(
         2.0, gt=0, le=3600, description="pause between checkpoints of grown logs"

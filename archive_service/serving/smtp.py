@@ -5,8 +5,9 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
 
 import uvloop
 from cryptography import x509
@@ -19,6 +20,7 @@ from archive_service.ledger.capture_writer import CaptureWriter
 from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.serving import child
+from archive_service.serving.refusals import RefusalRecords, record
 from archive_service.settings import Settings, host_port
 from ingest.archive_intake import ArchiveIntake, TenantIntake
 from ingest.smtp import replies
@@ -86,12 +88,23 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """STARTTLS, when a certificate is set. Raises Invalid when it cannot be used."""
     if settings.smtp_tls_certificate is None:
         return None
+    return _context(settings.smtp_tls_certificate, settings.smtp_tls_key)
+
+
+def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.smtp_tls_certificate, settings.smtp_tls_key)
+        context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise Invalid("the SMTP certificate or key cannot be used", code="settings.invalid") from error
     return context
+
+
+def fresh_tls(settings: Settings) -> Callable[[], ssl.SSLContext] | None:
+    """Makes the context of ``tls_context`` anew, from the files as they are then; it raises Invalid."""
+    if settings.smtp_tls_certificate is None:
+        return None
+    return partial(_context, settings.smtp_tls_certificate, settings.smtp_tls_key)
 
 
 @cache
@@ -145,8 +158,9 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
         max_size=settings.smtp_max_size,
         max_in_flight=settings.smtp_max_in_flight,
         max_connections=settings.smtp_max_connections,
+        proxy_networks=tuple((settings.smtp_proxy_networks or "").replace(",", " ").split()),
     )
-    server = SmtpServer(intake, limits, tls_context(settings))
+    server = SmtpServer(intake, limits, tls_context(settings), fresh_tls=fresh_tls(settings))
     tally.also(lambda: counted(server))
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -157,6 +171,9 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
     child.on_stop(stop_soon)
     await loop.run_in_executor(None, intake.refresh)
     await server.start(*host_port(settings.smtp, "smtp"))
+    records = RefusalRecords(core, tally)
+    over = asyncio.Event()
+    recording = loop.create_task(record(server.refusals, records, over))
     child.say_ready()
     while not stop.is_set():
         try:
@@ -164,6 +181,9 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
         except TimeoutError:
             await _refresh(loop, writers, tally)
     await server.stop()
+    over.set()
+    await recording
+    records.close()
     intake.close()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from archive_service.bootstrap import open_core
+from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.importing import Imported, Importer, Told, find_source
@@ -21,9 +21,10 @@ from ingest.importers.imap import Imap
 from ingest.importers.maildir import Maildir
 from ingest.importers.mbox import Mbox, Variant
 from ingest.importers.pop3 import Pop3
+from ingest.importers.pst import Pst
 from ingest.importers.server import Server, Tls
 
-_Open = Callable[[argparse.Namespace, Settings], Mailbox]
+_Open = Callable[[argparse.Namespace, Core], Mailbox]
 
 
 def register(commands: Any) -> None:
@@ -42,6 +43,8 @@ def register(commands: Any) -> None:
     )
     maildir = _format(formats, "maildir", "a Maildir with all its folders", _maildir)
     maildir.add_argument("folder", type=Path, metavar="DIR")
+    pst = _format(formats, "pst", "a PST or OST file, as readpst (pst-utils) reconstructs its mail", _pst)
+    pst.add_argument("file", type=Path, metavar="FILE")
     _on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
     pop3 = _format(formats, "pop3", "a mailbox on a POP3 server", _pop3)
     _on_server(pop3)
@@ -64,16 +67,20 @@ def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
     return one
 
 
-def _eml(given: argparse.Namespace, settings: Settings) -> Mailbox:
-    return EmlFolder(given.folder, settings.smtp_max_size)
+def _eml(given: argparse.Namespace, core: Core) -> Mailbox:
+    return EmlFolder(given.folder, core.settings.smtp_max_size)
 
 
-def _mbox(given: argparse.Namespace, settings: Settings) -> Mailbox:
-    return Mbox(given.path, settings.smtp_max_size, Variant(given.variant))
+def _mbox(given: argparse.Namespace, core: Core) -> Mailbox:
+    return Mbox(given.path, core.settings.smtp_max_size, Variant(given.variant))
 
 
-def _maildir(given: argparse.Namespace, settings: Settings) -> Mailbox:
-    return Maildir(given.folder, settings.smtp_max_size)
+def _maildir(given: argparse.Namespace, core: Core) -> Mailbox:
+    return Maildir(given.folder, core.settings.smtp_max_size)
+
+
+def _pst(given: argparse.Namespace, core: Core) -> Mailbox:
+    return Pst(given.file, core.settings.smtp_max_size, core.work / "importing")
 
 
 _TLS_PORTS = {"imap": 993, "pop3": 995}
@@ -116,19 +123,19 @@ def _secret(given: argparse.Namespace) -> str:
     return secret
 
 
-def _imap(given: argparse.Namespace, settings: Settings) -> Mailbox:
-    return Imap(_server(given), settings.smtp_max_size)
+def _imap(given: argparse.Namespace, core: Core) -> Mailbox:
+    return Imap(_server(given), core.settings.smtp_max_size)
 
 
-def _pop3(given: argparse.Namespace, settings: Settings) -> Mailbox:
-    return Pop3(_server(given), settings.smtp_max_size, delete=given.delete)
+def _pop3(given: argparse.Namespace, core: Core) -> Mailbox:
+    return Pop3(_server(given), core.settings.smtp_max_size, delete=given.delete)
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:
     core = open_core(settings)
     try:
         tenant = core.tenant(given.tenant)
-        mailbox = opened(given, settings)
+        mailbox = opened(given, core)
         try:
             kind = SourceKind(given.kind)
             name = given.source or f"import {kind}"

@@ -27,6 +27,7 @@ from archive_service.ledger.capture_writer import Captured, CaptureDraft, Captur
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, Refused
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
+from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
 from ingest.importers.base import Item, Mailbox, MailboxFailed, too_large
 from ingest.parser_pool import ParserPool
@@ -111,6 +112,7 @@ class Importer:
         if not new:
             OrphansOfSource(core, tenant, source.id).run()
         catch_up(core, tenant, pool)
+        _let_follow(core, tenant)
         self._journal = open_journal(core, tenant, source.id)
         catch_up_journal(self._journal, core, tenant, source.id, new=new)
 
@@ -147,6 +149,14 @@ class Importer:
         """Let journal and lease go."""
         self._journal.close()
         self._core.leases.release(self._lease)
+
+
+def _let_follow(core: Core, tenant: Tenant) -> None:
+    """An import may take hours: whoever wants to follow meanwhile, may. ``catch_up`` keeps what it took for the life of
+    its process, which is short otherwise."""
+    core.here.release("follower")
+    core.leases.release("checkpointer")
+    core.order_leases.release(str(LogId(tenant.id, "order-1")))
 
 
 @dataclass(frozen=True)

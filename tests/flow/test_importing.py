@@ -1,9 +1,12 @@
 """Importing, whatever the format: every item once, however often it is asked for and wherever it was killed."""
 
+import json
 import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -343,6 +346,22 @@ def test_a_mailbox_hears_of_an_item_when_it_is_durable(data: Path) -> None:
         heard.clear()
         engine.take(heeding("n1", 1))
         assert heard == ["n1"]
+
+
+def test_others_follow_while_an_import_is_under_way(data: Path) -> None:
+    found: list[int] = []
+
+    def read() -> bytes:
+        search = [Path(sys.executable).parent / "archive-service", "search", "*", "--data", data, "--json"]
+        done = subprocess.run(search, capture_output=True, text=True, check=False)
+        found.append(json.loads(done.stdout)["total"])
+        return mail(200)
+
+    with Engine(data) as engine:
+        first = [item(str(number), mail(number)) for number in range(100)]
+        assert len(engine.take(*first, Item("200", read))) == 101
+    assert found[0] > 0, "what was taken first is found before the import has ended"
+    assert run("search", "*", "--data", data, "--json").answer["total"] == 101
 
 
 def test_an_empty_mail_is_an_item(data: Path) -> None:

@@ -9,11 +9,13 @@ from ingest.mime.charsets import decode
 from ingest.mime.cms import COMPRESSED, ENCRYPTED, OTHER, read_cms
 from ingest.mime.headers import decode_value
 from ingest.mime.markup import calendar_text, html_charset, html_text
+from ingest.mime.msg import read_msg
 from ingest.mime.nature import MOST_EXPANDED, opened
+from ingest.mime.outlook import OutlookFile, OutlookItem
 from ingest.mime.parts import list_parts
 from ingest.mime.rtf import MOST_RTF, expand_rtf, rtf_text
 from ingest.mime.scanner import scan, scan_headers
-from ingest.mime.tnef import Tnef, TnefFile, read_tnef
+from ingest.mime.tnef import read_tnef
 
 LIMIT = 2_000_000
 """Characters of text kept of one message."""
@@ -46,7 +48,8 @@ _RICH = frozenset(("application/rtf", "text/rtf", "application/x-rtf"))
 _NOT_TEXTS = frozenset(("text/richtext",))  # markup that no one here reads
 _READ = _TEXTS | _HTML | _CALENDAR | _RICH
 _TNEF = frozenset(("application/ms-tnef", "application/vnd.ms-tnef"))
-_ENVELOPES = _TNEF | {"application/pkcs7-mime", "application/x-pkcs7-mime"}
+_SAVED = "application/vnd.ms-outlook"
+_ENVELOPES = _TNEF | {_SAVED, "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _ENCRYPTED_FLAGS = {
     "encrypted_pgp": "PGP",
     "encrypted_smime": "S/MIME",
@@ -71,6 +74,7 @@ _SUFFIX_KINDS = {
     ".vcf": "text/vcard",
     ".eml": "message/rfc822",
     ".rtf": "application/rtf",
+    ".msg": _SAVED,
     ".p7m": "application/pkcs7-mime",
     ".pgp": "application/pgp-encrypted",
     ".gpg": "application/pgp-encrypted",
@@ -163,7 +167,9 @@ class _Collector:
             return
         data = bytes(decode_body(raw, part.start, part.end, part.encoding))
         if kind in _TNEF:
-            self._tnef(read_tnef(data), kind, depth + 1, attached=attached)
+            self._item(read_tnef(data), kind, depth + 1, attached=attached)
+        elif kind == _SAVED:
+            self._item(read_msg(data), kind, depth + 1, attached=True)
         else:
             self._smime(data, kind, depth + 1, attached=attached)
 
@@ -182,32 +188,34 @@ class _Collector:
         if content:
             self._entity(content, depth, attached=attached)
 
-    def _tnef(self, envelope: Tnef | None, kind: str, depth: int, *, attached: bool) -> None:
+    def _item(self, envelope: OutlookItem | None, kind: str, depth: int, *, attached: bool) -> None:
         if envelope is None:
             self.kinds.add(kind)
             return
         self.damaged = self.damaged or not envelope.complete
         if attached:
             self.take("\n".join(filter(None, [envelope.subject, *envelope.people])), self.attached)
-        self._tnef_body(envelope, attached=attached)
+        self._item_body(envelope, attached=attached)
         for file in envelope.files:
             self.take(file.name, self.attached)
-            if file.message and depth < _MOST_DECODED:
-                self._tnef(read_tnef(file.data), kind, depth + 1, attached=True)
+            if file.item is not None:
+                self._item(file.item, kind, depth, attached=True)
+            elif file.message and depth < _MOST_DECODED:
+                self._item(read_tnef(file.data), kind, depth + 1, attached=True)
             elif file.message:
                 self.kinds.add(kind)
             elif file.data:
                 self.message(file.data, (_file_part(file),), depth, attached=True)
 
-    def _tnef_body(self, envelope: Tnef, *, attached: bool) -> None:
+    def _item_body(self, envelope: OutlookItem, *, attached: bool) -> None:
         """The same text in up to three forms: the richest is left out if it says nothing more. Beside a mail's own
         text it is treated as HTML is: Outlook sends both."""
-        rich = self._tnef_rich(envelope)
+        rich = self._item_rich(envelope)
         more = _words(rich) not in _words(envelope.text)
         into = self.attached if attached else self.html
         self.take("\n".join(filter(None, [envelope.text, rich if more else ""])), into)
 
-    def _tnef_rich(self, envelope: Tnef) -> str:
+    def _item_rich(self, envelope: OutlookItem) -> str:
         most = 16 * (self.left + 1)
         if envelope.html:
             html = envelope.html[:most]
@@ -273,7 +281,7 @@ class _Collector:
         return "; ".join(reasons) or None
 
 
-def _file_part(file: TnefFile) -> Part:
+def _file_part(file: OutlookFile) -> Part:
     """A file of an envelope as a part of its own data."""
     kind = file.kind if _SAID_KIND.fullmatch(file.kind) else "application/octet-stream"
     return Part(

@@ -7,9 +7,10 @@ reading, and ``complete`` says so. Checksums are not looked at, for they protect
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-from ingest.mime.charsets import clean, codec_for, decode
+from ingest.mime import outlook
+from ingest.mime.charsets import clean, decode
+from ingest.mime.outlook import OutlookFile, OutlookItem
 
 _SIGNATURE = b"\x78\x9f\x3e\x22"
 _ATTRIBUTE = struct.Struct("<BII")  # level, identity, length; behind the data a checksum of two bytes
@@ -19,12 +20,7 @@ _MOST_ITEMS = 100_000  # attributes, properties and values of one envelope
 _BODY, _SUBJECT, _CODE_PAGE, _PROPERTIES = 0x2800C, 0x18004, 0x69007, 0x69003
 _FILE_BEGINS, _FILE_TITLE, _FILE_DATA, _FILE_PROPERTIES = 0x69002, 0x18010, 0x6800F, 0x69005
 
-# MAPI property identifiers ([MS-OXPROPS]) and types ([MS-OXCDATA] section 2.11.1).
-_P_SUBJECT, _P_BODY, _P_RTF, _P_HTML, _P_HTML_CODE_PAGE = 0x0037, 0x1000, 0x1009, 0x1013, 0x3FDE
-_P_SENDER, _P_TO, _P_CC = 0x0C1A, 0x0E04, 0x0E03
-_P_DATA, _P_SHORT_NAME, _P_LONG_NAME, _P_KIND = 0x3701, 0x3704, 0x3707, 0x370E
-_TEXT8, _TEXT16, _OBJECT, _BINARY, _LONG = 0x1E, 0x1F, 0x0D, 0x102, 0x03
-_VARIABLE = frozenset((_TEXT8, _TEXT16, _OBJECT, _BINARY))
+_VARIABLE = frozenset((outlook.TEXT8, outlook.TEXT16, outlook.OBJECT, outlook.BINARY))
 _SIZES = {
     **dict.fromkeys((0x02, 0x03, 0x04, 0x0A, 0x0B), 4),
     **dict.fromkeys((0x05, 0x06, 0x07, 0x14, 0x40), 8),
@@ -34,31 +30,6 @@ _MANY = 0x1000
 _NAMED = 0x8000
 _INTERFACE = 16  # bytes before the data of an object: the identity of its interface
 _Take = Callable[[int, int, bytes], None]
-_CHARSETS = {65001: "utf-8", 20127: "us-ascii", 28591: "iso-8859-1", 50220: "iso-2022-jp", 51932: "euc-jp"}
-
-
-@dataclass(slots=True)
-class TnefFile:
-    """An attached file; with ``message`` it is a message, and ``data`` an envelope like the one around it."""
-
-    name: str = ""
-    kind: str = ""
-    data: bytes = b""
-    message: bool = False
-
-
-@dataclass(slots=True)
-class Tnef:
-    """One envelope. ``html`` is still in ``html_charset``, ``rtf`` still compressed."""
-
-    subject: str = ""
-    people: list[str] = field(default_factory=list)  # sender, recipients, as shown
-    text: str = ""
-    html: bytes = b""
-    html_charset: str | None = None
-    rtf: bytes = b""
-    files: list[TnefFile] = field(default_factory=list)
-    complete: bool = True
 
 
 class _Short(Exception):
@@ -113,7 +84,7 @@ class _Properties:
         return [self.take(self.number() if variable else _SIZES[single]) for _ in range(count)]
 
 
-def _attributes(data: bytes, found: Tnef) -> Iterator[tuple[int, bytes]]:
+def _attributes(data: bytes, found: OutlookItem) -> Iterator[tuple[int, bytes]]:
     position = len(_SIGNATURE) + 2
     for _ in range(_MOST_ITEMS):
         if position >= len(data):
@@ -134,7 +105,7 @@ def is_tnef(data: bytes) -> bool:
     return data.startswith(_SIGNATURE)
 
 
-def read_tnef(data: bytes) -> Tnef | None:
+def read_tnef(data: bytes) -> OutlookItem | None:
     """The message and files of an envelope; None when it is none."""
     if not is_tnef(data):
         return None
@@ -145,17 +116,17 @@ def read_tnef(data: bytes) -> Tnef | None:
 
 
 class _Reader:
-    """Attributes to a ``Tnef``. Properties come after the older attributes and say more: they win."""
+    """Attributes to a ``OutlookItem``. Properties come after the older attributes and say more: they win."""
 
     def __init__(self) -> None:
-        self.found = Tnef()
+        self.found = OutlookItem()
         self.charset: str | None = None
         self.items_left = _MOST_ITEMS
 
     def attribute(self, identity: int, value: bytes) -> None:
         found = self.found
         if identity == _CODE_PAGE and len(value) >= 4:
-            self.charset = _charset(_U32.unpack_from(value)[0])
+            self.charset = outlook.charset_of(_U32.unpack_from(value)[0])
         elif identity == _SUBJECT:
             found.subject = self._text(value)
         elif identity == _BODY:
@@ -163,13 +134,13 @@ class _Reader:
         elif identity == _PROPERTIES:
             self._properties(value, self._message_property)
         elif identity == _FILE_BEGINS:
-            found.files.append(TnefFile())
+            found.files.append(OutlookFile())
         elif identity in (_FILE_TITLE, _FILE_DATA, _FILE_PROPERTIES):
             self._file(identity, value)
 
     def _file(self, identity: int, value: bytes) -> None:
         if not self.found.files:  # its beginning was lost
-            self.found.files.append(TnefFile())
+            self.found.files.append(OutlookFile())
         if identity == _FILE_TITLE:
             self.found.files[-1].name = self._text(value)
         elif identity == _FILE_DATA:
@@ -188,42 +159,37 @@ class _Reader:
 
     def _message_property(self, identifier: int, kind: int, value: bytes) -> None:
         found = self.found
-        if identifier == _P_SUBJECT:
+        if identifier == outlook.SUBJECT:
             found.subject = self._string(kind, value) or found.subject
-        elif identifier == _P_BODY:
+        elif identifier == outlook.BODY:
             found.text = self._string(kind, value) or found.text
-        elif identifier in (_P_SENDER, _P_TO, _P_CC):
+        elif identifier in (outlook.SENDER, outlook.TO, outlook.CC):
             found.people.append(self._string(kind, value))
-        elif identifier == _P_RTF:
+        elif identifier == outlook.RTF:
             found.rtf = value
-        elif identifier == _P_HTML:
-            if kind == _TEXT16:
+        elif identifier == outlook.HTML:
+            if kind == outlook.TEXT16:
                 value, found.html_charset = self._string(kind, value).encode("utf-8"), "utf-8"
             found.html = value
-        elif identifier == _P_HTML_CODE_PAGE and kind == _LONG and found.html_charset is None:
-            found.html_charset = _charset(_U32.unpack(value)[0])
+        elif identifier == outlook.HTML_CODE_PAGE and kind == outlook.LONG and found.html_charset is None:
+            found.html_charset = outlook.charset_of(_U32.unpack(value)[0])
 
     def _file_property(self, identifier: int, kind: int, value: bytes) -> None:
         file = self.found.files[-1]
-        if identifier == _P_LONG_NAME:
+        if identifier == outlook.LONG_NAME:
             file.name = self._string(kind, value) or file.name
-        elif identifier == _P_SHORT_NAME:
+        elif identifier == outlook.SHORT_NAME:
             file.name = file.name or self._string(kind, value)
-        elif identifier == _P_KIND:
+        elif identifier == outlook.KIND:
             file.kind = self._string(kind, value).strip().lower()
-        elif identifier == _P_DATA:
-            inner = value[_INTERFACE:] if kind == _OBJECT else value
-            file.data, file.message = inner, kind == _OBJECT and is_tnef(inner)
+        elif identifier == outlook.DATA:
+            inner = value[_INTERFACE:] if kind == outlook.OBJECT else value
+            file.data, file.message = inner, kind == outlook.OBJECT and is_tnef(inner)
 
     def _string(self, kind: int, value: bytes) -> str:
-        if kind == _TEXT16:
+        if kind == outlook.TEXT16:
             return clean(value.decode("utf-16-le", "replace").rstrip("\x00"))
-        return self._text(value) if kind == _TEXT8 else ""
+        return self._text(value) if kind == outlook.TEXT8 else ""
 
     def _text(self, value: bytes) -> str:
         return decode(value.rstrip(b"\x00"), self.charset)
-
-
-def _charset(code_page: int) -> str | None:
-    name = _CHARSETS.get(code_page, f"cp{code_page}")
-    return name if codec_for(name) is not None else None

@@ -136,3 +136,72 @@ def streamed(kind: str, pieces: list[bytes], *, indefinite: bool) -> bytes:
         element(0xA0, data, indefinite=indefinite),
         indefinite=indefinite,
     )
+
+
+Tree = dict[str, "bytes | Tree"]
+_FREE, _END, _TABLE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+
+
+def _sectors(size: int) -> int:
+    return -(-size // 512)
+
+
+def compound(tree: Tree) -> bytes:
+    """A compound file ([MS-CFB] version 3) of whole sectors alone: its bound for small streams is 0."""
+    rows: list[tuple[str, int, int, int, bytes]] = [("Root Entry", 5, _FREE, _FREE, b"")]
+    _rows(tree, 0, rows)
+    needed = _sectors(len(rows) * 128) + sum(_sectors(len(row[4])) for row in rows)
+    tables = next(n for n in range(1, 110) if n * 128 >= needed + n)
+    chain = [_TABLE] * tables + _chained(tables, _sectors(len(rows) * 128))
+    directory, content = b"", b""
+    for name, kind, right, child, data in rows:
+        start = len(chain) if data else _END
+        chain += _chained(len(chain), _sectors(len(data)))
+        content += data + b"\x00" * (-len(data) % 512)
+        spelled = name.encode("utf-16-le")
+        directory += struct.pack("<64sHBBIII", spelled, len(spelled) + 2, kind, 1, _FREE, right, child)
+        directory += struct.pack("<16sIQQIQ", b"", 0, 0, 0, start, len(data))
+    chain += [_FREE] * (tables * 128 - len(chain))
+    header = bytes.fromhex("d0cf11e0a1b11ae1") + b"\x00" * 16 + struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6)
+    header += (
+        b"\x00" * 6 + struct.pack("<IIIII", 0, tables, tables, 0, 0) + struct.pack("<IIII", _END, 0, _END, 0)
+    )
+    header += struct.pack("<109I", *(n if n < tables else _FREE for n in range(109)))
+    table = struct.pack(f"<{len(chain)}I", *chain)
+    return header + table + directory + b"\x00" * (-len(directory) % 512) + content
+
+
+def _chained(first: int, count: int) -> list[int]:
+    return [first + n + 1 for n in range(count - 1)] + [_END] * (count > 0)
+
+
+def _rows(tree: Tree, parent: int, rows: list[tuple[str, int, int, int, bytes]]) -> None:
+    """Entries of one folder, each the right neighbour of the one before."""
+    before: int | None = None
+    for name, value in tree.items():
+        place = len(rows)
+        if before is None:
+            rows[parent] = (*rows[parent][:3], place, rows[parent][4])
+        else:
+            rows[before] = (*rows[before][:2], place, *rows[before][3:])
+        before = place
+        if isinstance(value, bytes):
+            rows.append((name, 2, _FREE, _FREE, value))
+        else:
+            rows.append((name, 1, _FREE, _FREE, b""))
+            _rows(value, place, rows)
+
+
+def text_stream(number: int, text: str, charset: str = "utf-16-le") -> Tree:
+    """A text property of a .msg file."""
+    kind = TEXT16 if charset == "utf-16-le" else TEXT8
+    return {f"__substg1.0_{number:04X}{kind:04X}": text.encode(charset)}
+
+
+def message_tree(*properties: Tree, head: int = 32, numbers: dict[int, int] | None = None) -> Tree:
+    """A message of a .msg file; inside another one its head has 24 bytes."""
+    fixed = b"".join(struct.pack("<IIII", n << 16 | LONG, 6, each, 0) for n, each in (numbers or {}).items())
+    tree: Tree = {"__properties_version1.0": b"\x00" * head + fixed}
+    for one in properties:
+        tree.update(one)
+    return tree

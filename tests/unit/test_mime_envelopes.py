@@ -12,6 +12,7 @@ from archive_service.model.mail import CaptureRecord, Parsed, SourceKind, Text
 from ingest.extraction import extract_text
 from ingest.interpret import interpret
 from ingest.mime.cms import COMPRESSED, OTHER, SIGNED, Cms, read_cms
+from ingest.mime.msg import read_msg
 from ingest.mime.rtf import expand_rtf, rtf_text
 from ingest.mime.tnef import read_tnef
 from ingest.parser_pool import ParserPool
@@ -20,15 +21,19 @@ from tests.unit.mime_envelopes import (
     LONG,
     TEXT8,
     TEXT16,
+    Tree,
     attached_file,
     attached_message,
     attribute,
+    compound,
     compressed_rtf,
     detached,
     enveloped,
+    message_tree,
     properties,
     signed,
     streamed,
+    text_stream,
     tnef,
 )
 
@@ -140,6 +145,79 @@ def test_a_damaged_tnef_says_so() -> None:
     assert read(winmail(b"none at all"))[1].not_fully_indexed == (
         "attachment kinds not extracted: application/ms-tnef"
     )
+
+
+# --- messages that Outlook saved --------------------------------------------------------------------------
+
+
+def saved(*properties: Tree, numbers: dict[int, int] | None = None) -> bytes:
+    return compound(message_tree(*properties, numbers=numbers))
+
+
+def test_a_saved_message_is_read_as_an_attachment() -> None:
+    file: Tree = {
+        "__attach_version1.0_#00000000": {
+            **text_stream(0x3707, "note.txt"),
+            "__substg1.0_37010102": b"remise",
+        }
+    }
+    person: Tree = {
+        "__recip_version1.0_#00000000": {
+            **text_stream(0x3001, "Bob"),
+            **text_stream(0x39FE, "bob@example.com"),
+        }
+    }
+    texts = (
+        text_stream(0x0037, "Devis"),
+        text_stream(0x1000, "Voici le devis " * 80),
+        text_stream(0x0C1A, "Anne"),
+    )
+    raw = mixed(INNER, part("application/octet-stream", saved(*texts, file, person), "devis.MSG"))
+    found = read(raw)[1]
+    assert (found.body.strip(), found.not_fully_indexed) == ("Le contrat est signé.", None)
+    assert found.attachments.split("\n")[:3] == ["Devis", "Anne", "Bob bob@example.com"]
+    assert found.attachments.count("Voici le devis") == 80
+    assert found.attachments.endswith("note.txt\nremise")
+
+
+def test_a_saved_message_in_an_old_code_page() -> None:
+    for numbers in ({0x3FFD: 1251}, {0x3FF1: 0x0419}, {0x3FDE: 1251}):
+        item = read_msg(saved(text_stream(0x1000, "Привет", "cp1251"), numbers=numbers))
+        assert item is not None
+        assert item.text == "Привет"
+
+
+def test_saved_messages_inside_each_other() -> None:
+    tree = message_tree(text_stream(0x0037, "innermost"), head=24)
+    for depth in range(4):
+        tree = message_tree(
+            {"__attach_version1.0_#0": {"__substg1.0_3701000D": tree}}, head=32 if depth == 3 else 24
+        )
+    found = read(part("application/vnd.ms-outlook", compound(tree)))[1]
+    assert (found.attachments, found.not_fully_indexed) == ("innermost", None)
+    for _ in range(200):
+        tree = message_tree({"__attach_version1.0_#0": {"__substg1.0_3701000D": tree}})
+    found = read(part("application/vnd.ms-outlook", compound(tree)))[1]
+    assert (found.attachments, found.not_fully_indexed) == ("", "mail only partly parsed")
+
+
+def test_a_compound_file_that_is_no_message_is_named() -> None:
+    for data in (compound({"Workbook": b"x"}), b"\xd0\xcf\x11\xe0", b""):
+        found = read(mixed(INNER, part("application/vnd.ms-outlook", data)))[1]
+        assert found.not_fully_indexed == "attachment kinds not extracted: application/vnd.ms-outlook"
+
+
+def test_streams_that_share_sectors_are_read_once() -> None:
+    """Many entries that name one long chain must not make a small file a long work."""
+    data = bytearray(compound({"__properties_version1.0": bytes(32), **{f"s{n}": b"x" for n in range(2000)}}))
+    data += bytes(1 << 20)
+    for at in range(512, len(data) - 128, 128):
+        if data[at : at + 2] == b"s\x00":
+            data[at + 116 : at + 120] = (0).to_bytes(4, "little")
+            data[at + 120 : at + 128] = (1 << 19).to_bytes(8, "little")
+    item = read_msg(bytes(data))
+    assert item is not None
+    assert not item.complete
 
 
 # --- rich text --------------------------------------------------------------------------------------------
@@ -309,7 +387,14 @@ def test_reports_are_named_and_searchable(kind: str, flag: str) -> None:
 # --- hostile ----------------------------------------------------------------------------------------------
 
 KINDS = st.sampled_from(
-    ["application/ms-tnef", "application/pkcs7-mime", "application/rtf", "message/rfc822", "text/calendar"]
+    [
+        "application/ms-tnef",
+        "application/vnd.ms-outlook",
+        "application/pkcs7-mime",
+        "application/rtf",
+        "message/rfc822",
+        "text/calendar",
+    ]
 )
 WHOLE = [
     tnef(
@@ -317,6 +402,9 @@ WHOLE = [
         attached_file("a.txt", b"m"),
     ),
     tnef(attached_message(tnef(attribute(0x2800C, b"Texte\x00")))),
+    compound(
+        message_tree(text_stream(0x0037, "Devis"), {"__attach_version1.0_#0": {"__substg1.0_37010102": b"m"}})
+    ),
     tnef(attribute(0x69003, properties((0x1009, BINARY, compressed_rtf(rb"{\rtf1\fromhtml1 a}"))))),
     rb"{\rtf1\ansi\uc2{\fonttbl{\f0 A;}}\u8364??{\*\htmltag <p>}\'e9\bin2 \par x}",
     streamed(SIGNED_DATA, [INNER], indefinite=True),

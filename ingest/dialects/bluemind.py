@@ -5,7 +5,7 @@ from dataclasses import replace
 from archive_service.model.mail import CaptureRecord
 from ingest.dialects.base import Envelope, Unwrapped
 from ingest.dialects.plain import copy_of, named_by_rcpt, whole
-from ingest.dialects.recipients import addresses_in
+from ingest.dialects.recipients import header_addresses
 from ingest.mime.scanner import Headers, scan_headers
 
 _FROM, _TO = "x-bm-journaling-orig-from", "x-bm-journaling-orig-to"
@@ -14,8 +14,8 @@ _FROM, _TO = "x-bm-journaling-orig-from", "x-bm-journaling-orig-to"
 class BlueMind:
     """The message is not wrapped. MAIL FROM is ``no-reply@`` the domain; the sender stands in
     ``X-BM-Journaling-Orig-From``, the addresses of the field To, and of it alone, in ``X-BM-Journaling-Orig-To``
-    with commas. A milter adds fields at the end, so that the last one is believed when there are several; the
-    capture is then flagged ``envelope_ambiguous``."""
+    with commas. So what these two name and From and To do not was not written by the milter: it is kept without
+    claim, and the capture is flagged ``envelope_ambiguous``."""
 
     name = "bluemind"
 
@@ -23,19 +23,18 @@ class BlueMind:
         """The whole capture, with the sender and the recipients that its two fields and its RCPTs name; never
         complete, for Cc and Bcc are not among them."""
         headers = scan_headers(raw, 0, len(raw))
-        envelope = _envelope(headers, record)
-        several = any(len(set(map(_normal, headers.all(name)))) > 1 for name in (_FROM, _TO))
-        return whole(raw, headers, envelope, *(("envelope_ambiguous",) if several else ()))
+        named, others = _confirmed(headers, _TO, "to")
+        senders, strangers = _confirmed(headers, _FROM, "from")
+        envelope = copy_of(headers, [*named, *named_by_rcpt(record)], others)
+        if senders:
+            envelope = replace(envelope or Envelope(), sender=senders[0])
+        return whole(raw, headers, envelope, *(("envelope_ambiguous",) if others or strangers else ()))
 
 
-def _normal(value: bytes) -> tuple[str, ...]:
-    return tuple(address.lower() for address in addresses_in(value))
-
-
-def _envelope(headers: Headers, record: CaptureRecord) -> Envelope | None:
-    names = [address for value in headers.all(_TO)[-1:] for address in addresses_in(value)]
-    found = copy_of(headers, [*names, *named_by_rcpt(record)])
-    senders = [address for value in headers.all(_FROM)[-1:] for address in addresses_in(value)]
-    if not senders:
-        return found
-    return replace(found or Envelope(), sender=senders[0])
+def _confirmed(headers: Headers, field: str, written: str) -> tuple[list[str], list[str]]:
+    """The addresses of a field of the milter that the message's own field has too, and those that it has not."""
+    known = {address.lower() for address in header_addresses(headers, written)}
+    both: tuple[list[str], list[str]] = ([], [])
+    for address in header_addresses(headers, field):
+        both[address.lower() not in known].append(address)
+    return both

@@ -17,6 +17,7 @@ from ingest.mime.headers import decode_value
 from ingest.mime.scanner import Headers, scan_headers
 
 _ITEM = "x-notes-item"
+_ROUTERS = "$journalrecipients"
 _JOURNAL = re.compile(r"\$journalrecipients(?:expanded(?:_\d{1,9})?)?")
 _ROLES = {
     prefix + name: role
@@ -29,7 +30,9 @@ _QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]++|\\.)*+"?|,', re.DOTALL)
 
 class Domino:
     """Several instances of one message may be journaled, each with some recipients. Whoever sends mail can write Notes
-    items into it: only the journal's own items count as an envelope, the others as what a header says."""
+    items into it: only the journal's own items count as an envelope, the others as what a header says. Of
+    ``$JournalRecipients`` the router writes one: when there are several that differ no delivery is claimed, and
+    the capture is flagged ``envelope_ambiguous``."""
 
     name = "domino"
 
@@ -39,13 +42,18 @@ class Domino:
         headers = scan_headers(raw, 0, len(raw))
         journal: list[str] = []
         written: list[Recipient] = []
+        lists: set[str] = set()
         for name, value in _items(headers):
             if _JOURNAL.fullmatch(name):
                 journal.extend(_names(value))
+                lists.update([value] if name == _ROUTERS else ())
             elif name in _ROLES:
                 written.extend(Recipient(address=one, role=_ROLES[name]) for one in _names(value))
         recipients = _united(delivered_to(headers, journal), written)
-        return whole(raw, headers, Envelope(recipients=recipients) if recipients else None)
+        if len(lists) > 1:
+            recipients = tuple(one.model_copy(update={"on_report": False}) for one in recipients)
+        flags = ("envelope_ambiguous",) if len(lists) > 1 else ()
+        return whole(raw, headers, Envelope(recipients=recipients) if recipients else None, *flags)
 
 
 def _items(headers: Headers) -> Iterator[tuple[str, str]]:

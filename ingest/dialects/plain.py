@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from archive_service.model.mail import CaptureRecord
+from archive_service.model.mail import CaptureRecord, Recipient
 from ingest.dialects.base import Envelope, Unwrapped, marked_by_any
 from ingest.dialects.recipients import delivered_to
 from ingest.mime.scanner import Headers
@@ -15,11 +15,14 @@ def whole(raw: bytes, headers: Headers, envelope: Envelope | None, *flags: str) 
     return Unwrapped(0, len(raw), (*forged, *flags), envelope)
 
 
-def copy_of(headers: Headers, addresses: Iterable[str]) -> Envelope | None:
+def copy_of(headers: Headers, addresses: Iterable[str], doubtful: Iterable[str] = ()) -> Envelope | None:
     """The envelope of one copy: it names whom this copy was for, and nobody knows how many others there were.
-    None when it names nobody."""
-    recipients = delivered_to(headers, addresses)
-    return Envelope(recipients=recipients) if recipients else None
+    ``doubtful`` are named by what the sender may have written: to be found, with no delivery claimed. None when
+    it names nobody."""
+    recipients = {one.address.lower(): one for one in delivered_to(headers, addresses)}
+    for address in doubtful:
+        recipients.setdefault(address.lower(), Recipient(address=address))
+    return Envelope(recipients=tuple(recipients.values())) if recipients else None
 
 
 def named_by_rcpt(record: CaptureRecord) -> list[str]:

@@ -79,6 +79,14 @@ def _intercepted(raw: bytes, root: Entity) -> Unwrapped:
     return Unwrapped(message.body, message.end, tuple(flags), envelope)
 
 
+def _is_meant(headers: Headers, record: CaptureRecord) -> bool:
+    """Whether a marked mail is an intercept for this source: Zimbra writes the intercept address, which is the source's
+    secret, into To. Anybody may send a marked mail to a mailbox of which the MTA hands over copies. An import has
+    no RCPT: it is of what the administrator says it is."""
+    named = {address.lower() for address in header_addresses(headers, "to")}
+    return record.channel == "import" or any(rcpt.lower() in named for rcpt in record.rcpt_to)
+
+
 def _forked_for(headers: Headers) -> list[str]:
     """Whom amavisd forked a message for: its ``X-Envelope-To`` above the first Received field. One below it came with
     the message, and anybody may have written it."""
@@ -98,11 +106,11 @@ class Zimbra:
     name = "zimbra"
 
     def unwrap(self, raw: bytes, record: CaptureRecord) -> Unwrapped:
-        """The message inside an intercept; else the whole capture, with the recipients that amavisd or the RCPTs name.
-        An intercept of which the mailbox handed over the header alone is flagged ``headers_only`` (and so is one of a
-        mail without text)."""
+        """The message inside an intercept that is addressed to this source; else the whole capture, with the recipients
+        that amavisd or the RCPTs name. An intercept of which the mailbox handed over the header alone is flagged
+        ``headers_only`` (and so is one of a mail without text)."""
         root = scan(raw, 0, len(raw), max_depth=1).root
-        if marked_as_intercept(root.headers):
+        if marked_as_intercept(root.headers) and _is_meant(root.headers, record):
             return _intercepted(raw, root)
         names = [*_forked_for(root.headers), *named_by_rcpt(record)]
         return whole(raw, root.headers, copy_of(root.headers, names))

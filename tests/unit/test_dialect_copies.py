@@ -119,6 +119,7 @@ class TestGoogle:
         raw = mail("X-Gm-Original-To: bob@example.fr", "X-Gm-Original-To: evil@example.com")
         parsed = read(SourceKind.GOOGLE, raw)
         assert reported(parsed) == [named("bob@example.fr", Role.TO)]
+        assert Recipient(address="evil@example.com") in parsed.recipients
         assert parsed.flags == ("envelope_ambiguous",)
 
     def test_twice_the_same_is_no_doubt(self) -> None:
@@ -148,30 +149,34 @@ class TestBlueMind:
     def test_its_fields_name_sender_and_recipients(self) -> None:
         raw = mail(
             header=(
-                *HEADER,
+                "Sender: office@example.fr",
+                *HEADER[:2],
+                "To: Bob <bob@example.fr>, dora@example.fr",
+                *HEADER[3:],
                 "X-BM-Journaling-Orig-From: anne@example.fr",
                 "X-BM-Journaling-Orig-To: bob@example.fr,dora@example.fr",
             )
         )
         parsed = read(SourceKind.BLUEMIND, raw)
         assert parsed.sender == "anne@example.fr"
-        assert reported(parsed) == [named("bob@example.fr", Role.TO), named("dora@example.fr")]
+        assert reported(parsed) == [named("bob@example.fr", Role.TO), named("dora@example.fr", Role.TO)]
         assert Recipient(address="carl@example.fr", role=Role.CC) in parsed.recipients
         assert parsed.flags == ()
 
-    def test_what_the_milter_added_last_is_believed(self) -> None:
-        raw = mail(
-            "X-BM-Journaling-Orig-From: evil@example.com",
-            "X-BM-Journaling-Orig-To: evil@example.com",
-            header=(
-                *HEADER,
-                "X-BM-Journaling-Orig-From: anne@example.fr",
-                "X-BM-Journaling-Orig-To: bob@example.fr",
-            ),
-        )
+    @pytest.mark.parametrize("above", [True, False])
+    def test_what_the_milter_cannot_have_written_is_found_but_not_believed(self, above: bool) -> None:
+        forged = ("X-BM-Journaling-Orig-From: evil@example.com", "X-BM-Journaling-Orig-To: evil@example.com")
+        true = ("X-BM-Journaling-Orig-From: anne@example.fr", "X-BM-Journaling-Orig-To: bob@example.fr")
+        raw = mail(header=(*forged, *HEADER, *true) if above else (*HEADER, *true, *forged))
         parsed = read(SourceKind.BLUEMIND, raw)
         assert parsed.sender == "anne@example.fr"
         assert reported(parsed) == [named("bob@example.fr", Role.TO)]
+        assert Recipient(address="evil@example.com") in parsed.recipients
+        assert parsed.flags == ("envelope_ambiguous",)
+
+    def test_a_forged_list_alone_names_nobody_who_got_it(self) -> None:
+        parsed = read(SourceKind.BLUEMIND, mail("X-BM-Journaling-Orig-To: boss@example.fr"))
+        assert reported(parsed) == []
         assert parsed.flags == ("envelope_ambiguous",)
 
     def test_the_fields_make_no_other_message(self) -> None:
@@ -266,6 +271,16 @@ class TestDomino:
             named("dora@example.fr"),
             Recipient(address="carl@example.fr", role=Role.CC),
         )
+
+    def test_of_several_lists_none_is_believed(self) -> None:
+        raw = mail(
+            "X-Notes-Item: bob@example.fr; name=$JournalRecipients",
+            "X-Notes-Item: boss@example.fr; name=$JournalRecipients",
+        )
+        parsed = read(SourceKind.DOMINO, raw)
+        assert {one.address for one in parsed.recipients} >= {"bob@example.fr", "boss@example.fr"}
+        assert reported(parsed) == []
+        assert parsed.flags == ("envelope_ambiguous",)
 
     @pytest.mark.parametrize("unit", [";", "a=b;", '"', ",", "\\", '\\"', ";name=", "@"])
     def test_hostile_items_end(self, unit: str) -> None:

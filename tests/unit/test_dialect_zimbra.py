@@ -156,13 +156,33 @@ def test_headers_alone_are_marked(end: str) -> None:
         intercept(
             body("add message"), "aGVsbG8=", message="message/rfc822\nContent-Transfer-Encoding: base64"
         ),
-        f"{MARK}\r\nSubject: x\r\n\r\nIntercepted message for bob@example.fr.".encode(),
+        f"{MARK}\r\nTo: K3JX7Q@archive.example.fr\r\n\r\nIntercepted message for bob@example.fr.".encode(),
     ],
 )
 def test_an_intercept_without_one_message_is_kept_whole(raw: bytes) -> None:
     parsed = read(raw)
     assert (parsed.inner_start, parsed.inner_end) == (0, len(raw))
     assert parsed.flags[:2] == ("journal_report", "report_unparsed")
+
+
+@pytest.mark.parametrize("to", ["bob@example.fr", "", "k3jx7q@archive.example.fr.example.com"])
+def test_an_intercept_that_is_not_addressed_to_the_source_is_forged(to: str) -> None:
+    """The MTA hands over copies to the same source: whoever writes to a mailbox can write the mark."""
+    raw = intercept(body("add message"), INNER).replace(
+        b"To: k3jx7q@archive.example.fr", f"To: {to}".encode()
+    )
+    parsed = read(raw)
+    assert (parsed.inner_start, parsed.inner_end) == (0, len(raw))
+    assert "forged_report" in parsed.flags
+    assert parsed.mailbox is None
+    assert reported(parsed) == []
+
+
+def test_an_imported_intercept_has_no_rcpt() -> None:
+    raw = intercept(body("add message"), INNER).replace(b"k3jx7q@archive.example.fr", b"shadow@example.fr")
+    imported = RECORD.model_copy(update={"channel": "import", "rcpt_to": ()})
+    parsed = interpret(raw, SourceKind.ZIMBRA, imported)
+    assert inner_of(raw, parsed) == INNER
 
 
 def test_mail_without_the_mark_is_mail() -> None:

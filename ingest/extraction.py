@@ -15,7 +15,7 @@ from ingest.mime.outlook import OutlookFile, OutlookItem
 from ingest.mime.parts import list_parts
 from ingest.mime.rtf import MOST_RTF, expand_rtf, rtf_text
 from ingest.mime.scanner import scan, scan_headers
-from ingest.mime.tnef import read_tnef
+from ingest.mime.tnef import TNEF_NAME, read_tnef
 
 LIMIT = 2_000_000
 """Characters of text kept of one message."""
@@ -88,9 +88,11 @@ _MEDIA = ("image/", "audio/", "video/", "font/")
 
 def _kind(part: Part) -> str:
     """The kind a part is read as: what it says, or what its name says when it says nothing."""
-    if part.content_type in _UNSAID and part.filename is not None and "." in part.filename:
-        return _SUFFIX_KINDS.get("." + part.filename.rpartition(".")[2].lower(), part.content_type)
-    return part.content_type
+    if part.content_type not in _UNSAID or part.filename is None or "." not in part.filename:
+        return part.content_type
+    if part.filename.lower() == TNEF_NAME:
+        return "application/ms-tnef"
+    return _SUFFIX_KINDS.get("." + part.filename.rpartition(".")[2].lower(), part.content_type)
 
 
 def _is_text(kind: str) -> bool:

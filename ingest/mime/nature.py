@@ -8,6 +8,7 @@ from ingest.mime.body import decode_body
 from ingest.mime.cms import COMPRESSED, ENCRYPTED, OTHER, SIGNED, expand, read_cms
 from ingest.mime.parts import list_parts
 from ingest.mime.scanner import Entity, Tree, scan
+from ingest.mime.tnef import TNEF_NAME
 
 MOST_LAYERS = 3
 """Signatures, compressions and encryptions around each other that are looked through (RFC 2634: three)."""
@@ -72,6 +73,9 @@ def _natures(raw: bytes, tree: Tree, parts: tuple[Part, ...], layer: int, looked
         elif kind.startswith("text/"):
             if _has_pgp(raw, entity):
                 yield _ENCRYPTED_PGP
+        elif part.filename is not None and part.filename.lower() == TNEF_NAME:
+            if not attached:
+                yield "tnef"
         elif part.filename is not None and (found := _NAME_END.search(part.filename)) is not None:
             if found.group(1).lower() == "p7m":
                 yield from _smime(raw, entity, layer, looked)

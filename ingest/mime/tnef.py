@@ -12,6 +12,9 @@ from ingest.mime import outlook
 from ingest.mime.charsets import clean, decode
 from ingest.mime.outlook import OutlookFile, OutlookItem
 
+TNEF_NAME = "winmail.dat"
+"""The name that such an envelope has, in lower case, whatever kind its part claims."""
+
 _SIGNATURE = b"\x78\x9f\x3e\x22"
 _ATTRIBUTE = struct.Struct("<BII")  # level, identity, length; behind the data a checksum of two bytes
 _U32 = struct.Struct("<I")

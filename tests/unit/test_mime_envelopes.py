@@ -87,6 +87,12 @@ def test_tnef_text_and_files_are_read() -> None:
     assert found.not_fully_indexed == "attachment kinds not extracted: application/octet-stream"
 
 
+def test_winmail_is_known_by_its_name() -> None:
+    data = tnef(attribute(0x2800C, b"Texte\x00"))
+    parsed, found = read(mixed(part("application/octet-stream", data, "WINMAIL.DAT")))
+    assert (parsed.flags, found) == (("tnef",), Text(body="Texte"))
+
+
 def test_tnef_old_attributes_are_read() -> None:
     envelope = read_tnef(tnef(attribute(0x18004, b"Sujet\x00"), attribute(0x2800C, b"Caf\xe9\x00")))
     assert envelope is not None

@@ -33,7 +33,9 @@ from ingest.importers.base import Item, Mailbox, MailboxFailed, too_large
 from ingest.parser_pool import ParserPool
 
 _IN_FLIGHT = 64
-_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+_IN_FLIGHT_BYTES = 16 * 1024 * 1024  # two groups: a writer gives up on what waits longer than a minute
+_LARGE = 1024 * 1024  # bytes from which a mail is written by itself, in the time that it takes
+_PIECE = 256 * 1024
 _REFUSED_IN_A_ROW = 200  # writes that failed one after the other: then it is the archive, not the mail
 
 
@@ -226,9 +228,20 @@ class _Run:
             self._archived(item, known)
             return
         self._settle_down_to(_IN_FLIGHT - 1, max(0, _IN_FLIGHT_BYTES - len(raw)))
-        future = self._writer.submit(self._draft(item.name), raw)
+        future = self._written(self._draft(item.name), raw)
         self._waiting.append(_Waiting(item, key, len(raw), future))
         self._bytes += len(raw)
+
+    def _written(self, draft: CaptureDraft, raw: bytes) -> "Future[Captured]":
+        if len(raw) <= _LARGE:
+            return self._writer.submit(draft, raw)
+        future: Future[Captured] = Future()
+        pieces = (raw[start : start + _PIECE] for start in range(0, len(raw), _PIECE))
+        try:
+            future.set_result(self._writer.write_stream(draft, pieces))
+        except ArchiveError as error:
+            future.set_exception(error)
+        return future
 
     def _settle_down_to(self, count: int, size: int) -> None:
         while self._waiting and (len(self._waiting) > count or self._bytes > size):

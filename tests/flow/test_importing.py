@@ -364,10 +364,32 @@ def test_others_follow_while_an_import_is_under_way(data: Path) -> None:
     assert run("search", "*", "--data", data, "--json").answer["total"] == 101
 
 
-def test_an_empty_mail_is_an_item(data: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 20_000_000])
+def test_a_mail_of_any_size_is_an_item(data: Path, size: int) -> None:
+    raw = (bytes(range(256)) * (size // 256 + 1))[:size]
     with Engine(data) as engine:
-        assert engine.take(item("empty", b"")) == [("empty", "taken")]
-        assert engine.take(item("empty", b"")) == [("empty", "already there")]
+        assert engine.take(item("before", mail(1)), item("it", raw), item("it", raw)) == [
+            ("before", "taken"),
+            ("it", "taken"),
+            ("it", "already there"),
+        ]
+        assert engine.take(item("it", raw)) == [("it", "already there")]
+    assert once(data)["it"] == raw
+
+
+@pytest.mark.parametrize("size", [100, 2_000_000])
+def test_a_write_that_fails_is_an_item_that_failed(
+    data: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> object:
+        raise StoreError("no room", code="store.full")
+
+    with Engine(data) as engine:
+        with monkeypatch.context() as patched:
+            patched.setattr(WriteSteps, "seal" if size < 1000 else "seal_stream", refuse)
+            assert engine.take(item("it", b"x" * size)) == [("it", "failed")]
+            assert engine.told[0].code == "store.full"
+        assert engine.take(item("it", b"x" * size)) == [("it", "taken")]
 
 
 def test_an_archive_that_takes_nothing_ends_the_import(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,9 +33,12 @@ def header_recipients(headers: Headers) -> list[Recipient]:
 def delivered_to(headers: Headers, addresses: Iterable[str]) -> tuple[Recipient, ...]:
     """Recipients that an envelope names, each once, in the role that the header gives them. Whom the header does not
     name has none that is known: a Bcc, a member of a list, a forwarding."""
+    named = list(addresses)
+    if not named:
+        return ()  # most copies: the header need not be read for it
     roles = {one.address.lower(): one.role for one in header_recipients(headers)}
     found: dict[str, Recipient] = {}
-    for address in addresses:
+    for address in named:
         role = roles.get(address.lower(), Role.UNKNOWN)
         found.setdefault(address.lower(), Recipient(address=address, role=role, on_report=True))
     return tuple(found.values())

@@ -109,8 +109,7 @@ class Zimbra:
         """The message inside an intercept that is addressed to this source; else the whole capture, with the recipients
         that amavisd or the RCPTs name. An intercept of which the mailbox handed over the header alone is flagged
         ``headers_only`` (and so is one of a mail without text)."""
-        root = scan(raw, 0, len(raw), max_depth=1).root
-        if marked_as_intercept(root.headers) and _is_meant(root.headers, record):
-            return _intercepted(raw, root)
-        names = [*_forked_for(root.headers), *named_by_rcpt(record)]
-        return whole(raw, root.headers, copy_of(root.headers, names))
+        headers = scan_headers(raw, 0, len(raw))
+        if marked_as_intercept(headers) and _is_meant(headers, record):
+            return _intercepted(raw, scan(raw, 0, len(raw), max_depth=1).root)
+        return whole(raw, headers, copy_of(headers, [*_forked_for(headers), *named_by_rcpt(record)]))

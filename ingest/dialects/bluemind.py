@@ -33,6 +33,8 @@ class BlueMind:
 
 def _confirmed(headers: Headers, field: str, written: str) -> tuple[list[str], list[str]]:
     """The addresses of a field of the milter that the message's own field has too, and those that it has not."""
+    if field not in headers:
+        return [], []
     known = {address.lower() for address in header_addresses(headers, written)}
     both: tuple[list[str], list[str]] = ([], [])
     for address in header_addresses(headers, field):

@@ -21,6 +21,7 @@ from archive_service.vault.stores.base import Lock, LockMode
 from ingest.guard import in_networks, lack
 from ingest.intake import Draft, Login, Receipt, Sender, Sink, SourceMatch, TurnedAway
 from ingest.passwords import PasswordChecks
+from ingest.subaddress import split_subaddress
 
 SPOOL = 1024 * 1024
 _NOBODY = Sender()
@@ -89,7 +90,8 @@ class ArchiveIntake:
         self._passwords = PasswordChecks()
 
     async def match(self, address: str, sender: Sender = _NOBODY) -> SourceMatch | TurnedAway | None:
-        """See Intake: known addresses from memory, others only after reading every acts log to its head. Raises
+        """See Intake; the address may name a recipient beside the source's own (``subaddress``). Known addresses from
+        memory, others only after reading every acts log to its head. Raises
         Refused when the archive has moved: the sender hears 451."""
         found = self._known(address, sender)
         if isinstance(found, SourceMatch):
@@ -133,8 +135,9 @@ class ArchiveIntake:
             known.acts.refresh()
 
     def _known(self, address: str, sender: Sender) -> SourceMatch | TurnedAway | None:
+        own, _ = split_subaddress(address)
         for tenant in self._tenants.values():
-            source = tenant.acts.source_at(address)
+            source = tenant.acts.source_at(own)
             if source is not None:
                 tenant.acts.require_here()
                 lacking = lack(source, sender)

@@ -191,6 +191,32 @@ def test_a_match_names_the_source_as_it_is_now(intake: Intake) -> None:
     run(work())
 
 
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        ("+bob=example.fr", "feed"),
+        ("+a+b=c=example.fr", "feed"),
+        ("+nobody", ""),
+        ("bob=example.fr", ""),
+        ("+", ""),
+        ("+=x", ""),
+    ],
+)
+def test_a_recipient_beside_the_secret_address_is_the_source_s(
+    intake: Intake, beside: str, name: str
+) -> None:
+    local, _, domain = intake.source.address.partition("@")
+
+    async def work() -> None:
+        assert await judged(intake, Sender(), f"{local.upper()}{beside}@{domain}") == name
+        assert await judged(intake, Sender(), f"other{beside}@{domain}") == ""
+        change(intake, tls=True)
+        intake.intake.refresh()
+        assert await judged(intake, Sender(), f"{local}{beside}@{domain}") == (Lack.TLS if name else "")
+
+    run(work())
+
+
 # --- the guard by itself
 
 

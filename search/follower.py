@@ -157,7 +157,7 @@ class Follower:
         while not stop.is_set():
             if not self._try(self.follow, failed):
                 stop.wait(idle)
-        self._try(self._projector.finish, failed)
+        self._try(self._projector.settle, failed)
 
     @staticmethod
     def _try(act: Callable[[], int | None], failed: Callable[[ArchiveError], None]) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import Any
 
@@ -21,6 +21,7 @@ from search.orderer import Interpreter
 
 _log = logging.getLogger(__name__)
 _INDEX_BATCH = 500
+_PATIENCE = 1.0  # seconds
 _GATHERED = 600  # rows, at most, that wait for the documents before them to be written
 
 
@@ -266,14 +267,16 @@ class Projector(RowsOnly):
             raise
 
     def finish(self) -> int:
-        """Write the documents of the next rows that have none, at most so many; of how many rows, 0 when every row has
-        its document. Raises what the writing raised."""
-        self.settle()
-        position = self._catalog.position()
-        below = min(position.rows, position.indexed + _GATHERED)
-        texts, self._read = self._read, {}
-        self._index_up_to(position.indexed, below, texts)
-        return below - position.indexed
+        """Have the documents of the rows that have none written; 0 when every row has its document, else after a second
+        at most: an index that is away must not hold up the order. Raises what the writing raised."""
+        if self._writing is None:
+            position = self._catalog.position()
+            if position.indexed >= position.rows:
+                return 0
+            self._write_beside(position.rows)
+        if self._writing is None or wait([self._writing], timeout=_PATIENCE).done:
+            self.settle()
+        return 1
 
     def run(self, progress: Callable[[int], None] | None = None) -> int:
         """Project to the head; how many entries it took."""

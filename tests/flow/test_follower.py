@@ -799,6 +799,25 @@ def test_documents_are_written_beside_what_comes_next(
     bench.check(tmp_path)
 
 
+def test_an_index_that_is_away_does_not_hold_up_the_order(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector_module, "_PATIENCE", 0.01)
+    bench.index = index = Waiting()
+    follower = bench.follower()
+    try:
+        while len(bench.findings()) < len(bench.captures()):
+            assert follower.step()
+        (late,) = bench.write([mail(50)])
+        while bench.catalog.capture(late.capture) is None:
+            assert follower.step()
+        assert index.ids() == {}
+    finally:
+        index.go.set()
+    drain(follower)
+    bench.check(tmp_path)
+
+
 def test_a_pool_that_cannot_start_stops_the_line(bench: Bench, tmp_path: Path) -> None:
     """That is no mail's fault: nothing may be flagged for it."""
     with ParserPool(command=(sys.executable, "-c", "raise SystemExit(1)")) as pool:

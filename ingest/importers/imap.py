@@ -30,12 +30,6 @@ _UID = re.compile(rb"\bUID ([0-9]+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE ([0-9]+)")
 _MESSAGES = re.compile(rb"\bMESSAGES ([0-9]+)")
 _BODY = re.compile(rb"\bBODY\[\] (\{[0-9]+\}\Z|\"\"|NIL)")
-PATIENCE = Backoff(tries=6, first_pause=1.0, longest_pause=20.0, total=90.0)
-_AT_ONCE = Backoff(tries=1)  # a wrong name or port is said at once
-
-
-class _Lost(StoreError):
-    """The connection is gone; its cause is why."""
 
 
 class _Bounded(imaplib.IMAP4):
@@ -57,7 +51,7 @@ class _BoundedSsl(_Bounded, imaplib.IMAP4_SSL):
 class Imap:
     """See ``base.Mailbox``. Connected on return. Raises Invalid, MailboxFailed."""
 
-    def __init__(self, server: Server, limit: int, patience: Backoff = PATIENCE) -> None:
+    def __init__(self, server: Server, limit: int, patience: Backoff = servers.PATIENCE) -> None:
         self._server = server
         self._limit = limit
         self._patience = patience
@@ -66,7 +60,7 @@ class Imap:
         self._folder: Folder | None = None
         self._uidvalidity = 0
         try:
-            self._folders = self._again(_listed, _AT_ONCE)
+            self._folders = self._again(_listed, servers.AT_ONCE)
         except ArchiveError:
             self._drop()
             raise
@@ -137,26 +131,18 @@ class Imap:
     # --- the connection -------------------------------------------------------------------------------
 
     def _again(self, work: Callable[[imaplib.IMAP4], _Answer], patience: Backoff | None = None) -> _Answer:
-        """``work`` over a connection, anew when that is lost. Raises MailboxFailed when it cannot be made again."""
+        """``work`` over a connection, anew when that is lost. Raises MailboxFailed when it cannot be made again,
+        StoreError when the server says no."""
 
-        def attempt() -> _Answer:
-            try:
-                return work(self._connected())
-            except ssl.SSLCertVerificationError as error:
-                raise servers.unreachable(error) from error
-            except _LOST as error:
-                self._drop()
-                raise _Lost("the connection to the server is lost") from error
-            except StoreError as error:
-                if error.code == "import.too_large":
-                    self._drop()  # in the middle of an answer
-                raise
+        def over_connection() -> _Answer:
+            return work(self._connected())
 
         try:
-            return (patience or self._patience).repeat(attempt, _Lost)
-        except _Lost as error:
-            cause = error.__cause__
-            raise servers.unreachable(cause if isinstance(cause, Exception) else error) from error
+            return servers.repeated(over_connection, self._drop, patience or self._patience, *_LOST)
+        except StoreError as error:
+            if error.code == "import.too_large":
+                self._drop()  # in the middle of an answer
+            raise
         except imaplib.IMAP4.error as error:
             raise StoreError("the server refuses a command", code="import.refused") from error
 

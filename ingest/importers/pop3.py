@@ -9,7 +9,6 @@ exactly these bytes are durable in the archive. The server deletes when the sess
 """
 
 import logging
-import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,19 +25,13 @@ from ingest.importers.server import Server
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
-PATIENCE = Backoff(tries=6, first_pause=1.0, longest_pause=20.0, total=90.0)
-_AT_ONCE = Backoff(tries=1)  # a wrong name or port is said at once
-
-
-class _Lost(StoreError):
-    """The connection is gone; its cause is why."""
 
 
 class Pop3:
     """See ``base.Mailbox``. Connected on return. Raises Invalid, MailboxFailed."""
 
     def __init__(
-        self, server: Server, limit: int, *, delete: bool = False, patience: Backoff = PATIENCE
+        self, server: Server, limit: int, *, delete: bool = False, patience: Backoff = servers.PATIENCE
     ) -> None:
         self._server = server
         self._limit = limit
@@ -48,7 +41,7 @@ class Pop3:
         self._wire: Wire | None = None
         self._numbers: dict[str, list[int]] = {}
         try:
-            self._listed = self._again(_listed, _AT_ONCE)
+            self._listed = self._again(_listed, servers.AT_ONCE)
             self._sizes = self._again(_sizes)
         except ArchiveError:
             self._hang_up()
@@ -118,21 +111,8 @@ class Pop3:
 
     def _again(self, work: Callable[[Wire], _Answer], patience: Backoff | None = None) -> _Answer:
         """``work`` over a connection, anew when that is lost. Raises MailboxFailed when it cannot be made again."""
-
-        def attempt() -> _Answer:
-            try:
-                return work(self._connected())
-            except ssl.SSLCertVerificationError as error:
-                raise servers.unreachable(error) from error
-            except OSError as error:
-                self._hang_up()
-                raise _Lost("the connection to the server is lost") from error
-
-        try:
-            return (patience or self._patience).repeat(attempt, _Lost)
-        except _Lost as error:
-            cause = error.__cause__
-            raise servers.unreachable(cause if isinstance(cause, Exception) else error) from error
+        patience = patience or self._patience
+        return servers.repeated(lambda: work(self._connected()), self._hang_up, patience, OSError)
 
     def _connected(self) -> Wire:
         if self._wire is None:

@@ -2,14 +2,24 @@
 
 import base64
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
-from archive_service.model.errors import Invalid
+from archive_service.model.backoff import Backoff
+from archive_service.model.errors import Invalid, StoreError
 from ingest.importers.base import MailboxFailed
 
+_Answer = TypeVar("_Answer")
 TIMEOUT = 60.0  # seconds of silence after which a connection counts as lost
+PATIENCE = Backoff(tries=6, first_pause=1.0, longest_pause=20.0, total=90.0)
+AT_ONCE = Backoff(tries=1)  # a wrong name or port is said at once
+
+
+class Lost(StoreError):
+    """The connection is gone, and may be made again. Its cause is why."""
 
 
 class Tls(StrEnum):
@@ -58,6 +68,28 @@ class Server:
 def encoded(answer: bytes) -> str:
     """As it is sent on a line."""
     return base64.b64encode(answer).decode("ascii")
+
+
+def repeated(
+    work: Callable[[], _Answer], lost: Callable[[], None], patience: Backoff, *signs: type[Exception]
+) -> _Answer:
+    """``work``, and again after ``lost`` when it raises one of ``signs`` that its connection is gone. Raises
+    MailboxFailed when that does not help; a certificate that is not trusted is not tried twice."""
+
+    def attempt() -> _Answer:
+        try:
+            return work()
+        except ssl.SSLCertVerificationError as error:
+            raise unreachable(error) from error
+        except signs as error:
+            lost()
+            raise Lost("the connection to the server is lost") from error
+
+    try:
+        return patience.repeat(attempt, Lost)
+    except Lost as error:
+        cause = error.__cause__
+        raise unreachable(cause if isinstance(cause, Exception) else error) from error
 
 
 def refused_login() -> MailboxFailed:

@@ -4,10 +4,11 @@ Only ``bootstrap``, ``cli`` and the processes that ``serve`` starts read this; a
 """
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_service.model.errors import Invalid
@@ -150,6 +151,13 @@ class Settings(BaseSettings):
     alarm_mail_to: str | None = Field(None, description="recipient addresses of alarm mails, by commas")
     alarm_mail_seconds: float = Field(20.0, gt=0, le=120, description="time for one alarm mail's delivery")
 
+    @field_validator("smtp_proxy_networks")
+    @classmethod
+    def _networks(cls, text: str | None) -> str | None:
+        for network in networks(text):
+            ip_network(network)
+        return text
+
     def environment(self) -> dict[str, str]:
         """As ``ARCHIVE_*`` variables for a child process, secrets included: never to be logged."""
         found: dict[str, str] = {}
@@ -177,6 +185,11 @@ def load(config: Path | None = None, **given: Any) -> Settings:
     except ValidationError as error:
         names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise Invalid(f"settings not understood: {names}", code="settings.invalid") from error
+
+
+def networks(text: str | None) -> tuple[str, ...]:
+    """The networks of a setting that holds several, by commas or spaces."""
+    return tuple((text or "").replace(",", " ").split())
 
 
 def host_port(text: str, name: str) -> tuple[str, int]:

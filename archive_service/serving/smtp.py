@@ -21,7 +21,7 @@ from archive_service.ledger.slots import Slots
 from archive_service.model.errors import ArchiveError, Invalid
 from archive_service.serving import child
 from archive_service.serving.refusals import RefusalRecords, record
-from archive_service.settings import Settings, host_port
+from archive_service.settings import Settings, host_port, networks
 from ingest.archive_intake import ArchiveIntake, TenantIntake
 from ingest.smtp import replies
 from ingest.smtp.limits import SmtpSettings
@@ -158,7 +158,7 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
         max_size=settings.smtp_max_size,
         max_in_flight=settings.smtp_max_in_flight,
         max_connections=settings.smtp_max_connections,
-        proxy_networks=tuple((settings.smtp_proxy_networks or "").replace(",", " ").split()),
+        proxy_networks=networks(settings.smtp_proxy_networks),
     )
     server = SmtpServer(intake, limits, tls_context(settings), fresh_tls=fresh_tls(settings))
     tally.also(lambda: counted(server))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from collections.abc import Coroutine, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_service.bootstrap import add_source
-from archive_service.model.errors import ArchiveError
+from archive_service.model.errors import ArchiveError, Overloaded
 from archive_service.model.mail import Guard, Source, SourceKind
 from archive_service.source_changes import rotate, set_guard
+from ingest import passwords
 from ingest.guard import Lack, in_networks, lack
 from ingest.intake import Login, Sender, SourceMatch, TurnedAway
 from ingest.smtp.rates import Rates
@@ -155,6 +157,39 @@ def test_without_the_head_a_wrong_password_is_not_called_wrong(intake: Intake) -
         assert login is not None and login.fits
 
     run(work())
+
+
+def test_mail_is_taken_while_guesses_keep_the_checks_busy(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+
+    def held(phc: str | None, password: str) -> bool:
+        return go.wait(20) and False
+
+    async def work() -> None:
+        await known(intake)
+        monkeypatch.setattr(passwords, "_verify", held)
+        guesses = [
+            asyncio.ensure_future(intake.intake.authenticate("nobody", "guess", Sender(f"peer {n}")))
+            for n in range(100)
+        ]
+        try:
+            await asyncio.sleep(0)
+            for number in range(5):
+                assert await judged(intake, Sender()) == "feed"
+                assert await judged(intake, Sender(), "stranger@archive.localhost") == ""
+                sink = await intake.intake.begin(intake.draft())
+                await sink.write(b"%d" % number)
+                await sink.commit()
+            assert sum(each.done() for each in guesses) == 100 - 16
+        finally:
+            go.set()
+        answers = await asyncio.gather(*guesses, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Overloaded, type(None)}
+
+    run(asyncio.wait_for(work(), 60))
+    assert intake.raws() == [b"%d" % number for number in range(5)]
 
 
 def test_certificates_are_asked_for_where_a_source_wants_one(intake: Intake) -> None:

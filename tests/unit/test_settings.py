@@ -44,6 +44,8 @@ def test_without_anything_the_defaults_stand() -> None:
         ("smtp_workers = 0", "smtp_workers"),
         ('smtp_workers = "many"', "smtp_workers"),
         ("smtp_max_size = 1", "smtp_max_size"),
+        ('smtp_proxy_networks = "10.0.0.1/8"', "smtp_proxy_networks"),
+        ('smtp_proxy_networks = "10.0.0.0/8, balancer"', "smtp_proxy_networks"),
         ("follow_seconds = 0", "follow_seconds"),
         ('data = ["x"]', "data"),
     ],

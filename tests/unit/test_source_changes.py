@@ -4,6 +4,7 @@ import base64
 import datetime
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, Tampered
 from archive_service.model.mail import Guard, Source, SourceKind
 from archive_service.source_changes import find_source, rotate, set_guard
+from archive_service.tenant_services import AddSources
 from ingest.passwords import LONGEST, SHORTEST
 from tests.unit.core_world import Archive
 
@@ -63,6 +65,40 @@ def test_a_guard_is_changed_field_by_field_and_read_by_others(world: World) -> N
     assert world.elsewhere() == changed
     assert find_source(world.tenant, "feed") == changed
     assert changed.plain()["guard"] == {"networks": ["10.0.0.0/8", "2001:db8::/32"], "rate": 60}
+
+
+def test_two_who_change_different_fields_at_once_both_have_their_way(world: World) -> None:
+    """The act is made of the guard at the head, not of the one that was seen when the change began."""
+    others = world.archive.world.core().tenant("acme")
+    find_source(others, world.source.id)
+    set_guard(world.tenant, world.source.id, {"tls": True})
+    changed, _ = set_guard(others, world.source.id, {"rate": 7})
+    assert changed.guard == Guard(tls=True, rate=7)
+    with ThreadPoolExecutor(8) as pool:
+        tenants = [world.archive.world.core().tenant("acme") for _ in range(8)]
+        fields = [{"max_size": 100}, {"tls": None}, {"rate": 9}, {"networks": ["::1/128"]}] * 2
+        jobs = [
+            pool.submit(set_guard, tenant, world.source.id, f)
+            for tenant, f in zip(tenants, fields, strict=True)
+        ]
+        for job in jobs:
+            job.result()
+    assert world.elsewhere().guard == Guard(networks=("::1/128",), max_size=100, rate=9)
+
+
+def test_the_api_s_changes_are_acts_and_show_no_secret(world: World) -> None:
+    sources = AddSources(world.tenant, "archive.localhost")
+    made = sources.add("second", SourceKind.M365)
+    changed = sources.set(made["id"], {"password": PASSWORD, "rate": 5})
+    assert changed["guard"] == {"password": True, "rate": 5}
+    turned = sources.rotate(made["id"], 3600)
+    assert turned["seq"] == changed["seq"] + 1 == made["seq"] + 2 == world.tenant.acts.seen
+    assert [each["address"] for each in turned["former"]] == [made["address"]]
+    assert sources.list()[1] == {name: value for name, value in turned.items() if name != "seq"}
+    assert "argon2" not in json.dumps([changed, turned, sources.list()])
+    for name, value in (("networks", ["10.0.0.1/8"]), ("password", "short")):
+        with pytest.raises(Invalid):
+            sources.set(made["id"], {name: value})
 
 
 def test_a_source_without_changes_is_written_and_shown_as_ever(world: World) -> None:

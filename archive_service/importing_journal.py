@@ -120,7 +120,7 @@ class Journal:
 
 def open_journal(core: Core, tenant: Tenant, source: str) -> Journal:
     """The journal of a tenant's import source on this machine. Raises StoreError."""
-    path = core.work / "importing" / f"{tenant.id}.{source}.sqlite"
+    path = core.work / "run" / "importing" / f"{tenant.id}.{source}.sqlite"
     return Journal(path, tenant.keyring.secret("identity"))
 
 

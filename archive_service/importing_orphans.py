@@ -21,7 +21,7 @@ class OrphansOfSource(Recovery):
     dead. Captures of others are left to the recovery that waits."""
 
     def __init__(self, core: Core, tenant: Tenant, source: str) -> None:
-        marks = FileMarks(core.work / "importing" / "recovery" / source)
+        marks = FileMarks(core.work / "run" / "importing" / "recovery" / source)
         super().__init__(tenant.vault, tenant.acts.refresh, core.policy, marks, age=_ANY_AGE)
         self._source = source
 

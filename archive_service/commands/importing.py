@@ -80,7 +80,7 @@ def _maildir(given: argparse.Namespace, core: Core) -> Mailbox:
 
 
 def _pst(given: argparse.Namespace, core: Core) -> Mailbox:
-    return Pst(given.file, core.settings.smtp_max_size, core.work / "importing")
+    return Pst(given.file, core.settings.smtp_max_size, core.work / "run" / "importing")
 
 
 _TLS_PORTS = {"imap": 993, "pop3": 995}

@@ -47,7 +47,7 @@ def test_an_import_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         running.kill()
         running.wait()
         if number % 3 == 2:
-            shutil.rmtree(data / "importing")  # the journal is lost with it
+            shutil.rmtree(data / "run" / "importing")  # the journal is lost with it
         reached.append(len(once(data)))
     assert sum(0 < count < ITEMS for count in reached) > 1, "the kills came too early or too late"
     done = subprocess.run(command, capture_output=True, check=False)

@@ -74,7 +74,7 @@ def test_a_file_is_imported_once_though_its_boundaries_change(
     assert [name.partition("/")[2] for name in names] == list(mails)
     assert {name.partition("/")[0].partition(";")[2] for name in names} == {"readpst=0.0.1"}
     assert verify(data).code == 0
-    assert not list((data / "importing").glob("pst-*")), "nothing is left in clear"
+    assert not list((data / "run" / "importing").glob("pst-*")), "nothing is left in clear"
 
 
 def test_another_readpst_may_number_otherwise(data: Path, tmp_path: Path, readpst: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_program_that_fails_archives_nothing(data: Path, tmp_path: Path, readp
     said = imported(data, "pst", path)
     assert (said.code, said.answer["error"]["code"]) == (1, "import.pst")
     assert once(data) == {}
-    assert not list((data / "importing").glob("pst-*"))
+    assert not list((data / "run" / "importing").glob("pst-*"))
 
 
 def test_what_a_killed_import_left_goes_and_what_one_uses_stays(tmp_path: Path, readpst: Path) -> None:

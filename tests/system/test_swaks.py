@@ -75,6 +75,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
     assert made.running.stop() == 0
 
 
+@pytest.fixture
+def balanced(tmp_path: Path) -> Iterator[Site]:
+    """Behind a balancer that is this machine; the test stops it, or its failure does."""
+    made = Site(tmp_path, ARCHIVE_SMTP_PROXY_NETWORKS="127.0.0.0/8")
+    yield made
+    if made.running.process.poll() is None:
+        made.running.stop()
+
+
 def own(site: Site, certificate: Certificate, name: str) -> tuple[str, ...]:
     chain, key = certificate.write(site.folder / name)
     return "--tls-cert", str(chain), "--tls-key", str(key)
@@ -122,8 +131,8 @@ def test_client_certificates(site: Site) -> None:
     assert site.verify() == 2
 
 
-def test_proxy_headers_and_networks_and_what_is_recorded(tmp_path: Path) -> None:
-    site = Site(tmp_path, ARCHIVE_SMTP_PROXY_NETWORKS="127.0.0.0/8")
+def test_proxy_headers_and_networks_and_what_is_recorded(balanced: Site) -> None:
+    site = balanced
     site.guard("--network", "192.0.2.0/24", "--max-size", "2000")
 
     def proxied(source: str, version: int, *words: str) -> tuple[int, str]:

@@ -101,5 +101,5 @@ def test_what_is_parsed_is_what_would_be_written(value: Any, at: int, put: bytes
     if expected:
         assert canonical(parse_canonical(damaged)) == damaged
     else:
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"\w"):
             parse_canonical(damaged)

@@ -366,7 +366,15 @@ def test_found_and_withdrawn_in_one_stretch(catalog):
         ("captures", {"finding": literal_column("'null'")}),
         ("captures", None),
     ],
-    ids=str,
+    ids=[
+        "content_cut_short",
+        "content_without_fields",
+        "content_a_list",
+        "month_no_month",
+        "finding_without_fields",
+        "finding_null",
+        "no_capture",
+    ],
 )
 def test_tamper_a_row_that_nobody_of_us_wrote_is_said_to_be_unreadable(catalog, table, wrong):
     """And not a fault that ends whoever reads it."""

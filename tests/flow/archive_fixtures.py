@@ -89,6 +89,8 @@ def verify(data: Path, *more: object) -> Said:
 class Here:
     """An interpreter in this process: the tests here are not about its limits."""
 
+    workers = 1
+
     def interpret(self, raw: bytes, kind: SourceKind, record: CaptureRecord) -> tuple[Parsed, Text]:
         parsed = interpret(raw, kind, record)
         return parsed, self.extract(raw, parsed)

@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 _IDLE = 0.25
 _RECOVERY = 300.0  # seconds between looks for what writers left: an orphan counts after ten minutes
 _ERASURE = 3600.0  # seconds between erasure batches
+_ERASURE_AGAIN = (
+    30.0  # after one that was cut off: until it is finished, writers may have no day key to begin with
+)
 KINDS = ("export",)
 
 
@@ -99,6 +102,7 @@ class Scheduler:
             except Overloaded:
                 return  # another machine's scheduler runs them, or somebody by hand
             except ArchiveError as error:  # the next run goes on where this one stopped
+                self._erase_at = self._monotonic() + min(self._erasure, _ERASURE_AGAIN)
                 self._failed("erasure", error)
 
     def _export(self, opened: OpenTenant, job: Job) -> None:

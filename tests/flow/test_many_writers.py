@@ -13,7 +13,9 @@ from archive_service.cli import main
 from archive_service.ledger.reader import LogReader, logs
 from archive_service.ledger.write_steps import CaptureDraft, WriteSteps
 from archive_service.model.clock import rfc3339
+from archive_service.model.errors import StoreError
 from archive_service.model.mail import CaptureRecord
+from archive_service.serving import scheduler as scheduler_module
 from archive_service.serving.scheduler import Scheduler
 from archive_service.settings import load
 from archive_service.vault.key_places import in_turn
@@ -98,5 +100,27 @@ def test_the_scheduler_recovers_at_its_start_and_then_when_it_is_time(data: Path
     now[0] = 300.0
     scheduler.step()
     assert recovered(core) == [True, True]
+    scheduler.close()
+    core.close()
+
+
+def test_an_erasure_batch_that_was_cut_off_is_taken_up_soon(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is finished, day keys may be sealed anew in one place only, and nobody writes under these."""
+    core = open_core(load(data=data))
+    now, runs = [0.0], list[float]()
+
+    def cut_off(*_: object) -> None:
+        runs.append(now[0])
+        if len(runs) == 1:
+            raise StoreError("a planned fault")
+
+    monkeypatch.setattr(scheduler_module, "run_batch", cut_off)
+    scheduler = Scheduler(core, None, monotonic=lambda: now[0])  # type: ignore[arg-type]
+    for moment in (0.0, 29.0, 30.0, 60.0, 3629.0, 3630.0):
+        now[0] = moment
+        scheduler.step()
+    assert runs == [0.0, 30.0, 3630.0]
     scheduler.close()
     core.close()

@@ -165,13 +165,14 @@ def erase(world: World, runs: int) -> None:
             chosen = random.choice(known)
             world.told.asked.add(chosen.capture)
             ask(acts, [Capture(chosen.log, chosen.seq, chosen.capture)], EraseGround.REQUEST, "17", "dpo")
-            world.told.batches += bool(_batch(world).run(today_too=random.random() < 0.7).erased)
+            world.told.batches += bool(erasure_batch(world).run(today_too=random.random() < 0.7).erased)
         except ArchiveError:
             continue
         acts = world.acts()
 
 
-def _batch(world: World) -> ErasureBatch:
+def erasure_batch(world: World) -> ErasureBatch:
+    """As a new process makes it."""
     return ErasureBatch(
         ErasureParts(
             vault=world.vault(),

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -76,6 +77,21 @@ def run(*arguments: object) -> Said:
             code = int(exit_.code or 0)
     assert "Traceback" not in out.getvalue() + err.getvalue()
     return Said(code, out.getvalue(), err.getvalue())
+
+
+def done(*arguments: object) -> Said:
+    """A command that must succeed."""
+    said = run(*arguments)
+    assert said.code == 0, said.out + said.err
+    return said
+
+
+@pytest.fixture(autouse=True)
+def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set around the tests is none of their business; autouse where it is imported."""
+    for name in list(os.environ):
+        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
+            monkeypatch.delenv(name)
 
 
 def verify(data: Path, *more: object) -> Said:

@@ -1,28 +1,14 @@
 """What an erasure leaves on the media of the catalog: nothing, once its batch has run."""
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
 
-import pytest
+from tests.flow.archive_fixtures import SAMPLES, done, no_settings_around
 
-from tests.flow.archive_fixtures import SAMPLES, Said, run
+__all__ = ["no_settings_around"]  # fixture
 
 WORD = b"zebrasubject"
-
-
-@pytest.fixture(autouse=True)
-def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
-            monkeypatch.delenv(name)
-
-
-def done(*arguments: object) -> Said:
-    said = run(*arguments)
-    assert said.code == 0, said.out + said.err
-    return said
 
 
 def holding(data: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """``keys``: what it says, what it refuses, and that an archive outlives every change of its keys."""
 
 import json
-import os
 import secrets
 import shutil
 from pathlib import Path
@@ -14,16 +13,11 @@ from archive_service.leases import FileLeases
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.keyring import owners
-from tests.flow.archive_fixtures import SAMPLES, Said, run, verify
+from tests.flow.archive_fixtures import SAMPLES, Said, no_settings_around, run, verify
 from tests.services.softhsm import softhsm
 from tests.services.vault import vault
 
-
-@pytest.fixture(autouse=True)
-def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
-            monkeypatch.delenv(name)
+__all__ = ["no_settings_around"]  # fixture
 
 
 @pytest.fixture

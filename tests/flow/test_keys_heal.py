@@ -1,21 +1,15 @@
 """A key place that was put back from a backup, or wiped: nothing destroyed comes back through it, and ``keys heal``
 puts it right again from the other one."""
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.flow.archive_fixtures import SAMPLES, Said, run, verify
+from tests.flow.archive_fixtures import SAMPLES, Said, done, no_settings_around, run, verify
 
-
-@pytest.fixture(autouse=True)
-def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
-            monkeypatch.delenv(name)
+__all__ = ["no_settings_around"]  # fixture
 
 
 def capture(data: Path) -> str:
@@ -25,12 +19,6 @@ def capture(data: Path) -> str:
         return str(connection.execute("SELECT id FROM captures ORDER BY order_seq LIMIT 1").fetchone()[0])
     finally:
         connection.close()
-
-
-def done(*arguments: object) -> Said:
-    said = run(*arguments)
-    assert said.code == 0, said.out + said.err
-    return said
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """``reconcile``: present, missing, extra; what is shown is recorded."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,20 +12,9 @@ from archive_service.model.mail import Finding, Parsed
 from archive_service.reconciling import Period, reconcile
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
-from tests.flow.archive_fixtures import Said, run
+from tests.flow.archive_fixtures import Said, done, no_settings_around, run
 
-
-@pytest.fixture(autouse=True)
-def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("ARCHIVE_") and not name.startswith(("ARCHIVE_TEST", "ARCHIVE_REQUIRE")):
-            monkeypatch.delenv(name)
-
-
-def done(*arguments: object) -> Said:
-    said = run(*arguments)
-    assert said.code == 0, said.out + said.err
-    return said
+__all__ = ["no_settings_around"]  # fixture
 
 
 @pytest.fixture

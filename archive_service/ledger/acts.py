@@ -3,9 +3,10 @@
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
+from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
@@ -14,6 +15,15 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Guard, Source
 from archive_service.vault.key_layout import LogId
+
+
+class ActState(Protocol):
+    """What the acts of one family make: a state of its own, a file each. Written by ``Acts`` under its lock; a look from
+    elsewhere is one dictionary read."""
+
+    def take(self, act: dict[str, Any], position: int) -> bool:
+        """Apply an act, if it is one of this family. Raises KeyError, TypeError or ValueError for a malformed one."""
+        ...
 
 
 class Acts:
@@ -30,7 +40,12 @@ class Acts:
         self._sources: dict[str, Source] = {}
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
+        self.approvals = Approvals()
         self.erasures = Erasures()
+        self._states: tuple[ActState, ...] = (
+            self.approvals,  # first: acts of every family may carry an approval out
+            self.erasures,
+        )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""
 
@@ -121,23 +136,30 @@ class Acts:
 
     def _apply(self, act: dict[str, Any], seq: int) -> None:
         try:
-            if act["act"] == "owner.create":
-                self.kind, self.name = str(act["kind"]), str(act["name"])
-            elif act["act"] == "source.add":
-                self._keep(Source.model_validate(act["source"]))
-            elif act["act"] == "source.set":
-                guard = Guard.model_validate(act["guard"])
-                self._keep(self._sources[act["source"]].model_copy(update={"guard": guard}))
-            elif act["act"] == "source.rotate":
-                self._keep(self._sources[act["source"]].rotated(str(act["address"]), str(act["until"])))
-            elif act["act"] == "bates.reserve":
-                self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
-            elif act["act"] in {"archive.moved", "archive.arrived"}:
-                self.moved = act["act"] == "archive.moved"
-            elif not self.erasures.take(act, seq):
+            taken = [state.take(act, seq) for state in self._states]
+            if not any(taken) and not self._take_own(act):
                 raise Invalid("an act of a kind that this version does not know")
         except (KeyError, TypeError, ValueError) as error:
             raise Tampered("an act that does not follow its format") from error
+
+    def _take_own(self, act: dict[str, Any]) -> bool:
+        word = act["act"]
+        if word == "owner.create":
+            self.kind, self.name = str(act["kind"]), str(act["name"])
+        elif word == "source.add":
+            self._keep(Source.model_validate(act["source"]))
+        elif word == "source.set":
+            guard = Guard.model_validate(act["guard"])
+            self._keep(self._sources[act["source"]].model_copy(update={"guard": guard}))
+        elif word == "source.rotate":
+            self._keep(self._sources[act["source"]].rotated(str(act["address"]), str(act["until"])))
+        elif word == "bates.reserve":
+            self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
+        elif word in {"archive.moved", "archive.arrived"}:
+            self.moved = word == "archive.moved"
+        else:
+            return False
+        return True
 
     def _keep(self, source: Source) -> None:
         self._sources[source.id] = source

@@ -10,21 +10,29 @@ from archive_service.model.mail import Frozen
 
 
 class RoleName(StrEnum):
-    """The roles of the built-in issuer."""
+    """The capacity in which somebody acts: one a request."""
 
     COMPLIANCE_OFFICER = "compliance_officer"
     LEGAL = "legal"
     AUDITOR = "auditor"
-    ADMIN = "admin"
+    ADMIN = "admin"  # configures, sees no content
+    REVIEWER = "reviewer"  # reads what a matter holds
+    PRIVILEGE_REVIEWER = "privilege_reviewer"
+    DPO = "dpo"  # GDPR articles 37 to 39
+    ALERT_OFFICER = "alert_officer"  # loi Sapin II article 8: works in a compartment
+    RECORDS_MANAGER = "records_manager"
+    EXTERNAL_AUDITOR = "external_auditor"  # for a time, by grant
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Whoever holds a valid token: its subject, role, and the opaque id of its tenant."""
+    """Whoever holds a valid token: its subject, the role of this request, and the opaque id of its tenant. ``only``: a
+    service account's rights, by their words; None leaves the role's."""
 
     subject: str
     role: RoleName
     tenant: str
+    only: frozenset[str] | None = None
 
 
 class AccessEvent(Frozen):

@@ -1,15 +1,17 @@
-"""Who may do what: the one table, denying by default.
+"""Who may do what: the one table, denying by default, and the one decision (``decide``).
 
-A route names the right it needs (``api/guard.py``); a route that names none does not start. A role that
-a rule does not list is refused, and a right without a rule is nobody's.
+A route or command names the right it needs; one that names none does not start. A role that a rule does not list is
+refused, and a right without a rule is nobody's. Some roles have a right only within a grant; a grant may narrow what is
+seen to a matter or to custodians, and ends. Every decision says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
 from archive_service.access.events import Actor, RoleName
+from archive_service.ledger.grants import Grant
 from archive_service.model.errors import Denied
 
 
@@ -24,14 +26,30 @@ class Right(StrEnum):
     INTEGRITY = "integrity"
     SOURCES = "sources"
     JOBS = "jobs"
+    CUSTODIANS = "custodians"
+    CUSTODIANS_CHANGE = "custodians.change"
+    MATTERS = "matters"
+    MATTERS_CHANGE = "matters.change"
+    GRANTS = "grants"
+    GRANTS_CHANGE = "grants.change"
+    APPROVALS = "approvals"
+    APPROVALS_DECIDE = "approvals.decide"
+    ERASURES = "erasures"
+    ERASURES_ASK = "erasures.ask"
+    EXCLUSIONS = "exclusions"
+    COMPARTMENTS = "compartments"
+    ACCOUNTS = "accounts"
+    POLICY = "policy"
+    INCIDENTS = "incidents"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A right and the roles that have it."""
+    """A right, the roles that have it of themselves, and those that have it within a grant alone."""
 
     name: Right
     roles: frozenset[RoleName]
+    granted: frozenset[RoleName] = frozenset()
 
     @property
     def public(self) -> bool:
@@ -39,27 +57,88 @@ class Rule:
         return self.name is Right.PUBLIC
 
 
-_CASE_ROLES = (RoleName.COMPLIANCE_OFFICER, RoleName.LEGAL)
+@dataclass(frozen=True)
+class Decision:
+    """Whether, why, and how far. ``within``: the grants that bound what is seen; None bounds nothing."""
+
+    allowed: bool
+    why: tuple[str, ...]
+    within: tuple[Grant, ...] | None = None
+
+
+_R = RoleName
+_CASE_ROLES = (_R.COMPLIANCE_OFFICER, _R.LEGAL)
+_REVIEWERS = (_R.REVIEWER, _R.PRIVILEGE_REVIEWER)
+_OVERSIGHT = (_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANAGER)
+_EVERY_ROLE = tuple(RoleName)
+
+CONTENT = frozenset({Right.SEARCH, Right.READ, Right.EXPORT})
+"""The rights that show mail: what a grant for a matter or custodians bounds."""
 
 RULES: Mapping[Right, Rule] = MappingProxyType(
     {
-        right: Rule(right, frozenset(roles))
-        for right, roles in (
-            (Right.PUBLIC, ()),
-            (Right.SEARCH, _CASE_ROLES),
-            (Right.READ, _CASE_ROLES),
-            (Right.EXPORT, _CASE_ROLES),
-            (Right.ACCESS_LOG, (RoleName.AUDITOR,)),
-            (Right.INTEGRITY, (RoleName.AUDITOR, RoleName.ADMIN)),
-            (Right.SOURCES, (RoleName.ADMIN,)),
-            (Right.JOBS, (*_CASE_ROLES, RoleName.ADMIN)),
+        right: Rule(right, frozenset(roles), frozenset(granted))
+        for right, roles, granted in (
+            (Right.PUBLIC, (), ()),
+            (Right.SEARCH, _CASE_ROLES, (*_REVIEWERS, _R.ALERT_OFFICER)),
+            (Right.READ, _CASE_ROLES, (*_REVIEWERS, _R.ALERT_OFFICER)),
+            (Right.EXPORT, _CASE_ROLES, (_R.ALERT_OFFICER,)),
+            (Right.ACCESS_LOG, (_R.AUDITOR, _R.DPO), (_R.EXTERNAL_AUDITOR,)),
+            (Right.INTEGRITY, (_R.AUDITOR, _R.ADMIN, _R.DPO, _R.RECORDS_MANAGER), (_R.EXTERNAL_AUDITOR,)),
+            (Right.SOURCES, (_R.ADMIN,), ()),
+            (Right.JOBS, (*_CASE_ROLES, _R.ADMIN), (_R.ALERT_OFFICER,)),
+            (Right.CUSTODIANS, (*_OVERSIGHT, _R.ADMIN), ()),
+            (Right.CUSTODIANS_CHANGE, (_R.ADMIN, _R.RECORDS_MANAGER), ()),
+            (Right.MATTERS, (*_OVERSIGHT, _R.AUDITOR), ()),
+            (Right.MATTERS_CHANGE, _CASE_ROLES, ()),
+            (Right.GRANTS, (*_OVERSIGHT, _R.ADMIN, _R.AUDITOR), ()),
+            (Right.GRANTS_CHANGE, (_R.ADMIN, _R.COMPLIANCE_OFFICER), ()),
+            (Right.APPROVALS, (*_OVERSIGHT, _R.ADMIN, _R.AUDITOR), ()),
+            (Right.APPROVALS_DECIDE, (*_OVERSIGHT, _R.ADMIN), ()),
+            (Right.ERASURES, (*_OVERSIGHT, _R.AUDITOR), ()),
+            (Right.ERASURES_ASK, _OVERSIGHT, ()),
+            (Right.EXCLUSIONS, (_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER), ()),
+            (Right.COMPARTMENTS, (_R.ADMIN, _R.COMPLIANCE_OFFICER, _R.DPO), ()),
+            (Right.ACCOUNTS, (_R.ADMIN,), ()),
+            (Right.POLICY, _EVERY_ROLE, ()),
+            (Right.INCIDENTS, (_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER), ()),
         )
     }
 )
 
 
-def permit(actor: Actor, right: Right) -> None:
-    """Raises Denied (``auth.forbidden``) unless the actor's role has the right."""
+def decide(
+    actor: Actor, right: Right, grants: Iterable[Grant] = (), *, now: str = "", always: bool = False
+) -> Decision:
+    """Whether the actor has the right at ``now`` (RFC 3339), by his role and the tenant's grants. ``always``: a grant is
+    asked of every role (``ARCHIVE_REQUIRE_GRANTS``, and in a compartment)."""
     rule = RULES.get(right)
-    if rule is None or actor.role not in rule.roles:
+    if rule is None:
+        return Decision(False, (f"no rule gives {right} to anybody",))
+    if actor.only is not None and right.value not in actor.only:
+        return Decision(False, (f"the service account's scope does not hold {right}",))
+    if actor.role not in rule.roles | rule.granted:
+        return Decision(False, (f"the role {actor.role} does not have {right}",))
+    if actor.role in rule.roles and not always:
+        return Decision(True, (f"the role {actor.role} has {right}",))
+    held = tuple(
+        grant for grant in grants if (grant.subject, grant.role) == (actor.subject, actor.role.value)
+    )
+    open_now = tuple(grant for grant in held if grant.open(now))
+    if not open_now:
+        what = "no grant that is in force" if held else "no grant"
+        return Decision(False, (f"the role {actor.role} has {right} within a grant only", what))
+    why = (f"the role {actor.role} has {right} within a grant", *(grant.words() for grant in open_now))
+    if any(grant.unbounded for grant in open_now) or right not in CONTENT:
+        return Decision(True, why)
+    return Decision(True, why, open_now)
+
+
+def permit(
+    actor: Actor, right: Right, grants: Iterable[Grant] = (), *, now: str = "", always: bool = False
+) -> Decision:
+    """As ``decide``. Raises Denied (``auth.forbidden``) when the answer is no."""
+    decision = decide(actor, right, grants, now=now, always=always)
+    if not decision.allowed:
         raise Denied("this role does not have the right", code="auth.forbidden")
+    return decision

@@ -9,6 +9,7 @@ from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
+from archive_service.ledger.grants import Grants
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.model.clock import rfc3339
@@ -42,9 +43,11 @@ class Acts:
         self._bates: dict[str, int] = {}
         self.approvals = Approvals()
         self.erasures = Erasures()
+        self.grants = Grants()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
             self.erasures,
+            self.grants,
         )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""

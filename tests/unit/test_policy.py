@@ -7,11 +7,33 @@ from archive_service.access.events import Actor, RoleName
 from archive_service.access.policy import RULES, Right, permit
 from archive_service.model.errors import Denied
 
+CASE = {"search", "read", "export"}
+OVERSIGHT = {"custodians", "matters", "grants", "approvals", "approvals.decide", "erasures", "erasures.ask"}
 ALLOWED = {
-    "compliance_officer": {"search", "read", "export", "jobs"},
-    "legal": {"search", "read", "export", "jobs"},
-    "auditor": {"access_log", "integrity"},
-    "admin": {"sources", "integrity", "jobs"},
+    "compliance_officer": CASE
+    | OVERSIGHT
+    | {"jobs", "matters.change", "grants.change", "exclusions", "compartments", "policy", "incidents"},
+    "legal": CASE | OVERSIGHT | {"jobs", "matters.change", "policy"},
+    "auditor": {"access_log", "integrity", "matters", "grants", "approvals", "erasures", "policy"},
+    "admin": {
+        *(
+            "sources",
+            "integrity",
+            "jobs",
+            "custodians",
+            "custodians.change",
+            "grants",
+            "grants.change",
+            "approvals",
+        ),
+        *("approvals.decide", "exclusions", "compartments", "accounts", "policy", "incidents"),
+    },
+    "dpo": OVERSIGHT | {"access_log", "integrity", "exclusions", "compartments", "policy", "incidents"},
+    "records_manager": OVERSIGHT | {"integrity", "custodians.change", "policy"},
+    "reviewer": {"policy"},
+    "privilege_reviewer": {"policy"},
+    "alert_officer": {"policy"},
+    "external_auditor": {"policy"},
 }
 
 

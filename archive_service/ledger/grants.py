@@ -1,0 +1,77 @@
+"""What the acts say of grants: who may act in a role, how far, and for how long.
+
+grant.give    {grant, subject, role, matter?, custodians?: [id], from, until, reason, by, approval?}
+grant.revoke  {grant, by, reason, at}
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role for a subject from ``begins`` to ``ends`` (RFC 3339), bounded to a matter, to custodians, or to neither."""
+
+    id: str
+    subject: str
+    role: str
+    begins: str
+    ends: str
+    reason: str
+    by: str
+    matter: str | None = None
+    custodians: tuple[str, ...] = ()
+    approval: str | None = None
+    revoked: str | None = None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it bounds nothing of what is seen."""
+        return self.matter is None and not self.custodians
+
+    def open(self, now: str) -> bool:
+        """Whether it is in force at ``now`` (RFC 3339)."""
+        return self.revoked is None and self.begins <= now < self.ends
+
+    def words(self) -> str:
+        """What it gives, for people."""
+        bounds = [f"matter {self.matter}"] if self.matter else []
+        bounds += [f"custodians {', '.join(self.custodians)}"] if self.custodians else []
+        return f"grant {self.id} until {self.ends}: {' and '.join(bounds) or 'the whole of it'}"
+
+
+@dataclass
+class Grants:
+    """One owner's grants as state; see ``Erasures`` for who writes and reads it."""
+
+    known: dict[str, Grant] = field(default_factory=dict)
+
+    def all(self) -> list[Grant]:
+        """Every grant ever given, in the order of the acts."""
+        return list(self.known.values())
+
+    def of(self, subject: str) -> list[Grant]:
+        """Those of a subject."""
+        return [grant for grant in self.known.values() if grant.subject == subject]
+
+    def take(self, act: dict[str, Any], position: int) -> bool:
+        """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
+        if act["act"] == "grant.give":
+            made = Grant(
+                id=str(act["grant"]),
+                subject=str(act["subject"]),
+                role=str(act["role"]),
+                begins=str(act["from"]),
+                ends=str(act["until"]),
+                reason=str(act["reason"]),
+                by=str(act["by"]),
+                matter=None if act.get("matter") is None else str(act["matter"]),
+                custodians=tuple(map(str, act.get("custodians", ()))),
+                approval=None if act.get("approval") is None else str(act["approval"]),
+            )
+            self.known[made.id] = made
+        elif act["act"] == "grant.revoke":
+            self.known[str(act["grant"])] = replace(self.known[str(act["grant"])], revoked=str(act["at"]))
+        else:
+            return False
+        return True

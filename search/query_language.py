@@ -23,6 +23,7 @@ from search.query_tree import (
     Fuzzy,
     HasAttachment,
     Header,
+    Ids,
     Near,
     Node,
     Not,
@@ -36,8 +37,8 @@ from search.query_tree import (
 )
 
 __all__ = [
-    "And", "Everything", "Fuzzy", "HasAttachment", "Header", "Near", "Node", "Not", "Or", "Sent", "Size",
-    "Text", "Wildcard", "parse", "render", "walk",
+    "And", "Everything", "Fuzzy", "HasAttachment", "Header", "Ids", "Near", "Node", "Not", "Or", "Sent",
+    "Size", "Text", "Wildcard", "parse", "render", "walk",
 ]  # fmt: skip
 
 MAX_CHARACTERS = 10_000

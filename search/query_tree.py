@@ -102,6 +102,13 @@ class Header(Node):
 
 
 @dataclass(frozen=True)
+class Ids(Node):
+    """The messages with these ids. No query text means it: it bounds what a policy lets somebody see."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class And(Node):
     """All of two or more parts, anywhere in the message."""
 

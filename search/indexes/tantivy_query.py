@@ -26,6 +26,7 @@ from search.query_language import (
     Fuzzy,
     HasAttachment,
     Header,
+    Ids,
     Near,
     Node,
     Not,
@@ -70,6 +71,8 @@ class TantivyQueries:
                 return self.between("sent", start, None if end is None else end - 1)
             case Size(least, most):
                 return self.between("size", least, most)
+            case Ids(ids):
+                return any_of([self.id(each) for each in ids])
             case Header(position=position):
                 message = "header fields are not in this index"
                 raise QueryError(message, position, code="query.unsupported")

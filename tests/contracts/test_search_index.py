@@ -19,7 +19,7 @@ from search.indexes import analysis
 from search.indexes.elasticsearch import ElasticsearchIndex
 from search.indexes.snippets import within_distance
 from search.indexes.tantivy_index import TantivyIndex
-from search.query_language import Fuzzy, Near, Text, Wildcard, parse
+from search.query_language import And, Everything, Fuzzy, Ids, Near, Not, Text, Wildcard, parse
 from tests.contracts.query_scenarios import DOCUMENTS, REFUSED, SCENARIOS, document
 from tests.services import elasticsearch as es
 
@@ -68,6 +68,17 @@ def filled(request, tmp_path_factory):
         index.clear()
         index.write(DOCUMENTS)
         yield index
+
+
+def test_a_bound_of_ids_holds_whatever_the_query_is(filled):
+    some = tuple(sorted(document.id for document in DOCUMENTS)[:2])
+    everything = filled.search(Everything(), limit=100)
+    bounded = filled.search(And((Ids(some), Everything())), limit=100)
+    assert {hit.id for hit in bounded.hits} == set(some)
+    assert bounded.total == len(some)
+    rest = filled.search(And((Not(Ids(some)), Everything())), limit=100)
+    assert rest.total == everything.total - len(some)
+    assert filled.search(Ids(("nobody",)), limit=100).total == 0
 
 
 def ids(index, query, **more):

@@ -28,6 +28,7 @@ from search.query_language import (
     Fuzzy,
     HasAttachment,
     Header,
+    Ids,
     Near,
     Node,
     Not,
@@ -95,6 +96,8 @@ def _built(node: Node) -> Query:
             return between("sent", start, None if end is None else end - 1)
         case Size(least, most):
             return between("size", least, most)
+        case Ids(ids):
+            return {"terms": {"id": list(ids)}}
         case Header(position=position):
             raise QueryError("header fields are not in this index", position, code="query.unsupported")
     raise TypeError(f"not a query node: {type(node).__name__}")

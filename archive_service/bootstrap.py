@@ -29,7 +29,7 @@ from archive_service.ledger.slots import Slots
 from archive_service.ledger.trusted_notes import OwnerVerifiers, TrustedNotes
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
-from archive_service.model.mail import Source, SourceKind
+from archive_service.model.mail import UNDELIVERABLE, Source, SourceKind
 from archive_service.opening import Stores, open_embedded
 from archive_service.placement import Embedded, placement
 from archive_service.settings import Settings
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from archive_service.projection_engines import ProjectionEngines
 
 _log = logging.getLogger(__name__)
+_REPORTING = (SourceKind.EXCHANGE, SourceKind.M365)  # wrap mail into reports that can come back undelivered
 _LOOK_AGAIN = 5.0  # seconds between looks for new owners and logs in a store far away: each is a listing
 _LOOK_FOR_STRANGERS = 1.0
 _DISTANT_SEALERS = (
@@ -298,13 +299,25 @@ def make_tenant(core: Core, name: str) -> Tenant:
     return next(made for made in core.tenants(0) if made.id == tenant.id)
 
 
+def secret_local_part() -> str:
+    """Of a new secret address: 160 random bits."""
+    return base64.b32encode(secrets.token_bytes(20)).decode("ascii").lower()
+
+
 def add_source(tenant: Tenant, name: str, kind: SourceKind, domain: str) -> tuple[Source, int]:
-    """A source with a new secret address, and the acts-log position that has passed it. Durable on return. Raises
-    Refused when the name is taken."""
+    """A source with a new secret address, a second one for undeliverable reports where its kind has such, and the
+    acts-log position that has passed it. Durable on return. Raises Refused when the name is taken."""
     if not name.strip() or len(name) > 200 or any(ord(letter) < 32 for letter in name):
         raise Invalid("a source's name has 1 to 200 printable characters", code="source.name")
-    local = base64.b32encode(secrets.token_bytes(20)).decode("ascii").lower()
-    source = Source(id="s" + secrets.token_hex(8), name=name, kind=kind, address=f"{local}@{domain}".lower())
+    source = Source(
+        id="s" + secrets.token_hex(8),
+        name=name,
+        kind=kind,
+        address=f"{secret_local_part()}@{domain}".lower(),
+        undeliverable=f"{UNDELIVERABLE}{secret_local_part()}@{domain}".lower()
+        if kind in _REPORTING
+        else None,
+    )
 
     def act(_: object) -> dict[str, object]:
         if any(known.name == name for known in tenant.acts.sources()):

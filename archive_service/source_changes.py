@@ -1,7 +1,6 @@
 """Changes to a source that an administrator decides: its guard, its secret address. Each is an act."""
 
 import base64
-import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
-from archive_service.bootstrap import Tenant
+from archive_service.bootstrap import Tenant, secret_local_part
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.mail import Guard, Source
@@ -51,7 +50,7 @@ def set_guard(tenant: Tenant, source_id: str, change: Mapping[str, Any]) -> tupl
         }
 
     seq = tenant.acts.append(act)
-    return _known(tenant, source_id), seq + 1
+    return known(tenant, source_id), seq + 1
 
 
 def rotate(tenant: Tenant, source_id: str, overlap: timedelta) -> tuple[Source, int]:
@@ -59,7 +58,7 @@ def rotate(tenant: Tenant, source_id: str, overlap: timedelta) -> tuple[Source, 
     ``set_guard``. Raises Invalid for an overlap that is negative or longer than 90 days, NotFound."""
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise Invalid(f"the overlap is 0 to {LONGEST_OVERLAP.days} days", code="source.overlap")
-    local = base64.b32encode(secrets.token_bytes(20)).decode("ascii").lower()
+    local = secret_local_part()
 
     def act(_: object) -> dict[str, Any]:
         source = tenant.acts.source(source_id)
@@ -70,10 +69,11 @@ def rotate(tenant: Tenant, source_id: str, overlap: timedelta) -> tuple[Source, 
         return {"version": 1, "act": "source.rotate", "source": source_id, "address": address, "until": until}
 
     seq = tenant.acts.append(act)
-    return _known(tenant, source_id), seq + 1
+    return known(tenant, source_id), seq + 1
 
 
-def _known(tenant: Tenant, source_id: str) -> Source:
+def known(tenant: Tenant, source_id: str) -> Source:
+    """The source as the acts read so far have it."""
     source = tenant.acts.source(source_id)
     assert source is not None  # no act ends a source
     return source

@@ -1,45 +1,13 @@
 """The mail channel: each notice is a short plain text mail, handed to one SMTP server."""
 
-import smtplib
-import socket
 import ssl
-import time
-from contextlib import closing, suppress
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Literal
 
-from archive_service.alarms.bounded import within
 from archive_service.alarms.notices import Notice
-from archive_service.model.errors import Invalid, StoreError
+from archive_service.mailing import MailServer, hand_over, is_address
+from archive_service.model.errors import Invalid
 from archive_service.settings import Settings, host_port
-
-
-@dataclass(frozen=True)
-class MailServer:
-    """Where mails are handed over, and how. ``seconds`` bounds one delivery, all of it."""
-
-    host: str
-    port: int
-    security: Literal["starttls", "tls", "none"]
-    context: ssl.SSLContext
-    user: str | None
-    password: str | None
-    seconds: float
-
-
-class _Over(smtplib.SMTP):
-    """Over a connection that stands, so that the greeting is within the bound too."""
-
-    def __init__(self, connected: socket.socket, server: MailServer) -> None:
-        self._connected = connected
-        super().__init__(server.host, server.port, socket.gethostname(), timeout=server.seconds)
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        """As in smtplib, which asks it for the connection."""
-        self._connected.settimeout(timeout)
-        return self._connected
 
 
 class MailChannel:
@@ -54,36 +22,7 @@ class MailChannel:
 
     def deliver(self, notice: Notice) -> None:
         """See Channel. Raises StoreError: also when one of several recipients was refused."""
-        server = self._server
-        started = time.monotonic()
-        try:
-            connected = socket.create_connection((server.host, server.port), server.seconds / 2)
-            with closing(connected), within(server.seconds, connected):
-                refused = self._converse(connected, self.message(notice))
-        except OSError as error:  # smtplib's errors are OSErrors too
-            late = isinstance(error, TimeoutError) or time.monotonic() - started >= server.seconds
-            code = "alarm.timeout" if late else _code(error)
-            raise StoreError("the mail server did not take the alarm", code=code) from error
-        if refused:
-            raise StoreError(f"the mail server refused {refused} recipients", code="alarm.refused")
-
-    def _converse(self, connected: socket.socket, message: EmailMessage) -> int:
-        """Hand the message over; how many recipients were refused. Raises OSError."""
-        server = self._server
-        if server.security == "tls":
-            connected = server.context.wrap_socket(connected, server_hostname=server.host)
-        smtp = _Over(connected, server)
-        try:
-            if server.security == "starttls":
-                smtp.starttls(context=server.context)
-            if server.user is not None:
-                smtp.login(server.user, server.password or "")
-            refused = len(smtp.send_message(message, self._sender, self._recipients))
-            with suppress(OSError):  # it was taken; how the session ends is of no matter
-                smtp.quit()
-        finally:
-            smtp.close()
-        return refused
+        hand_over(self._server, self.message(notice), self._sender, self._recipients, "alarm")
 
     def message(self, notice: Notice) -> EmailMessage:
         """A notice as a mail; the same Message-ID at every attempt."""
@@ -98,11 +37,6 @@ class MailChannel:
         return message
 
 
-def _code(error: OSError) -> str:
-    answered = isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused)
-    return "alarm.refused" if answered else "alarm.unreachable"
-
-
 def mail_of(settings: Settings) -> MailChannel | None:
     """The mail channel of the settings, if one is set. Raises Invalid."""
     if settings.alarm_mail_server is None:
@@ -110,7 +44,7 @@ def mail_of(settings: Settings) -> MailChannel | None:
     host, port = host_port(settings.alarm_mail_server, "alarm_mail_server")
     recipients = tuple(each.strip() for each in (settings.alarm_mail_to or "").split(",") if each.strip())
     addresses = (settings.alarm_mail_from or "", *recipients)
-    if len(addresses) < 2 or not all(map(_is_address, addresses)):
+    if len(addresses) < 2 or not all(map(is_address, addresses)):
         reason = "alarm_mail_server needs alarm_mail_from and alarm_mail_to, bare addresses"
         raise Invalid(reason, code="settings.invalid")
     if settings.alarm_mail_user is not None and settings.alarm_mail_security == "none":
@@ -131,8 +65,3 @@ def mail_of(settings: Settings) -> MailChannel | None:
         settings.alarm_mail_seconds,
     )
     return MailChannel(server, addresses[0], recipients)
-
-
-def _is_address(text: str) -> bool:
-    local, _, domain = text.rpartition("@")
-    return bool(local and domain) and text.isascii() and text.isprintable() and not set(text) & set(' ,;<>"')

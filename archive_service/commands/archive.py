@@ -5,6 +5,7 @@ from typing import Any
 
 from archive_service.bootstrap import add_source, make_tenant, open_core
 from archive_service.commands.output import Output
+from archive_service.commands.source_watching import register_watching
 from archive_service.commands.sources import register_changes
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import SourceKind
@@ -33,6 +34,7 @@ def register(commands: Commands) -> None:
     listing.add_argument("--tenant", required=True, metavar="T")
     listing.set_defaults(run=_list)
     register_changes(actions)
+    register_watching(actions)
 
 
 def _init(given: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -82,7 +84,8 @@ def _add(given: argparse.Namespace, settings: Settings, output: Output) -> int:
         )
     finally:
         core.close()
-    output.answer({"id": source.id, "address": source.address, "seq": seq}, source.address)
+    answer = {"id": source.id, "address": source.address, "undeliverable": source.undeliverable, "seq": seq}
+    output.answer({name: value for name, value in answer.items() if value is not None}, source.address)
     return 0
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from archive_service.ledger import source_acts
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.entry import Entry
@@ -14,7 +15,7 @@ from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
-from archive_service.model.mail import Guard, Source
+from archive_service.model.mail import Source
 from archive_service.vault.key_layout import LogId
 
 
@@ -151,11 +152,8 @@ class Acts:
             self.kind, self.name = str(act["kind"]), str(act["name"])
         elif word == "source.add":
             self._keep(Source.model_validate(act["source"]))
-        elif word == "source.set":
-            guard = Guard.model_validate(act["guard"])
-            self._keep(self._sources[act["source"]].model_copy(update={"guard": guard}))
-        elif word == "source.rotate":
-            self._keep(self._sources[act["source"]].rotated(str(act["address"]), str(act["until"])))
+        elif (changed := source_acts.changed(act, self._sources)) is not None:
+            self._keep(changed)
         elif word == "bates.reserve":
             self._bates[str(act["prefix"])] = int(act["first"]) + int(act["count"]) - 1
         elif word in {"archive.moved", "archive.arrived"}:
@@ -166,5 +164,7 @@ class Acts:
 
     def _keep(self, source: Source) -> None:
         self._sources[source.id] = source
-        for address in (source.address, *(former.address for former in source.former)):
-            self._by_address[address] = source
+        former = (each.address for each in source.former)
+        for address in (source.address, source.undeliverable, *former):
+            if address is not None:
+                self._by_address[address] = source

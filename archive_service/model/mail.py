@@ -4,7 +4,7 @@ import base64
 import hashlib
 from enum import StrEnum
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -76,8 +76,47 @@ class FormerAddress(Frozen):
     until: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")]
 
 
+class Watch(Frozen):
+    """When a source's silence, fall of rate and lag are worth an alarm. None: as its kind has it
+    (``completeness.windows``); 0: not watched. ``at``: when this was decided (RFC 3339); a source that has been silent
+    ever since is silent from then on."""
+
+    silence_minutes: Annotated[int, Field(ge=0, le=60 * 24 * 90)] | None = None
+    slow_hours: Annotated[int, Field(ge=0, le=24 * 14)] | None = None
+    lag_minutes: Annotated[int, Field(ge=0, le=60 * 24 * 30)] | None = None
+    at: str | None = None
+
+
+class Canary(Frozen):
+    """A mail that the archive itself sends through a source's whole route, every ``every_minutes``; it must be back
+    within ``within_minutes``. ``ca``: PEM of the authorities trusted for the server; None: the system's. ``password``
+    is shown by nothing."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)]
+    port: Annotated[int, Field(ge=1, le=65535)]
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    ca: str | None = None
+    user: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    sender: str
+    recipient: str
+    every_minutes: Annotated[int, Field(ge=5, le=24 * 60)] = 60
+    within_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+
+    def shown(self) -> dict[str, Any]:
+        """JSON-ready, as an administrator may see it: of a password only that it is."""
+        shown = self.model_dump(mode="json", exclude_none=True, exclude={"password", "ca"})
+        return shown | {name: True for name in ("password", "ca") if getattr(self, name) is not None}
+
+
+UNDELIVERABLE = "ndr-"
+"""Begins the local part of a source's address for reports that could not be delivered; no other address of a source
+has a hyphen."""
+
+
 class Source(Frozen):
-    """A configured feed. ``address`` is its secret recipient address, lower case."""
+    """A configured feed. ``address`` is its secret recipient address, lower case; ``undeliverable`` a second one, for
+    non-delivery reports of what the first did not get."""
 
     id: str
     name: str
@@ -87,20 +126,28 @@ class Source(Frozen):
     lock_mode: str = "COMPLIANCE"
     guard: Guard = Guard()
     former: tuple[FormerAddress, ...] = ()
+    undeliverable: str | None = None
+    watch: Watch = Watch()
+    canary: Canary | None = None
 
     def plain(self) -> dict[str, Any]:
-        """JSON-ready, without what nobody may see (``Guard.shown``), and without guard and former addresses where
-        there are none. Not for a guard's act: that holds ``guard.plain()``."""
-        plain = self.model_dump(mode="json", exclude_none=True, exclude={"guard", "former"})
+        """JSON-ready, without what nobody may see (``Guard.shown``, ``Canary.shown``), and without guard, former
+        addresses, watch and canary where there are none. Not for their acts: these hold all of it."""
+        hidden = {"guard", "former", "watch", "canary"}
+        plain = self.model_dump(mode="json", exclude_none=True, exclude=hidden)
         if self.guard != Guard():
             plain["guard"] = self.guard.shown()
         if self.former:
             plain["former"] = [each.plain() for each in self.former]
+        if self.watch != Watch():
+            plain["watch"] = self.watch.plain()
+        if self.canary is not None:
+            plain["canary"] = self.canary.shown()
         return plain
 
     def answers(self, address: str, now: str) -> bool:
         """Whether mail to ``address`` (lower case) is this source's at ``now`` (RFC 3339, 27 characters)."""
-        if address == self.address:
+        if address in (self.address, self.undeliverable):
             return True
         return any(each.address == address and now < each.until for each in self.former)
 
@@ -129,6 +176,18 @@ class CaptureRecord(Frozen):
     tls: str | None = None
     mail_parameters: tuple[str, ...] = ()
     origin: str | None = None  # for imports: what the item was called there
+
+    @property
+    def undeliverable(self) -> bool:
+        """Whether it was handed in as what could not be delivered."""
+        return any(address.lower().startswith(UNDELIVERABLE) for address in self.rcpt_to)
+
+    @property
+    def way(self) -> str | None:
+        """``Finding.channel``."""
+        if self.undeliverable:
+            return "undeliverable"
+        return self.channel if self.channel != "smtp" else None
 
 
 class Role(StrEnum):
@@ -212,7 +271,9 @@ class Text(Frozen):
 class Finding(Frozen):
     """What the follower learned of a capture; sealed under a key derived from its object's key.
 
-    ``message`` is the public message id (HMAC identity), equal in every capture of the same message.
+    ``message`` is the public message id (HMAC identity), equal in every capture of the same message. ``channel``: how
+    the capture came, when not by the source's own address: ``import``, or ``undeliverable`` (to the address for what
+    could not be delivered).
     """
 
     version: int = 1
@@ -220,4 +281,5 @@ class Finding(Frozen):
     message: str
     source: str
     received_at: str
+    channel: str | None = None
     parsed: Parsed

@@ -16,6 +16,7 @@ from ingest.mime.parts import list_parts
 from ingest.mime.rtf import MOST_RTF, expand_rtf, rtf_text
 from ingest.mime.scanner import scan, scan_headers
 from ingest.mime.tnef import TNEF_NAME, read_tnef
+from ingest.saved_mail import FLAG as SAVED_MAIL
 
 LIMIT = 2_000_000
 """Characters of text kept of one message."""
@@ -190,6 +191,10 @@ class _Collector:
         if content:
             self._entity(content, depth, attached=attached)
 
+    def saved(self, raw: bytes) -> None:
+        """A capture that is a .msg file."""
+        self._item(read_msg(raw), _SAVED, 1, attached=False)
+
     def _item(self, envelope: OutlookItem | None, kind: str, depth: int, *, attached: bool) -> None:
         if envelope is None:
             self.kinds.add(kind)
@@ -317,7 +322,10 @@ def extract_text(raw: bytes, parsed: Parsed, *, limit: int = LIMIT) -> Text:
     not read. Never raises for what mail contains; HTML trees may take time, so call it in a parser worker.
     """
     collector = _Collector(limit, limit)
-    collector.message(raw, parsed.parts, 0, attached=False)
+    if SAVED_MAIL in parsed.flags:
+        collector.saved(raw)
+    else:
+        collector.message(raw, parsed.parts, 0, attached=False)
     body, html_from = collector.body()
     return Text(
         body=body,

@@ -9,6 +9,7 @@ from ingest.mime.headers import LONGEST_VALUE, decode_value
 from ingest.mime.nature import natures
 from ingest.mime.parts import list_parts
 from ingest.mime.scanner import Headers, scan
+from ingest.saved_mail import interpret_saved, is_saved_mail
 
 PARSER = "mime-2"
 """Name and version of this reading; a finding names it, so that later ones can be told apart."""
@@ -44,8 +45,10 @@ def interpret(raw: bytes, kind: SourceKind, record: CaptureRecord) -> Parsed:
     """Unwrap (by the dialect of ``kind`` alone), scan and read one capture.
 
     ``record`` is the envelope it came under, for dialects that put something into it. Offsets are into
-    ``raw``. Linear in the size of ``raw``.
+    ``raw``. Linear in the size of ``raw``. What was imported as a .msg file is read as one, whatever the kind.
     """
+    if is_saved_mail(raw, record.channel):
+        return interpret_saved(raw, PARSER)
     dialect = dialect_for(kind)
     unwrapped = dialect.unwrap(raw, record)
     tree = scan(raw, unwrapped.start, unwrapped.end)

@@ -20,6 +20,7 @@ from ingest.importers.eml_folder import EmlFolder
 from ingest.importers.imap import Imap
 from ingest.importers.maildir import Maildir
 from ingest.importers.mbox import Mbox, Variant
+from ingest.importers.msg_folder import MsgFolder
 from ingest.importers.pop3 import Pop3
 from ingest.importers.pst import Pst
 from ingest.importers.server import Server, Tls
@@ -45,6 +46,10 @@ def register(commands: Any) -> None:
     maildir.add_argument("folder", type=Path, metavar="DIR")
     pst = _format(formats, "pst", "a PST or OST file, as readpst (pst-utils) reconstructs its mail", _pst)
     pst.add_argument("file", type=Path, metavar="FILE")
+    msg = _format(
+        formats, "msg", "every .msg file under a folder (messages saved by Outlook), byte for byte", _msg
+    )
+    msg.add_argument("folder", type=Path, metavar="DIR")
     _on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
     pop3 = _format(formats, "pop3", "a mailbox on a POP3 server", _pop3)
     _on_server(pop3)
@@ -69,6 +74,10 @@ def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
 
 def _eml(given: argparse.Namespace, core: Core) -> Mailbox:
     return EmlFolder(given.folder, core.settings.smtp_max_size)
+
+
+def _msg(given: argparse.Namespace, core: Core) -> Mailbox:
+    return MsgFolder(given.folder, core.settings.smtp_max_size)
 
 
 def _mbox(given: argparse.Namespace, core: Core) -> Mailbox:

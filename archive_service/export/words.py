@@ -97,6 +97,8 @@ _ENGLISH = {
     "flag_arf": "A report of abuse.",
     "flag_invitation": "An invitation or an answer to one.",
     "flag_tnef": "The message carries an Outlook TNEF part (winmail.dat).",
+    "flag_outlook_msg": "A file that Outlook saved, no mail as it was sent: to open it, name message.eml and the "
+    "captures .msg.",
     "flag_other": "Mark of the archive: {flag}.",
     "flag_not_indexed": "Not fully indexed: {reason}.",
     "flag_replaced": "Characters of this message without a printable form, which appear here as \ufffd: {count}.",
@@ -239,6 +241,8 @@ _FRENCH = {
     "flag_arf": "Un signalement d’abus.",
     "flag_invitation": "Une invitation ou une réponse à une invitation.",
     "flag_tnef": "Le message porte une partie TNEF d’Outlook (winmail.dat).",
+    "flag_outlook_msg": "Un fichier enregistré par Outlook, et non le courriel tel qu’envoyé : pour l’ouvrir, donner à "
+    "message.eml et aux captures l’extension .msg.",
     "flag_other": "Marque de l’archive : {flag}.",
     "flag_not_indexed": "Indexation incomplète : {reason}.",
     "flag_replaced": "Caractères de ce message sans forme imprimable, qui figurent ici comme \ufffd : {count}.",

@@ -8,7 +8,7 @@ import struct
 from array import array
 from dataclasses import dataclass, field
 
-_SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
+SIGNATURE = bytes.fromhex("d0cf11e0a1b11ae1")
 _HEADER_SIZE, _ENTRY_SIZE = 512, 128
 _LAST_SECTOR = 0xFFFFFFFA  # greater numbers are marks
 _NONE = 0xFFFFFFFF
@@ -133,7 +133,7 @@ def _numbers(data: bytes) -> "array[int]":
 
 def read_compound(data: bytes) -> tuple[Storage, bool] | None:
     """The root folder, and whether all of it could be read; None when this is no compound file."""
-    if len(data) < _HEADER_SIZE or not data.startswith(_SIGNATURE):
+    if len(data) < _HEADER_SIZE or not data.startswith(SIGNATURE):
         return None
     file = _File(data)
     root = file.storages()

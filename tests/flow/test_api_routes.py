@@ -152,6 +152,21 @@ def test_bytes_come_as_they_are_and_never_open_in_a_browser(archive):
         assert response.headers["content-disposition"] == f'attachment; filename="{name}.eml"'
 
 
+def test_what_outlook_saved_is_given_as_what_it_is(archive):
+    (row,) = archive.one.catalog.messages(["m1"])
+    captures = tuple(_saved_by_outlook(capture) for capture in row.captures)
+    archive.one.catalog.rows["m1"] = replace(row, captures=captures)
+    for path, name in (("messages/m1", "m1"), ("captures/m1c1", "m1c1")):
+        response = archive.call("GET", f"/v1/{path}/raw", "legal")
+        assert response.headers["content-type"] == "application/vnd.ms-outlook"
+        assert response.headers["content-disposition"] == f'attachment; filename="{name}.msg"'
+
+
+def _saved_by_outlook(capture):
+    parsed = capture.finding.parsed.model_copy(update={"flags": ("outlook_msg",)})
+    return replace(capture, finding=capture.finding.model_copy(update={"parsed": parsed}))
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [

@@ -17,4 +17,4 @@ def raw(id: str, caller: CallerDep) -> Response:
     row = lookups.capture(caller, id)
     data = caller.tenant.contents.raw(row)
     caller.record([row.finding.message, row.id])
-    return mail_response(data, row.id)
+    return mail_response(data, row.id, row.finding.parsed.flags)

@@ -35,7 +35,7 @@ def raw(id: str, caller: CallerDep) -> Response:
     parsed = capture.finding.parsed
     inner = caller.tenant.contents.raw(capture)[parsed.inner_start : parsed.inner_end]
     caller.record([row.id, capture.id])
-    return mail_response(inner, row.id)
+    return mail_response(inner, row.id, parsed.flags)
 
 
 @router.get("/v1/messages/{id}/proof", openapi_extra=needs(Right.READ, "message.proof"))

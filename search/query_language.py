@@ -24,6 +24,7 @@ from search.query_tree import (
     HasAttachment,
     Header,
     Ids,
+    Named,
     Near,
     Node,
     Not,
@@ -37,7 +38,7 @@ from search.query_tree import (
 )
 
 __all__ = [
-    "And", "Everything", "Fuzzy", "HasAttachment", "Header", "Ids", "Near", "Node", "Not", "Or", "Sent",
+    "And", "Everything", "Fuzzy", "HasAttachment", "Header", "Ids", "Named", "Near", "Node", "Not", "Or", "Sent",
     "Size", "Text", "Wildcard", "parse", "render", "walk",
 ]  # fmt: skip
 
@@ -151,7 +152,12 @@ class _Parser:
 
     def _field(self, name: Token) -> Node:
         value = self._take()
-        special = {"sent": query_values.sent, "size": query_values.size, "has": query_values.has}
+        special = {
+            "sent": query_values.sent,
+            "size": query_values.size,
+            "has": query_values.has,
+            "custodian": query_values.named,
+        }
         is_header = name.text.startswith("header:")
         if value.kind is Kind.OPEN:
             if is_header or name.text in special:

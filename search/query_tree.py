@@ -109,6 +109,15 @@ class Ids(Node):
 
 
 @dataclass(frozen=True)
+class Named(Node):
+    """``custodian:ID``, an address or a name: mail of a person. No index knows people: whoever has the directory puts
+    his addresses in its place first."""
+
+    who: str
+    position: int = described(default=0, compare=False)
+
+
+@dataclass(frozen=True)
 class And(Node):
     """All of two or more parts, anywhere in the message."""
 
@@ -186,6 +195,8 @@ def render(node: Node) -> str:
             return f"{_prefix(name)}{word}~{distance}"
         case Header(name, text):
             return f"header:{name}:{_quoted(text)}"
+        case Named(who):
+            return f"custodian:{_quoted(who)}"
         case Sent() | Size():
             return _render_range(node)
     return _render_operator(node)

@@ -12,6 +12,7 @@ from search.query_tree import (
     Fuzzy,
     HasAttachment,
     Header,
+    Named,
     Node,
     Sent,
     Size,
@@ -104,6 +105,13 @@ def header(name: str, text: str, position: int) -> Node:
     """``header:Name:text``. Raises QueryError."""
     phrase(text, None, position)
     return Header(name, text, position)
+
+
+def named(text: str, position: int) -> Node:
+    """``custodian:ID``, ``custodian:anne@ex.fr`` or ``custodian:"Anne Martin"``. Raises QueryError."""
+    if not text.strip():
+        raise QueryError("write custodian: and an id, an address or a name", position)
+    return Named(text, position)
 
 
 def has(text: str, position: int) -> Node:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from archive_service.ledger import source_acts
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
+from archive_service.ledger.custodians import Custodians
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.grants import Grants
@@ -43,10 +44,12 @@ class Acts:
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
         self.approvals = Approvals()
+        self.custodians = Custodians()
         self.erasures = Erasures()
         self.grants = Grants()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
+            self.custodians,
             self.erasures,
             self.grants,
         )

@@ -27,6 +27,7 @@ from search.query_language import (
     HasAttachment,
     Header,
     Ids,
+    Named,
     Near,
     Node,
     Not,
@@ -73,6 +74,8 @@ class TantivyQueries:
                 return self.between("size", least, most)
             case Ids(ids):
                 return any_of([self.id(each) for each in ids])
+            case Named(position=position):
+                raise QueryError("people are not in this index", position, code="query.unsupported")
             case Header(position=position):
                 message = "header fields are not in this index"
                 raise QueryError(message, position, code="query.unsupported")

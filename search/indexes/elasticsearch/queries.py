@@ -29,6 +29,7 @@ from search.query_language import (
     HasAttachment,
     Header,
     Ids,
+    Named,
     Near,
     Node,
     Not,
@@ -98,6 +99,8 @@ def _built(node: Node) -> Query:
             return between("size", least, most)
         case Ids(ids):
             return {"terms": {"id": list(ids)}}
+        case Named(position=position):
+            raise QueryError("people are not in this index", position, code="query.unsupported")
         case Header(position=position):
             raise QueryError("header fields are not in this index", position, code="query.unsupported")
     raise TypeError(f"not a query node: {type(node).__name__}")

@@ -13,11 +13,13 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from archive_service.access.events import AccessEvent, Actor
+from archive_service.access.events import Actor
 from archive_service.access.policy import RULES, Right, permit
-from archive_service.api.errors import Unavailable, UntracedAnswer
+from archive_service.api import pen
+from archive_service.api.credentials import acting, identify
+from archive_service.api.errors import UntracedAnswer
 from archive_service.api.services import ApiServices, TenantServices
-from archive_service.model.errors import ArchiveError, Denied
+from archive_service.model.errors import Denied
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
 
@@ -49,8 +51,7 @@ class Caller:
         self.tenant = tenant
         self.recorded = False
         self._action = action
-        self._origin = request.client.host if request.client else None
-        self._request_id: str = request.state.request_id
+        self._request = request
 
     def record(
         self,
@@ -63,22 +64,18 @@ class Caller:
     ) -> None:
         """Durable on return; call it before the answer is handed over. Raises Unavailable
         (``access_log.unavailable``): then nothing may be shown."""
-        event = AccessEvent(
+        pen.write(
+            self.tenant,
+            self._request,
+            self._action,
             actor=self.actor.subject,
             role=self.actor.role.value,
-            action=self._action,
+            ids=ids,
             outcome=outcome,
-            ids=tuple(ids),
             purpose=purpose,
             matter=matter,
-            origin=self._origin,
-            request=self._request_id,
-            detail={name: value for name, value in detail.items() if value is not None},
+            detail=detail,
         )
-        try:
-            self.tenant.access_log.record(event)
-        except (ArchiveError, OSError) as error:
-            raise Unavailable("the access log cannot be written", code="access_log.unavailable") from error
         self.recorded = True
 
 
@@ -139,26 +136,13 @@ ServicesDep = Annotated[ApiServices, Depends(services_of)]
 
 def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
-    services = services_of(request)
-    actor = services.verifier.verify(_bearer(request))
-    tenant = services.tenants(actor.tenant)
-    if tenant is None:
-        raise Denied("the token is not valid", code="auth.required")
-    caller = Caller(actor, tenant, action, request)
+    who, tenant = identify(request, services_of(request))
+    caller = Caller(acting(who, tenant, action, request, route), tenant, action, request)
     try:
-        permit(actor, right)
+        permit(caller.actor, right)
     except Denied:
         asked = str(request.path_params.get("id", ""))
         ids = [asked] if well_formed(asked) else []
         caller.record(ids, outcome="refused", route=f"{request.method} {route}")
         raise
     return caller
-
-
-def _bearer(request: Request) -> str:
-    """RFC 6750 section 2.1; the scheme is case-insensitive (RFC 9110 section 11.1)."""
-    given = request.headers.getlist("authorization")
-    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Denied("a bearer token is needed", code="auth.required")
-    return token.strip()

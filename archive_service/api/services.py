@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from archive_service.access.events import AccessLog
-from archive_service.access.tokens import TokenVerifier
+from archive_service.access.identified import Bearers
 from archive_service.catalog.base import CaptureRow, Catalog, Jobs, MessageRow
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.mail import SourceKind
@@ -98,12 +98,12 @@ class TenantServices:
 
 @dataclass(frozen=True)
 class ApiServices:
-    """``tenants``: by opaque id, None for a tenant that is not. ``ready``: stable codes of what keeps the
-    service from answering, none when it is ready.
+    """``tenants``: by opaque id, None for a tenant that is not. ``bearers``: who holds a token. ``ready``: stable codes
+    of what keeps the service from answering, none when it is ready.
     ``projection_wait``: seconds a read waits for ``min_seq``."""
 
     tenants: Callable[[str], TenantServices | None]
-    verifier: TokenVerifier
+    bearers: Bearers
     ready: Callable[[], list[str]]
     clock: Clock = utc_now
     projection_wait: float = 10.0

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import uvicorn
 
+from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenVerifier
 from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
@@ -84,7 +85,7 @@ def run(settings: Settings, tally: Tally) -> None:
     tenants = Tenants(core)
     services = ApiServices(
         tenants=tenants.get,
-        verifier=TokenVerifier(tenants.token_key, skew=_SKEW),
+        bearers=Identity(TokenVerifier(tenants.token_key, skew=_SKEW)),
         ready=tenants.ready,
         clock=core.clock,
     )

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from archive_service.access.events import AccessEvent, AccessRecord, RoleName
+from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, TenantServices
@@ -316,7 +317,7 @@ class Archive:
     def services(self, **changes: Any) -> ApiServices:
         services = ApiServices(
             tenants=lambda tenant: self.tenants[tenant].services() if tenant in self.tenants else None,
-            verifier=TokenVerifier(lambda tenant: self._keys().get(tenant), clock=lambda: NOW),
+            bearers=Identity(TokenVerifier(lambda tenant: self._keys().get(tenant), clock=lambda: NOW)),
             ready=lambda: self.problems,
             clock=lambda: NOW,
             projection_wait=0.0,

@@ -1,0 +1,73 @@
+"""Who a bearer token or a session says somebody is, and in which role he acts in this request.
+
+Subjects of different issuers never meet: a person of an identity provider is ``PROVIDER:subject``, a service account
+``account:NAME``, and the built-in issuer's subjects may look like neither. Two names of one person would make four eyes
+out of two.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from archive_service.access.events import Actor, RoleName
+from archive_service.model.errors import Denied
+
+ACCOUNT = "account"
+"""What subjects of service accounts begin with."""
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A subject, the opaque id of his tenant, and the roles that he may act in. ``only``: as in Actor."""
+
+    subject: str
+    tenant: str
+    roles: frozenset[RoleName]
+    only: frozenset[str] | None = None
+
+    def acting(self, wanted: str | None) -> Actor:
+        """In the role that he asked for, or in his only one. Raises Denied: ``auth.role_not_held``,
+        ``auth.role_ambiguous`` naming his roles, ``auth.no_role``."""
+        if wanted is not None:
+            held = next((role for role in self.roles if role.value == wanted), None)
+            if held is None:
+                raise Denied("the role that was asked for is not held", code="auth.role_not_held")
+            return self._as(held)
+        if not self.roles:
+            raise Denied("no role of this archive is held", code="auth.no_role")
+        if len(self.roles) > 1:
+            names = ", ".join(sorted(self.roles))
+            raise Denied(
+                f"several roles are held, and X-Archive-Role names none of them: {names}",
+                code="auth.role_ambiguous",
+            )
+        (role,) = self.roles
+        return self._as(role)
+
+    def _as(self, role: RoleName) -> Actor:
+        return Actor(self.subject, role, self.tenant, self.only)
+
+
+class Bearers(Protocol):
+    """Says who holds a bearer token. Thread-safe."""
+
+    def identify(self, token: str) -> Identified:
+        """Raises Denied (``auth.required``), with one answer for every fault of the token; Overloaded
+        (``identity.provider_away``) when nobody can say now; ArchiveError when our own keys cannot be read."""
+        ...
+
+
+def not_valid() -> Denied:
+    """One answer for every fault, so that a forger learns nothing from it."""
+    return Denied("the token is not valid", code="auth.required")
+
+
+def is_account(subject: str) -> bool:
+    """Whether the subject is a service account's."""
+    return subject.startswith(f"{ACCOUNT}:")
+
+
+def is_reserved(subject: str, providers: Iterable[str]) -> bool:
+    """Whether a subject of the built-in issuer looks like one of somebody else's."""
+    kind, colon, _ = subject.partition(":")
+    return bool(colon) and kind in {ACCOUNT, *providers}

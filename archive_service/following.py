@@ -8,6 +8,7 @@ from functools import partial
 from archive_service.bootstrap import Core, Tenant
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
+from archive_service.model.canaries import is_canary
 from archive_service.model.errors import SlotLost, StoreError
 from archive_service.projection_engines import Pair
 from archive_service.settings import Settings
@@ -47,6 +48,7 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
         width=pool.workers + (_DISTANT_READS if core.distant else 1),
         watches=core.distant and not core.engines.shared,
         prepare=partial(_agree, live) if core.engines.shared else None,
+        is_canary=partial(is_canary, key),
     )
     return Follower(parts)
 

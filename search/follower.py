@@ -14,7 +14,7 @@ from archive_service.ledger.payloads import PayloadVault
 from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import SearchIndex
-from search.orderer import FindLogs, Identify, Interpreter, Ordered, Orderer
+from search.orderer import FindLogs, Identify, Interpreter, IsCanary, Ordered, Orderer
 from search.projector import Projector
 
 _log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class FollowerParts:
     watches: bool = False
     width: int = 1
     prepare: Callable[[], None] | None = None
+    is_canary: IsCanary | None = None
 
 
 class Follower:
@@ -84,6 +85,7 @@ class Follower:
             self._parts.catalog.position().acts,
             width=self._parts.width,
             find_logs=self._parts.find_logs,
+            is_canary=self._parts.is_canary,
         )
 
     def _claim(self) -> None:

@@ -41,6 +41,9 @@ class Interpreter(Protocol):
         ...
 
 
+IsCanary = Callable[[str, str | None], bool]
+"""Whether a source's mail with this Message-ID is one that the archive itself sent through its route."""
+
 Identify = Callable[[str, int], str]
 """The message id of an inner digest under a version of the trace field list."""
 
@@ -89,8 +92,10 @@ class Orderer:
         most: int = 200,
         width: int = 1,
         find_logs: FindLogs | None = None,
+        is_canary: IsCanary | None = None,
     ) -> None:
         """``most``: about so many entries a step; ``width``: captures that are read side by side."""
+        self._is_canary = is_canary
         self._vault = vault
         self._find_logs: FindLogs = find_logs or partial(logs, vault.store)
         self._acts = acts
@@ -236,11 +241,14 @@ class Orderer:
         except ValueError as error:
             raise Tampered("a capture record does not follow its format") from error
         parsed, text = self._interpreter.interpret(opened.raw, self._kind(record.source), record)
+        if self._is_canary is not None and self._is_canary(record.source, parsed.message_id):
+            parsed = parsed.model_copy(update={"flags": (*parsed.flags, "canary")})
         finding = Finding(
             capture=capture,
             message=self._identify(parsed.inner_digest, parsed.identity_version),
             source=record.source,
             received_at=record.received_at,
+            channel=record.way,
             parsed=parsed,
         )
         salt = secrets.token_bytes(32)

@@ -80,6 +80,32 @@ class Changes:
     withdrawn: Sequence[Withdrawn] = ()
 
 
+@dataclass(frozen=True)
+class HourOfSource:
+    """So many captures of a source, an hour (since 1970) and a kind (``arrivals``)."""
+
+    source: str
+    hour: int
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What came hour by hour. ``counted_from``: the first hour of which everything is counted; 0: all are."""
+
+    counted_from: int
+    hours: Sequence[HourOfSource]
+
+
+@dataclass(frozen=True)
+class LastArrival:
+    """When mail of a source last came, in seconds since 1970: by its ``route``, canaries among it; and ``imported``."""
+
+    route: int | None
+    imported: int | None
+
+
 class Catalog(Protocol):
     """Thread-safe. One process writes (the active follower); many read."""
 
@@ -98,6 +124,18 @@ class Catalog(Protocol):
 
     def unread(self) -> list[tuple[str, int]]:
         """Captures that the order log took without a finding, by (log id, seq)."""
+        ...
+
+    def arrivals(self, since: int, below: int) -> Arrivals:
+        """What came in hours [since, below) since 1970, from sums that are kept with the rows."""
+        ...
+
+    def last_arrival(self, source: str, below: int) -> LastArrival:
+        """The last of a source's captures before an hour: a clock that was ahead once must not count for ever."""
+        ...
+
+    def canaries(self, source: str, numbers: Sequence[int]) -> dict[int, str]:
+        """When those of a source's canaries that came did (RFC 3339), by number."""
         ...
 
     def apply(self, changes: Changes) -> None:

@@ -7,8 +7,16 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
 
-from archive_service.catalog import migrations, tables
-from archive_service.catalog.base import CaptureRow, Changes, MessageRow, Position, Withdrawn
+from archive_service.catalog import arrivals, migrations, tables
+from archive_service.catalog.base import (
+    Arrivals,
+    CaptureRow,
+    Changes,
+    LastArrival,
+    MessageRow,
+    Position,
+    Withdrawn,
+)
 from archive_service.catalog.columns import unreadable
 from archive_service.catalog.engines import Database
 from archive_service.catalog.merge import merge
@@ -79,6 +87,18 @@ class SqlCatalog:
             }
             grouped = select(f.c.flag, func.count()).group_by(f.c.flag).order_by(f.c.flag)
             return found | {f"flag:{flag}": count for flag, count in connection.execute(grouped)}
+
+    def arrivals(self, since: int, below: int) -> Arrivals:
+        with self._database.reading() as connection:
+            return arrivals.between(connection, since, below)
+
+    def last_arrival(self, source: str, below: int) -> LastArrival:
+        with self._database.reading() as connection:
+            return arrivals.last_of(connection, source, below)
+
+    def canaries(self, source: str, numbers: Sequence[int]) -> dict[int, str]:
+        with self._database.reading() as connection:
+            return arrivals.canaries(connection, source, numbers)
 
     def unread(self) -> list[tuple[str, int]]:
         table = tables.unread
@@ -174,7 +194,9 @@ def _apply(connection: Connection, changes: Changes) -> None:
     barred = _withdrawn_among(connection, [row.id for row in ordered])
     fresh = {row.id: row for row in ordered if row.order_seq >= before.rows and row.id not in barred}
     touched |= {row.finding.message for row in fresh.values()}
-    touched |= _messages_of(connection, list(fresh))  # a capture found again may have moved
+    before_now = _messages_of(connection, list(fresh))  # a capture found again may have moved
+    touched |= set(before_now.values())
+    arrivals.count(connection, (row.finding for row in fresh.values() if row.id not in before_now))
     _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
     _flag_again(connection, fresh)
     _merge_again(connection, sorted(touched))
@@ -268,11 +290,12 @@ def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:
             connection.execute(insert(table), flags)
 
 
-def _messages_of(connection: Connection, captures: list[str]) -> set[str]:
-    found: set[str] = set()
+def _messages_of(connection: Connection, captures: list[str]) -> dict[str, str]:
+    """The message of each of these that has a row."""
+    found: dict[str, str] = {}
     for some in _chunks(captures):
-        query = select(tables.captures.c.message).where(tables.captures.c.id.in_(some))
-        found.update(connection.execute(query).scalars())
+        query = select(tables.captures.c.id, tables.captures.c.message).where(tables.captures.c.id.in_(some))
+        found.update((row.id, row.message) for row in connection.execute(query))
     return found
 
 

@@ -32,6 +32,7 @@ position = Table(
     Column("rows", BigInteger, nullable=False),
     Column("indexed", BigInteger, nullable=False),
     Column("acts", BigInteger, nullable=False),
+    Column("counted_from", BigInteger, nullable=False, server_default="0"),  # the first hour in ``arrivals``
 )
 
 messages = Table(
@@ -93,6 +94,25 @@ withdrawn = Table(
     Column("id", AnyText, primary_key=True),  # a capture's
     Column("order_seq", BigInteger, nullable=False, index=True),
     Column("message", AnyText),  # which it was of, if it had a row: the index must look at that one again
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("source", AnyText, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # of receipt, since 1970
+    Column("kind", AnyText, primary_key=True),  # see ``arrivals``
+    Column("count", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),  # seconds since 1970
+    Index("arrivals_by_hour", "hour"),
+)
+
+canaries = Table(
+    "canaries",
+    metadata,
+    Column("source", AnyText, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("received_at", AnyText, nullable=False),
 )
 
 took = Table(

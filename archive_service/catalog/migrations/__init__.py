@@ -35,7 +35,7 @@ class Track:
     head: str
 
 
-CATALOG = Track("catalog", tables.position.name, "catalog_0001")
+CATALOG = Track("catalog", tables.position.name, "catalog_0002")
 JOBS = Track("jobs", tables.jobs.name, "jobs_0001")
 
 

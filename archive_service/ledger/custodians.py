@@ -7,6 +7,7 @@ Nobody is ever taken away: who leaves gets ``left``, a group that ends ``ended``
 """
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ class Custodians:
     _people: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _groups: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _by_address: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    _external: dict[str, dict[str, str]] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __len__(self) -> int:
         return len(self._people)
@@ -66,6 +69,15 @@ class Custodians:
         found = (self.get(each) for each in ((ids,) if isinstance(ids, str) else ids))
         return [each for each in found if each is not None]
 
+    def by_external(self, origin: str) -> dict[str, str]:
+        """What a source calls people, each with the person's id; not to be changed."""
+        with self._lock:
+            if self._external is None:
+                self._external = {}
+                for custodian, (_, data) in self._people.items():
+                    self._call(custodian, data)
+            return self._external.get(origin, {})
+
     def group(self, group: str) -> Group | None:
         found = self._groups.get(group)
         return None if found is None else _read(Group, found[1])
@@ -96,7 +108,19 @@ class Custodians:
             self._forget(address, custodian)
         for address in held:
             self._note(address, custodian)
-        self._people[custodian] = (position, data)
+        with self._lock:
+            if self._external is not None and before is not None:
+                for origin, key in json.loads(before[1]).get("external", {}).items():
+                    if self._external[origin].get(key) == custodian:
+                        del self._external[origin][key]
+            self._people[custodian] = (position, data)
+            if self._external is not None:
+                self._call(custodian, data)
+
+    def _call(self, custodian: str, data: bytes) -> None:
+        assert self._external is not None
+        for origin, key in json.loads(data).get("external", {}).items():
+            self._external.setdefault(origin, {})[key] = custodian
 
     def _note(self, address: str, custodian: str) -> None:
         """One id alone is kept as it is: nearly every address has one holder."""

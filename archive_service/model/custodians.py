@@ -6,7 +6,7 @@ keys: trimmed, case folded, NFC, as the search index compares them.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Protocol
@@ -33,17 +33,19 @@ def is_smtp(address: str) -> bool:
 
 
 def day_before(day: str) -> str:
-    """The day before. Raises OverflowError before the calendar's first."""
+    """The day before a ``Day``."""
     return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
 
 
 def day_after(day: str) -> str:
-    """The day after. Raises OverflowError behind the calendar's last."""
+    """The day after a ``Day``."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def _real(day: str) -> str:
-    date.fromisoformat(day)
+    """Of the calendar, and with a day before and one behind. Raises ValueError."""
+    if not 1900 <= date.fromisoformat(day).year <= 9998:
+        raise ValueError("a year of 1900 to 9998")
     return day
 
 
@@ -76,7 +78,7 @@ class Dated(Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    begins: Day | None = Field(default=None, alias="from")
+    begins: Day | None = Field(default=None, validation_alias="from", serialization_alias="from")
     until: Day | None = None
 
     @model_validator(mode="after")
@@ -112,6 +114,14 @@ class HeldAddress(Dated):
         if self.kind is not AddressKind.OTHER and not is_smtp(self.address):
             raise ValueError("not a mail address")
         return self
+
+
+_RANKS = {AddressKind.PRIMARY: 0, AddressKind.ALIAS: 1, AddressKind.OTHER: 2}
+
+
+def in_order(addresses: Iterable[HeldAddress]) -> tuple[HeldAddress, ...]:
+    """Primary ones first, then by their first days."""
+    return tuple(sorted(addresses, key=lambda held: (_RANKS[held.kind], held.begins or "", held.address)))
 
 
 class Membership(Dated):

@@ -11,7 +11,7 @@ from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
 from archive_service.model.errors import NotFound
 from archive_service.tenant_services import OpenTenant
-from search.query_language import parse
+from search.query_language import And, parse
 
 PREFIX = "ARC"
 
@@ -28,6 +28,7 @@ class ExportAsked:
     ids: tuple[str, ...] | None
     matter: str | None = None
     purpose: str | None = None
+    bound: str | None = None  # a query that bounds what the first one may find
     lang: str = "en"
 
 
@@ -36,6 +37,8 @@ def select(opened: OpenTenant, asked: ExportAsked) -> list[str]:
     if asked.ids is not None:
         return list(dict.fromkeys(asked.ids))
     query = parse(asked.query or "")
+    if asked.bound is not None:
+        query = And((parse(asked.bound), query))
 
     def page(below: int | None, limit: int) -> list[tuple[str, int]]:
         found = opened.services.index.search(query, limit=limit, below=below, snippets=False)

@@ -1,21 +1,29 @@
 """One tenant's services: what the API's routes, the scheduler and the CLI work with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from archive_service.access.accounts import Accounts
+from archive_service.access.cases import Cases
+from archive_service.access.four_eyes import FourEyes
 from archive_service.access.log import LedgerAccessLog
+from archive_service.access.scope import scope_of
 from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
 from archive_service.source_changes import rotate, set_guard
+from archive_service.strong_actions import erasure_action, grant_action
+from search.query_language import Node
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,46 @@ class CountedIntegrity(LedgerIntegrity):
 
 
 @dataclass(frozen=True)
+class ActsAuthority:
+    """See ``api.services.Authority``."""
+
+    acts: Acts
+    always: bool
+
+    def grants(self, subject: str) -> list[Grant]:
+        """By the acts at their head."""
+        self.acts.refresh()
+        return self.acts.grants.of(subject)
+
+    def scope(self, within: Sequence[Grant]) -> Node:
+        """See ``access.scope``."""
+        return scope_of(within, self.acts.matters.known, self._participants)
+
+    def _participants(self, custodian: str) -> Node | None:
+        del custodian
+        return None
+
+
+def erasures_of(acts: Acts) -> list[dict[str, Any]]:
+    """Each capture that is to be forgotten, by the acts at their head: id, capture, ground, state."""
+    acts.refresh()
+    gone = acts.erasures.gone()
+
+    def state(capture: str) -> str:
+        return "gone" if capture in gone else "going" if acts.erasures.begun(capture) else "barred"
+
+    return [
+        {
+            "id": asked.erasure,
+            "capture": asked.capture,
+            "ground": str(asked.ground),
+            "state": state(asked.capture),
+        }
+        for asked in acts.erasures.asked.values()
+    ]
+
+
+@dataclass(frozen=True)
 class OpenTenant:
     """A tenant's services, and the one part of them that must be closed."""
 
@@ -79,6 +127,8 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     contents = LedgerContents(tenant.vault, tenant.acts.barred)
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
+    cases = Cases(tenant.acts, core.clock)
+    actions = (erasure_action(tenant.acts, live.catalog), grant_action(tenant.acts, cases))
     services = TenantServices(
         id=tenant.id,
         name=tenant.name,
@@ -93,5 +143,10 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         acts_position=tenant.acts.refresh,
         barred=tenant.acts.barred,
         exports=core.exports(tenant.id),
+        accounts=Accounts(tenant.acts, core.clock),
+        four_eyes=FourEyes(tenant.acts, actions, core.clock),
+        cases=cases,
+        authority=ActsAuthority(tenant.acts, core.settings.require_grants),
+        erasures=lambda: erasures_of(tenant.acts),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

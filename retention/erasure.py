@@ -85,16 +85,28 @@ class ErasureParts:
     fence: Callable[[], None] = lambda: None
 
 
-def ask(acts: Acts, captures: Sequence[Capture], ground: EraseGround, basis: str, by: str) -> tuple[str, int]:
+def ask(
+    acts: Acts,
+    captures: Sequence[Capture],
+    ground: EraseGround,
+    basis: str,
+    by: str,
+    spend: Callable[[], str] | None = None,
+) -> tuple[str, int]:
     """Have captures forgotten: barred from every read once this returns (durable). The erasure's id, and the acts-log
-    position that has passed it. ``basis``: the article of law or the order. Raises Invalid."""
+    position that has passed it. ``basis``: the article of law or the order; ``spend``: gives the id of the approval
+    under which it is done, valid at the head, or raises. Raises Invalid, and what ``spend`` raises."""
     if not captures or not basis.strip():
         raise Invalid("an erasure names captures and its legal basis", code="erasure.invalid")
     erasure = "e" + secrets.token_hex(8)
     fields = {"erasure": erasure, "ground": str(ground), "basis": basis, "by": by}
     plain = [capture.plain() for capture in captures]
-    seq = acts.append(lambda _: {"version": 1, "act": "erasure.ask", **fields, "captures": plain})
-    return erasure, seq + 1
+
+    def act(_: Place) -> dict[str, Any]:
+        approved = {"approval": spend()} if spend is not None else {}
+        return {"version": 1, "act": "erasure.ask", **fields, "captures": plain, **approved}
+
+    return erasure, acts.append(act) + 1
 
 
 def place_keep(

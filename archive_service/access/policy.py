@@ -110,8 +110,8 @@ RULES: Mapping[Right, Rule] = MappingProxyType(
 def decide(
     actor: Actor, right: Right, grants: Iterable[Grant] = (), *, now: str = "", always: bool = False
 ) -> Decision:
-    """Whether the actor has the right at ``now`` (RFC 3339), by his role and the tenant's grants. ``always``: a grant is
-    asked of every role (``ARCHIVE_REQUIRE_GRANTS``, and in a compartment)."""
+    """Whether the actor has the right at ``now`` (RFC 3339), by his role and the tenant's grants. ``always``: a grant
+    is asked of every role (``ARCHIVE_REQUIRE_GRANTS``, and in a compartment)."""
     rule = RULES.get(right)
     if rule is None:
         return Decision(False, (f"no rule gives {right} to anybody",))

@@ -14,12 +14,14 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from archive_service.access.events import Actor
-from archive_service.access.policy import RULES, Right, permit
+from archive_service.access.policy import RULES, Decision, Right, decide
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
 from archive_service.api.errors import UntracedAnswer
 from archive_service.api.services import ApiServices, TenantServices
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
+from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
 
@@ -44,7 +46,11 @@ def well_formed(identifier: str) -> bool:
 
 
 class Caller:
-    """The actor of one request, his tenant, and the pen that writes the access entry."""
+    """The actor of one request, his tenant, and the pen that writes the access entry. ``bound``: what he is shown is
+    what this query finds, and nothing else is counted or told of; None bounds nothing."""
+
+    bound: Node | None = None
+    decision: Decision = Decision(False, ())
 
     def __init__(self, actor: Actor, tenant: TenantServices, action: str, request: Request) -> None:
         self.actor = actor
@@ -112,7 +118,11 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             caller = await run_in_threadpool(_admit, request, right, action, self.path_format)
             request.state.caller = caller
-            response = await handle(request)
+            try:
+                response = await handle(request)
+            except Denied:
+                await run_in_threadpool(_refuse, caller, request, self.path_format)
+                raise
             if traced and response.status_code < 400 and not caller.recorded:
                 raise UntracedAnswer("an answer without an access entry was withheld")
             return response
@@ -138,11 +148,25 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
     who, tenant = identify(request, services_of(request))
     caller = Caller(acting(who, tenant, action, request, route), tenant, action, request)
-    try:
-        permit(caller.actor, right)
-    except Denied:
-        asked = str(request.path_params.get("id", ""))
-        ids = [asked] if well_formed(asked) else []
-        caller.record(ids, outcome="refused", route=f"{request.method} {route}")
-        raise
+    caller.decision = _decided(caller, right, rfc3339(services_of(request).clock()))
+    if not caller.decision.allowed:
+        _refuse(caller, request, route)
+        raise Denied("this role does not have the right", code="auth.forbidden")
+    if caller.decision.within is not None:
+        caller.bound = caller.tenant.authority.scope(caller.decision.within)
     return caller
+
+
+def _refuse(caller: Caller, request: Request, route: str) -> None:
+    asked = str(request.path_params.get("id", ""))
+    ids = [asked] if well_formed(asked) else []
+    caller.record(ids, outcome="refused", route=f"{request.method} {route}")
+
+
+def _decided(caller: Caller, right: Right, now: str) -> Decision:
+    """The acts are asked for grants only where the answer rests on one."""
+    authority = caller.tenant.authority
+    rule = RULES.get(right)
+    needed = rule is not None and (authority.always or caller.actor.role in rule.granted)
+    grants = authority.grants(caller.actor.subject) if needed else ()
+    return decide(caller.actor, right, grants, now=now, always=authority.always)

@@ -6,15 +6,25 @@ from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import Caller, well_formed
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
 from archive_service.catalog.merge import merge
+from search.query_language import And, Ids
 
 
 def message(caller: Caller, message_id: str) -> MessageRow:
     """A message with at least one visible capture. Raises NoSuchThing."""
     rows = caller.tenant.catalog.messages([message_id]) if well_formed(message_id) else []
     visible = unbarred(caller, rows)
-    if not visible:
+    if not visible or not within(caller, [message_id]):
         raise NoSuchThing
     return visible[0]
+
+
+def within(caller: Caller, ids: Sequence[str]) -> bool:
+    """Whether every one of these messages lies within what the caller may see, by the index: one that the index does not
+    hold yet does not."""
+    if caller.bound is None or not ids:
+        return True
+    query = And((caller.bound, Ids(tuple(ids))))
+    return caller.tenant.index.search(query, limit=1, snippets=False).total == len(set(ids))
 
 
 def unbarred(caller: Caller, rows: Sequence[MessageRow]) -> list[MessageRow]:
@@ -32,7 +42,7 @@ def unbarred(caller: Caller, rows: Sequence[MessageRow]) -> list[MessageRow]:
 def capture(caller: Caller, capture_id: str) -> CaptureRow:
     """Raises NoSuchThing."""
     row = caller.tenant.catalog.capture(capture_id) if well_formed(capture_id) else None
-    if row is None or caller.tenant.barred([row.id]):
+    if row is None or caller.tenant.barred([row.id]) or not within(caller, [row.finding.message]):
         raise NoSuchThing
     return row
 
@@ -42,4 +52,6 @@ def job(caller: Caller, job_id: str, kind: str | None = None) -> Job:
     found = caller.tenant.jobs.get(job_id) if well_formed(job_id) else None
     if found is None or kind not in (None, found.kind):
         raise NoSuchThing
+    if caller.bound is not None and found.actor != caller.actor.subject:
+        raise NoSuchThing  # it may speak of mail beyond what he is shown
     return found

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from archive_service.access.accounts import Accounts
+from archive_service.access.cases import Cases
 from archive_service.access.events import AccessLog
+from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.catalog.base import CaptureRow, Catalog, Jobs, MessageRow
+from archive_service.ledger.grants import Grant
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.mail import SourceKind
 from search.indexes.base import SearchIndex
+from search.query_language import Node
 
 
 class Contents(Protocol):
@@ -75,11 +80,29 @@ class Integrity(Protocol):
         ...
 
 
+class Authority(Protocol):
+    """What the acts at their head give and bound. Thread-safe."""
+
+    @property
+    def always(self) -> bool:
+        """Whether every role needs a grant."""
+        ...
+
+    def grants(self, subject: str) -> Sequence[Grant]:
+        """Every grant ever given to a subject. Raises ArchiveError: then nothing rests on a grant."""
+        ...
+
+    def scope(self, within: Sequence[Grant]) -> Node:
+        """What the grants bound, as a query."""
+        ...
+
+
 @dataclass(frozen=True)
 class TenantServices:
     """One tenant's archive as the routes see it. ``exports``: where finished ZIPs lie, by job id.
     ``id`` is opaque; ``acts_position`` counts the entries of the acts log as known here. ``barred``: which of these
-    captures no read may show, by the acts at their head; what it raises ends the read."""
+    captures no read may show, by the acts at their head; what it raises ends the read. ``erasures``: each capture that
+    is to be forgotten, and how far that is."""
 
     id: str
     name: str
@@ -94,6 +117,11 @@ class TenantServices:
     acts_position: Callable[[], int]
     barred: Callable[[Iterable[str]], set[str]]
     exports: Path
+    accounts: Accounts
+    four_eyes: FourEyes
+    cases: Cases
+    authority: Authority
+    erasures: Callable[[], Sequence[dict[str, Any]]]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from archive_service.ledger.custodians import Custodians
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.grants import Grants
+from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.model.clock import rfc3339
@@ -21,8 +22,8 @@ from archive_service.vault.key_layout import LogId
 
 
 class ActState(Protocol):
-    """What the acts of one family make: a state of its own, a file each. Written by ``Acts`` under its lock; a look from
-    elsewhere is one dictionary read."""
+    """What the acts of one family make: a state of its own, a file each. Written by ``Acts`` under its lock; a look
+    from elsewhere is one dictionary read."""
 
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of this family. Raises KeyError, TypeError or ValueError for a malformed one."""
@@ -47,11 +48,13 @@ class Acts:
         self.custodians = Custodians()
         self.erasures = Erasures()
         self.grants = Grants()
+        self.matters = Matters()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
             self.custodians,
             self.erasures,
             self.grants,
+            self.matters,
         )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""

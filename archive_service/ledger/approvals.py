@@ -2,6 +2,7 @@
 
 approval.ask     {approval, action, request, by, reason, at, expires}
 approval.decide  {approval, verdict: approved|refused, by, reason, at}
+approval.done    {approval, at}     where what was done stands in another log
 
 The act that carries an approved change out names it in ``approval``; by that the approval is spent, once and for good.
 """
@@ -32,8 +33,8 @@ class Decided:
 
 @dataclass
 class Approval:
-    """A strong change that somebody asked for. ``request``: what the action is to be done with, as it was asked; nothing
-    else can be carried out under it. ``executed``: the acts-log position of the act that carried it out."""
+    """A strong change that somebody asked for. ``request``: what the action is to be done with, as it was asked;
+    nothing else can be carried out under it. ``executed``: the acts-log position of the act that carried it out."""
 
     id: str
     action: str
@@ -94,8 +95,8 @@ class Approvals:
         return found
 
     def take(self, act: dict[str, Any], position: int) -> bool:
-        """Apply an act, if it is one of these; an act of another kind that names an approval spends it. Raises KeyError,
-        TypeError or ValueError for a malformed one."""
+        """Apply an act, if it is one of these; an act of another kind that names an approval spends it. Raises
+        KeyError, TypeError or ValueError for a malformed one."""
         word = act["act"]
         if word == "approval.ask":
             made = Approval(
@@ -114,5 +115,5 @@ class Approvals:
         else:
             if "approval" in act:
                 self.known[str(act["approval"])].executed = position
-            return False
+            return bool(word == "approval.done")
         return True

@@ -10,7 +10,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Grant:
-    """A role for a subject from ``begins`` to ``ends`` (RFC 3339), bounded to a matter, to custodians, or to neither."""
+    """A role for a subject from ``begins`` to ``ends`` (RFC 3339), bounded to a matter, to custodians, or to
+    neither."""
 
     id: str
     subject: str

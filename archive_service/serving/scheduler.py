@@ -143,6 +143,7 @@ class Scheduler:
             ids=tuple(ids) if ids else None,
             matter=request.get("matter"),
             purpose=request.get("purpose"),
+            bound=request.get("bound"),
         )
 
     def close(self) -> None:

@@ -4,22 +4,33 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from archive_service.access.events import AccessEvent, AccessRecord, RoleName
+from archive_service.access.accounts import Accounts
+from archive_service.access.cases import Cases
+from archive_service.access.events import AccessEvent, AccessRecord, Actor, RoleName
+from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.catalog.base import CaptureRow, Changes, Job, MessageRow, Position
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.approvals import Verdict
+from archive_service.ledger.grants import Grant
 from archive_service.model.errors import Invalid, NotFound, StoreError
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
+from archive_service.strong_actions import erasure_action, grant_action
+from archive_service.tenant_services import erasures_of
 from search.indexes.base import Found, Hit
+from search.query_language import Everything, Node
+from tests.unit.core_world import Archive as World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 WRAPPER, INNER = (
@@ -224,7 +235,7 @@ def capture_row(message: str, number: int, seq: int) -> CaptureRow:
     )
     return CaptureRow(
         id=f"{message}c{number}",
-        log="capture-1",
+        log=f"{'a' * 20}/capture-1",
         seq=seq,
         order_seq=seq,
         object_key="o",
@@ -261,6 +272,34 @@ def message_row(name: str, rank: int) -> MessageRow:
     )
 
 
+@dataclass
+class FakeAuthority:
+    """Grants as a test gives them; what they bound is what ``bound`` says."""
+
+    given: list[Grant] = field(default_factory=list)
+    bound: Node = field(default_factory=Everything)
+    always: bool = False
+
+    def grants(self, subject: str) -> list[Grant]:
+        return [grant for grant in self.given if grant.subject == subject]
+
+    def scope(self, within: Sequence[Grant]) -> Node:
+        assert within
+        return self.bound
+
+
+class Lazily:
+    """Makes what it stands for at its first use: most tests of the door use none of it."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        made = self._make()
+        self.__dict__.update(_made=made)
+        return getattr(made, name)
+
+
 class FakeTenant:
     """One tenant with ``count`` messages, its key, and its services as the API wants them."""
 
@@ -275,6 +314,21 @@ class FakeTenant:
         self.sources, self.integrity = FakeSources(), FakeIntegrity()
         self.exports = Path("/nowhere")
         self.barred: set[str] = set()
+        self.authority = FakeAuthority()
+
+    @cached_property
+    def acts(self) -> Acts:
+        """Real acts, in memory."""
+        return World().acts()
+
+    @cached_property
+    def cases(self) -> Cases:
+        return Cases(self.acts, lambda: NOW)
+
+    @cached_property
+    def four_eyes(self) -> FourEyes:
+        actions = (erasure_action(self.acts, self.catalog), grant_action(self.acts, self.cases))
+        return FourEyes(self.acts, actions, lambda: NOW)
 
     @property
     def public_pem(self) -> bytes:
@@ -295,6 +349,11 @@ class FakeTenant:
             acts_position=lambda: 4,
             barred=lambda captures: self.barred & set(captures),
             exports=self.exports,
+            four_eyes=cast(FourEyes, Lazily(lambda: self.four_eyes)),
+            cases=cast(Cases, Lazily(lambda: self.cases)),
+            accounts=Accounts(self.acts, lambda: NOW),
+            authority=self.authority,
+            erasures=lambda: erasures_of(self.acts),
         )
 
     def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
@@ -384,6 +443,24 @@ def archive_with_export(folder: Path) -> Archive:
     return archive
 
 
+def with_cases(archive: Archive) -> dict[str, str]:
+    """Fills the first tenant's acts with what the table's paths name; the ids by their names there."""
+    tenant = archive.one
+    asker = Actor("paul", RoleName.ADMIN, tenant.id)
+    other = Actor("zoe", RoleName.LEGAL, tenant.id)
+    matter = tenant.cases.set_matter(
+        other, {"name": "Affaire 1", "purpose": "enquête", "query": "contrat"}
+    ).id
+    desk = tenant.four_eyes
+    asked = [
+        desk.ask(asker, "grant.give", {"subject": "rita", "role": "reviewer"}, "why").id for _ in range(3)
+    ]
+    for each in asked[1:]:
+        desk.decide(other, each, Verdict.APPROVED, "so")
+    grant = desk.carry_out(asked[2])["grant"]
+    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter}
+
+
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem document, after a look at its form."""
     document: dict[str, Any] = response.json()
@@ -402,7 +479,9 @@ def search(archive: Archive, role: str = "legal", **body: Any) -> httpx.Response
 
 
 CASE = {"compliance_officer", "legal"}
-PUBLIC = {"compliance_officer", "legal", "auditor", "admin", "nobody"}
+OVERSIGHT = CASE | {"dpo", "records_manager"}
+INTEGRITY = {"auditor", "admin", "dpo", "records_manager"}
+PUBLIC = {*map(str, RoleName), "nobody"}
 
 # Every route, who may call it, and a call that works for those who may.
 TABLE = {
@@ -414,15 +493,15 @@ TABLE = {
     ("POST", "/v1/exports"): (CASE, "/v1/exports", {"query": "*", "formats": ["bundle"]}),
     ("GET", "/v1/exports/{id}"): (CASE, "/v1/exports/done", None),
     ("GET", "/v1/exports/{id}/download"): (CASE, "/v1/exports/done/download", None),
-    ("GET", "/v1/access-log"): ({"auditor"}, "/v1/access-log", None),
-    ("GET", "/v1/integrity"): ({"auditor", "admin"}, "/v1/integrity", None),
+    ("GET", "/v1/access-log"): ({"auditor", "dpo"}, "/v1/access-log", None),
+    ("GET", "/v1/integrity"): (INTEGRITY, "/v1/integrity", None),
     ("GET", "/v1/integrity/logs/{log}/checkpoint"): (
-        {"auditor", "admin"},
+        INTEGRITY,
         "/v1/integrity/logs/acts/checkpoint",
         None,
     ),
     ("GET", "/v1/integrity/logs/{log}/tile/{path:path}"): (
-        {"auditor", "admin"},
+        INTEGRITY,
         "/v1/integrity/logs/acts/tile/0/000.p/3",
         None,
     ),
@@ -436,6 +515,51 @@ TABLE = {
     ),
     ("GET", "/v1/jobs"): (CASE | {"admin"}, "/v1/jobs", None),
     ("GET", "/v1/jobs/{id}"): (CASE | {"admin"}, "/v1/jobs/done", None),
+    ("POST", "/v1/approvals"): (
+        OVERSIGHT - {"legal", "dpo", "records_manager"} | {"admin"},
+        "/v1/approvals",
+        {"action": "grant.give", "request": {"subject": "rita", "role": "reviewer"}, "reason": "why"},
+    ),
+    ("GET", "/v1/approvals"): (OVERSIGHT | {"admin", "auditor"}, "/v1/approvals", None),
+    ("GET", "/v1/approvals/{id}"): (OVERSIGHT | {"admin", "auditor"}, "/v1/approvals/{approval}", None),
+    ("POST", "/v1/approvals/{id}/approve"): (
+        CASE | {"dpo"},
+        "/v1/approvals/{approval}/approve",
+        {"reason": "so"},
+    ),
+    ("POST", "/v1/approvals/{id}/refuse"): (
+        CASE | {"dpo"},
+        "/v1/approvals/{approval}/refuse",
+        {"reason": "no"},
+    ),
+    ("POST", "/v1/approvals/{id}/execute"): (
+        OVERSIGHT | {"admin"},
+        "/v1/approvals/{approved}/execute",
+        {},
+    ),
+    ("POST", "/v1/grants"): (
+        {"admin", "compliance_officer"},
+        "/v1/grants",
+        {"subject": "rita", "role": "reviewer", "reason": "why"},
+    ),
+    ("GET", "/v1/grants"): (OVERSIGHT | {"admin", "auditor"}, "/v1/grants", None),
+    ("POST", "/v1/grants/{id}/revoke"): (
+        {"admin", "compliance_officer"},
+        "/v1/grants/{grant}/revoke",
+        {"reason": "over"},
+    ),
+    ("GET", "/v1/policy/why"): (PUBLIC - {"nobody"}, "/v1/policy/why?right=search", None),
+    ("POST", "/v1/matters"): (CASE, "/v1/matters", {"name": "Affaire 2", "purpose": "enquête"}),
+    ("GET", "/v1/matters"): (OVERSIGHT | {"auditor"}, "/v1/matters", None),
+    ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
+    ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
+    ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("POST", "/v1/erasures"): (
+        OVERSIGHT,
+        "/v1/erasures",
+        {"messages": ["m1"], "ground": "request", "basis": "RGPD 17", "reason": "why"},
+    ),
+    ("GET", "/v1/erasures"): (OVERSIGHT | {"auditor"}, "/v1/erasures", None),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),
     ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
     ("GET", "/metrics"): (PUBLIC, "/metrics", None),

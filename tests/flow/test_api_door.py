@@ -14,6 +14,7 @@ from tests.flow.api_fakes import (
     archive_with_export,
     is_problem,
     search,
+    with_cases,
 )
 
 
@@ -24,6 +25,8 @@ def archive(tmp_path):
 
 def call(archive, key, role):
     _, path, body = TABLE[key]
+    if "{" in path:
+        path = path.format(**with_cases(archive))
     return archive.call(key[0], path, role, **({"json": body} if body is not None else {}))
 
 

@@ -13,7 +13,7 @@ from archive_service.api.views import ExportAsked, ExportView, export_view
 from archive_service.api.waiting import CaughtUp
 from archive_service.catalog.base import Job
 from archive_service.model.clock import rfc3339
-from search.query_language import parse
+from search.query_language import parse, render
 
 router = APIRouter(route_class=GuardedRoute, tags=["exports"])
 
@@ -38,7 +38,8 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportV
         actor=caller.actor.subject,
         request=asked.model_dump(exclude_none=True)
         | ({"ids": ids} if ids else {})
-        | {"role": str(caller.actor.role)},
+        | {"role": str(caller.actor.role)}
+        | ({} if caller.bound is None else {"bound": render(caller.bound)}),
         total=len(ids),
         created_at=rfc3339(services.clock()),
     )
@@ -103,6 +104,6 @@ def _checked(asked: ExportAsked, caller: Caller) -> list[str]:
     catalog = caller.tenant.catalog
     for start in range(0, len(ids), _LOOKUP):
         some = ids[start : start + _LOOKUP]
-        if len(catalog.messages(some)) < len(some):
+        if len(catalog.messages(some)) < len(some) or not lookups.within(caller, some):
             raise NoSuchThing
     return ids

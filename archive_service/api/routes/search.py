@@ -9,7 +9,7 @@ from archive_service.api.guard import Caller, CallerDep, GuardedRoute, needs
 from archive_service.api.views import HitView, SearchAnswer, SearchAsked, hit_view
 from archive_service.api.waiting import CaughtUp
 from search.indexes.base import Hit
-from search.query_language import parse
+from search.query_language import And, parse
 
 router = APIRouter(route_class=GuardedRoute, tags=["search"])
 
@@ -19,6 +19,8 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     """Messages that match a query, newest first."""
     _refuse_unsupported(asked)
     query = parse(asked.query)
+    if caller.bound is not None:
+        query = And((caller.bound, query))
     below = cursors.rank_below(asked.query, asked.cursor) if asked.cursor is not None else None
     # One hit more than asked for tells whether there is a next page.
     found = caller.tenant.index.search(query, limit=asked.limit + 1, below=below)

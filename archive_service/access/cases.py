@@ -1,0 +1,138 @@
+"""Matters and grants, as those decide them who may: acts, checked again at the head."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from archive_service.access.events import Actor, RoleName
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.grants import Grant
+from archive_service.ledger.matters import Matter
+from archive_service.ledger.reader import Place
+from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.errors import Invalid, NotFound, Refused
+from search.query_language import parse
+
+LONGEST_GRANT = timedelta(days=366)
+
+
+class Cases:
+    """One tenant's matters and grants. Thread-safe as the acts are."""
+
+    def __init__(self, acts: Acts, clock: Clock) -> None:
+        self._acts = acts
+        self._clock = clock
+
+    def matters(self) -> list[Matter]:
+        """Every matter, by the acts at their head."""
+        self._acts.refresh()
+        return self._acts.matters.all()
+
+    def matter(self, matter: str) -> Matter:
+        """Raises NotFound (``matter.unknown``)."""
+        self._acts.refresh()
+        return self._known(matter)
+
+    def set_matter(
+        self, actor: Actor, given: Mapping[str, Any], matter: str | None = None, version: int | None = None
+    ) -> Matter:
+        """A new matter, or all of a known one anew; durable on return. ``version``: what the caller saw. Raises
+        Invalid, QueryError, NotFound, Refused (``matter.changed``, ``matter.closed``)."""
+        if given.get("query") is not None:
+            parse(given["query"])
+        chosen = matter or "t" + secrets.token_hex(8)
+        fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
+
+        def act(_: Place) -> dict[str, Any]:
+            if matter is not None:
+                self._require_current(matter, version)
+            if any(known.name == given["name"] and known.id != chosen for known in self._acts.matters.all()):
+                raise Refused("a matter of this name exists", code="matter.exists")
+            made = {"matter": chosen, **fields, "by": actor.subject, "at": rfc3339(self._clock())}
+            return {"version": 1, "act": "matter.set", **made}
+
+        self._acts.append(act)
+        return self._known(chosen)
+
+    def close_matter(self, actor: Actor, matter: str) -> Matter:
+        """End a matter: grants for it show nothing any more. Durable on return. Raises NotFound, Refused."""
+
+        def act(_: Place) -> dict[str, Any]:
+            self._require_current(matter, None)
+            made = {"matter": matter, "by": actor.subject, "at": rfc3339(self._clock())}
+            return {"version": 1, "act": "matter.close", **made}
+
+        self._acts.append(act)
+        return self._known(matter)
+
+    def grants(self) -> list[Grant]:
+        """Every grant ever given, by the acts at their head."""
+        self._acts.refresh()
+        return self._acts.grants.all()
+
+    def checked_grant(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A grant's request as it is kept: times filled in, bounds known. Raises Invalid, NotFound."""
+        now = self._clock()
+        begins = _time(given.get("from"), now)
+        ends = _time(given.get("until"), now + timedelta(days=30))
+        if not begins < ends or ends - begins > LONGEST_GRANT or ends <= now:
+            raise Invalid("a grant begins, ends later, and lasts 366 days at most", code="grant.time")
+        if str(given.get("role")) not in set(RoleName):
+            raise Invalid("no such role", code="grant.role")
+        if not str(given.get("subject") or "").strip():
+            raise Invalid("a grant names who it is for", code="grant.subject")
+        self._acts.refresh()
+        if given.get("matter") is not None:
+            self._known(str(given["matter"]))
+        made = {"subject": str(given["subject"]), "role": str(given["role"]), "from": rfc3339(begins)}
+        bounds = {name: given[name] for name in ("matter", "custodians") if given.get(name)}
+        return {**made, "until": rfc3339(ends), **bounds}
+
+    def revoke(self, actor: Actor, grant: str, reason: str) -> Grant:
+        """End a grant at once; durable on return. One person is enough: it takes away. Raises NotFound, Refused."""
+
+        def act(_: Place) -> dict[str, Any]:
+            known = self._acts.grants.known.get(grant)
+            if known is None:
+                raise NotFound("no such grant", code="grant.unknown")
+            if known.revoked is not None:
+                raise Refused("this grant was revoked before", code="grant.revoked")
+            made = {"grant": grant, "by": actor.subject, "reason": reason, "at": rfc3339(self._clock())}
+            return {"version": 1, "act": "grant.revoke", **made}
+
+        self._acts.append(act)
+        return self._acts.grants.known[grant]
+
+    def _known(self, matter: str) -> Matter:
+        found = self._acts.matters.known.get(matter)
+        if found is None:
+            raise NotFound("no such matter", code="matter.unknown")
+        return found
+
+    def _require_current(self, matter: str, version: int | None) -> None:
+        known = self._known(matter)
+        if known.closed is not None:
+            raise Refused("this matter is closed", code="matter.closed")
+        if version is not None and known.version != version:
+            raise Refused("this matter was changed meanwhile", code="matter.changed")
+
+
+def grant_act(
+    request: Mapping[str, Any], *, by: str, reason: str, approval: str | None = None
+) -> dict[str, Any]:
+    """The act that gives a checked grant."""
+    made = {"grant": "g" + secrets.token_hex(8), **request, "reason": reason, "by": by}
+    return {"version": 1, "act": "grant.give", **made, **({"approval": approval} if approval else {})}
+
+
+def _time(given: Any, default: datetime) -> datetime:
+    if given is None:
+        return default
+    try:
+        found = datetime.fromisoformat(str(given).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise Invalid("a time is RFC 3339", code="grant.time") from error
+    if found.tzinfo is None:
+        raise Invalid("a time names its zone", code="grant.time")
+    return found

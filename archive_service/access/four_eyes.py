@@ -1,0 +1,145 @@
+"""Strong changes under two people: one asks, another decides, and the approval is spent by carrying it out.
+
+Which changes are strong, who may ask for each and who may decide is said by the actions that a tenant is opened with.
+What is carried out is what was asked, to the letter: the request stands in the approval.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from archive_service.access.events import Actor, RoleName
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.approvals import Approval, Verdict
+from archive_service.ledger.reader import Place
+from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.errors import Denied, Invalid, NotFound
+
+LIFE = timedelta(days=7)
+"""How long a request waits for a decision, and an approval for being carried out."""
+
+Spend = Callable[[], Approval]
+"""To be called inside the append of the act that carries the change out: the approval, valid at the head. Raises
+NotFound, Refused."""
+
+
+@dataclass(frozen=True)
+class StrongAction:
+    """A change that needs two people. ``check`` makes of what was given the request that is kept (raises Invalid,
+    NotFound, Refused); ``carry_out`` does it, naming the approval in an act, and gives what came of it."""
+
+    name: str
+    asks: frozenset[RoleName]
+    decides: frozenset[RoleName]
+    check: Callable[[Mapping[str, Any], Actor], dict[str, Any]]
+    carry_out: Callable[[Approval, Spend], dict[str, Any]]
+    private: bool = False
+    """Whether only who asked, who may ask and who may decide know of it."""
+
+
+class FourEyes:
+    """One tenant's approvals. Thread-safe as the acts are."""
+
+    def __init__(self, acts: Acts, actions: Sequence[StrongAction], clock: Clock) -> None:
+        self._acts = acts
+        self._actions = {action.name: action for action in actions}
+        self._clock = clock
+
+    def ask(self, actor: Actor, name: str, given: Mapping[str, Any], reason: str) -> Approval:
+        """Ask for a change; durable on return. Raises Denied, Invalid, and what the action's check raises."""
+        action = self._action(name)
+        self._require_person(actor)
+        if actor.role not in action.asks:
+            raise Denied("this role may not ask for it", code="auth.forbidden")
+        request = action.check(given, actor)
+        now = self._clock()
+        made = Approval(
+            id="p" + secrets.token_hex(8),
+            action=name,
+            request=request,
+            by=actor.subject,
+            reason=reason,
+            at=rfc3339(now),
+            expires=rfc3339(now + LIFE),
+        )
+        fields = {
+            name: getattr(made, name) for name in ("action", "request", "by", "reason", "at", "expires")
+        }
+        self._acts.append(lambda _: {"version": 1, "act": "approval.ask", "approval": made.id, **fields})
+        return made
+
+    def decide(self, actor: Actor, approval: str, verdict: Verdict, reason: str) -> Approval:
+        """Approve or refuse; durable on return. Raises Denied, NotFound, Refused: one's own request is never
+        approvable."""
+        self.decidable(actor, approval)
+
+        def act(_: Place) -> dict[str, Any]:
+            now = rfc3339(self._clock())
+            self._acts.approvals.require_open(approval, actor.subject, now)
+            fields = {"approval": approval, "verdict": str(verdict), "by": actor.subject, "reason": reason}
+            return {"version": 1, "act": "approval.decide", **fields, "at": now}
+
+        self._acts.append(act)
+        return self._acts.approvals.get(approval)
+
+    def decidable(self, actor: Actor, approval: str) -> Approval:
+        """The request, if it is for this actor to decide, by the acts at their head. Raises Denied, NotFound, Refused."""
+        self._acts.refresh()
+        known = self._visible(actor, approval)
+        self._require_person(actor)
+        if actor.role not in self._action(known.action).decides:
+            raise Denied("this role may not decide it", code="auth.forbidden")
+        return self._acts.approvals.require_open(approval, actor.subject, rfc3339(self._clock()))
+
+    def carry_out(self, approval: str) -> dict[str, Any]:
+        """Do what was approved, once; what came of it. Raises NotFound, Refused, and what the change itself raises:
+        then it stays approved, and may be tried again."""
+        known = self._acts.approvals.get(approval)
+        action = self._action(known.action)
+
+        def spend() -> Approval:
+            now = rfc3339(self._clock())
+            return self._acts.approvals.require_approved(approval, action.name, now)
+
+        spend()
+        return action.carry_out(known, spend)
+
+    def get(self, actor: Actor, approval: str) -> Approval:
+        """One approval, by the acts at their head. Raises NotFound, also for one that the actor may not see."""
+        self._acts.refresh()
+        return self._visible(actor, approval)
+
+    def all(self, actor: Actor) -> list[Approval]:
+        """Those that the actor may see, newest first, by the acts at their head."""
+        self._acts.refresh()
+        known = reversed(self._acts.approvals.known.values())
+        return [approval for approval in known if self._sees(actor, approval)]
+
+    def state(self, approval: Approval) -> str:
+        """Its state now."""
+        return approval.state(rfc3339(self._clock()))
+
+    def _visible(self, actor: Actor, approval: str) -> Approval:
+        known = self._acts.approvals.get(approval)
+        if not self._sees(actor, known):
+            raise NotFound("no such approval", code="approval.unknown")
+        return known
+
+    def _sees(self, actor: Actor, approval: Approval) -> bool:
+        action = self._actions.get(approval.action)
+        if action is None or not action.private:
+            return True
+        return actor.subject == approval.by or actor.role in action.asks | action.decides
+
+    def _action(self, name: str) -> StrongAction:
+        action = self._actions.get(name)
+        if action is None:
+            raise Invalid("no change of this name needs two people", code="approval.action_unknown")
+        return action
+
+    @staticmethod
+    def _require_person(actor: Actor) -> None:
+        if actor.only is not None:
+            raise Denied("a service account is not one of two people", code="approval.person")

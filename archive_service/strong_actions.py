@@ -1,0 +1,116 @@
+"""The changes that need two people, wired for one tenant: who asks, who decides, what is done."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from archive_service.access.cases import Cases, grant_act
+from archive_service.access.events import Actor, RoleName
+from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.approvals import Approval
+from archive_service.model.errors import Invalid, NotFound
+from archive_service.model.grounds import EraseGround
+from archive_service.vault.key_layout import LogId
+from retention.erasure import Capture, ask
+
+_R = RoleName
+_OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANAGER})
+_MOST = 10_000  # captures of one request
+
+
+def erasure_action(acts: Acts, catalog: Catalog) -> StrongAction:
+    """``erasure.ask`` {messages or captures, ground, basis}: have mail forgotten (GDPR article 17)."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        try:
+            ground = EraseGround(str(given.get("ground")))
+        except ValueError as error:
+            raise Invalid("no such ground to erase", code="erasure.ground") from error
+        basis = str(given.get("basis") or "").strip()
+        if not basis:
+            raise Invalid("an erasure names its legal basis", code="erasure.invalid")
+        places = [place.plain() for place in _places(catalog, given)]
+        return {"ground": str(ground), "basis": basis, "captures": places}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        request = approval.request
+        captures = [
+            Capture(LogId.parse(str(each["log"])), int(each["seq"]), str(each["capture"]))
+            for each in request["captures"]
+        ]
+        erasure, seq = ask(
+            acts,
+            captures,
+            EraseGround(request["ground"]),
+            request["basis"],
+            approval.by,
+            lambda: spend().id,
+        )
+        return {"erasure": erasure, "captures": len(captures), "seq": seq}
+
+    return StrongAction("erasure.ask", _OVERSIGHT, _OVERSIGHT, check, carry_out)
+
+
+def grant_action(acts: Acts, cases: Cases) -> StrongAction:
+    """``grant.give`` {subject, role, matter?, custodians?, from?, until?}: let somebody act in a role."""
+
+    def check(given: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
+        if given.get("subject") == actor.subject:
+            raise Invalid("nobody asks for a grant for himself", code="grant.own")
+        return cases.checked_grant(given)
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+
+        def act(_: object) -> dict[str, Any]:
+            spend()
+            made.update(
+                grant_act(approval.request, by=approval.by, reason=approval.reason, approval=approval.id)
+            )
+            return made
+
+        seq = acts.append(act)
+        return {"grant": made["grant"], "seq": seq + 1}
+
+    asks = frozenset({_R.ADMIN, _R.COMPLIANCE_OFFICER})
+    decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO})
+    return StrongAction("grant.give", asks, decides, check, carry_out)
+
+
+def _places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
+    """The captures that are named, or those of the messages that are. Raises NotFound for one that is not there."""
+    names, messages = _names(given, "captures"), _names(given, "messages")
+    if bool(names) == bool(messages):
+        raise Invalid("name either captures or messages", code="erasure.invalid")
+    rows = _rows(names, catalog.capture) if names else _of_messages(catalog, messages)
+    if len(rows) > _MOST:
+        raise Invalid(f"{_MOST} captures at most in one request", code="erasure.too_many")
+    return [Capture(LogId.parse(row.log), row.seq, row.id) for row in rows]
+
+
+def _names(given: Mapping[str, Any], field: str) -> list[str]:
+    names = given.get(field) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Invalid(f"{field} is a list of ids", code="erasure.invalid")
+    return list(dict.fromkeys(names))[: _MOST + 1]
+
+
+def _rows(names: Sequence[str], find: Callable[[str], CaptureRow | None]) -> list[CaptureRow]:
+    found = []
+    for name in names:
+        row = find(name)
+        if row is None:
+            raise NotFound("no capture of this id", code="capture.unknown")
+        found.append(row)
+    return found
+
+
+def _of_messages(catalog: Catalog, messages: Sequence[str]) -> list[CaptureRow]:
+    found: list[CaptureRow] = []
+    for message in messages:
+        rows = catalog.messages([message])
+        if not rows:
+            raise NotFound("no message of this id", code="message.unknown")
+        found += rows[0].captures
+    return found

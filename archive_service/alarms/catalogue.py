@@ -60,12 +60,14 @@ def _selector(labels: Mapping[str, tuple[str, ...]]) -> str:
 
 @dataclass(frozen=True)
 class Alarm:
-    """``name`` is stable: receivers may route by it. ``alert`` is its name in a PrometheusRule."""
+    """``name`` is stable: receivers may route by it. ``alert`` is its name in a PrometheusRule. ``each``: while it is
+    on, it is told again when another series makes it so."""
 
     name: str
     severity: Severity
     when: tuple[Level | Growth, ...]
     means: str
+    each: bool = False
 
     @property
     def alert(self) -> str:
@@ -86,7 +88,13 @@ _FAULT = ("internal", "commit_timeout", "not_judged")
 
 def catalogue(settings: Settings) -> tuple[Alarm, ...]:
     """Every alarm, with the thresholds of these settings."""
-    return (*_of_intake(), *_of_following(settings), *_of_ledger(settings), *_of_stores(settings))
+    return (
+        *_of_intake(),
+        *_of_sources(),
+        *_of_following(settings),
+        *_of_ledger(settings),
+        *_of_stores(settings),
+    )
 
 
 def _of_intake() -> tuple[Alarm, ...]:
@@ -130,6 +138,54 @@ def _of_intake() -> tuple[Alarm, ...]:
             _CRITICAL,
             (Level(names.PROCESS_SILENT, ">", 60),),
             "A process lives but does not report: it is frozen, or its machine is starved.",
+        ),
+    )
+
+
+def _of_sources() -> tuple[Alarm, ...]:
+    """One series a source, by its id: the next one that fails is news."""
+    return (
+        Alarm(
+            "source_silent",
+            _CRITICAL,
+            (Level(names.SOURCE_SILENCE_USED, ">", 1),),
+            "A source has sent nothing for longer than is usual: what its server cannot deliver is lost after days.",
+            each=True,
+        ),
+        Alarm(
+            "source_slow",
+            _WARNING,
+            (Level(names.SOURCE_GAP_USED, ">", 1),),
+            "A source has sent nearly nothing for hours in which it usually sends. A holiday may look like that.",
+            each=True,
+        ),
+        Alarm(
+            "source_lagging",
+            _WARNING,
+            (Level(names.SOURCE_LAG_USED, ">", 1),),
+            "Half of a source's mail comes long after it was sent: it waits in a queue that may give up.",
+            each=True,
+        ),
+        Alarm(
+            "canary_missing",
+            _CRITICAL,
+            (Level(names.CANARY_USED, ">", 1),),
+            "A canary has not come back in time: what goes the same way does not arrive.",
+            each=True,
+        ),
+        Alarm(
+            "reports_undelivered",
+            _CRITICAL,
+            (Level(names.SOURCE_UNDELIVERED, ">", 0),),
+            "Journal reports came back undelivered in the last 24 hours: others may be lost. These are archived.",
+            each=True,
+        ),
+        Alarm(
+            "reconcile_missing",
+            _CRITICAL,
+            (Level(names.RECONCILED_MISSING, ">", 0),),
+            "The last reconciliation named mail that is not in the archive.",
+            each=True,
         ),
     )
 

@@ -128,13 +128,15 @@ class Evaluator:
     def _is_on(
         self, alarm: Alarm, seen: Seen, because: list[Sample], standing: Standing | None
     ) -> Notice | None:
+        series = sorted(map(_key, because)) if alarm.each else []
         if standing is None:
-            self._memory.standing[alarm.name] = Standing(since=seen.at, told=seen.at)
+            self._memory.standing[alarm.name] = Standing(since=seen.at, told=seen.at, series=series)
             return new_notice(alarm, State.RAISED, seen.at, seen.at, because)
         standing.quiet = 0
-        if 0 <= seen.at - standing.told < self._repeat:
+        news = not set(series) <= set(standing.series)
+        if not news and 0 <= seen.at - standing.told < self._repeat:
             return None
-        standing.told = seen.at
+        standing.told, standing.series = seen.at, series  # one that comes and goes is no news each time
         return new_notice(alarm, State.STILL_ON, standing.since, seen.at, because)
 
     def _judge(self, alarm: Alarm, seen: Seen) -> Verdict:

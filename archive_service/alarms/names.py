@@ -52,11 +52,30 @@ KEY_SERVICE_OK = "archive_key_service_ok"
 KEY_PLACE_OK = "archive_key_place_ok"
 KEY_PLACES_DIFFER = "archive_key_places_differing"
 WORK_FREE = "archive_work_free_ratio"
+SOURCE_STATE = "archive_source_state"
+SOURCE_SEEN_AGE = "archive_source_last_seen_seconds"
+SOURCE_SILENCE_USED = "archive_source_silence_used_ratio"
+SOURCE_HOUR = "archive_source_hour_mails"
+SOURCE_HOUR_EXPECTED = "archive_source_hour_expected_mails"
+SOURCE_GAP = "archive_source_gap_hours"
+SOURCE_GAP_USED = "archive_source_gap_used_ratio"
+SOURCE_LAG = "archive_source_lag_seconds"
+SOURCE_LAG_USED = "archive_source_lag_used_ratio"
+SOURCE_UNDELIVERED = "archive_source_undelivered_day"
+CANARY_WAITING = "archive_canary_waiting_seconds"
+CANARY_USED = "archive_canary_used_ratio"
+CANARY_ROUND = "archive_canary_round_seconds"
+CANARY_FAILURES = "archive_canary_failures_total"
+RECONCILED_PRESENT = "archive_reconcile_present"
+RECONCILED_MISSING = "archive_reconcile_missing"
+RECONCILED_EXTRA = "archive_reconcile_extra"
+RECONCILED_AGE = "archive_reconcile_age_seconds"
 ALARM_ON = "archive_alarm_on"
 ALARM_RUN_AGE = "archive_alarm_run_age_seconds"
 ALARM_CHANNEL_FAILURES = "archive_alarm_channel_failures_total"
 ALARM_CHANNEL_WAITING = "archive_alarm_channel_waiting"
 
+_SOURCE = ("owner", "source")
 METRICS: dict[str, Metric] = {
     PROCESS_READY: Metric("gauge", "1 while the process serves, 0 while it starts or is being restarted."),
     PROCESS_RESTARTS: Metric("counter", "How often the parent has started the process again."),
@@ -111,6 +130,44 @@ METRICS: dict[str, Metric] = {
     KEY_PLACE_OK: Metric("gauge", "1 if the key place takes, gives back and removes a record.", ("place",)),
     KEY_PLACES_DIFFER: Metric("gauge", "Key records looked at that are not the same in both places."),
     WORK_FREE: Metric("gauge", "Free part of the disk under the work folder, 0 to 1."),
+    SOURCE_STATE: Metric(
+        "gauge",
+        "1 for the state that the source is in: waiting (nothing came yet), learning, known, off (not watched).",
+        ("owner", "source", "state"),
+    ),
+    SOURCE_SEEN_AGE: Metric(
+        "gauge", "Seconds since mail last came by the source's route, canaries among it.", _SOURCE
+    ),
+    SOURCE_SILENCE_USED: Metric("gauge", "That, as a part of the silence that is worth an alarm.", _SOURCE),
+    SOURCE_HOUR: Metric("gauge", "Mails that came in the last whole hour, without canaries.", _SOURCE),
+    SOURCE_HOUR_EXPECTED: Metric(
+        "gauge", "Mails that the source's own past has at this hour of the week.", _SOURCE
+    ),
+    SOURCE_GAP: Metric(
+        "gauge", "How many of the last hours had nearly nothing of what they should.", _SOURCE
+    ),
+    SOURCE_GAP_USED: Metric("gauge", "That, as a part of the gap that is worth an alarm.", _SOURCE),
+    SOURCE_LAG: Metric(
+        "gauge",
+        "Upper bound of the time from sending to receipt, of a half (0.5) and nine tenths (0.9) of the last mails.",
+        ("owner", "source", "quantile"),
+    ),
+    SOURCE_LAG_USED: Metric("gauge", "The half's lag, as a part of the one that is worth an alarm.", _SOURCE),
+    SOURCE_UNDELIVERED: Metric(
+        "gauge", "Captures of the last 24 hours that came back undelivered before they came here.", _SOURCE
+    ),
+    CANARY_WAITING: Metric("gauge", "How long the oldest canary under way has been.", _SOURCE),
+    CANARY_USED: Metric("gauge", "That, as a part of the time in which it must be back.", _SOURCE),
+    CANARY_ROUND: Metric("gauge", "From sending to receipt, of the last canary that came back.", _SOURCE),
+    CANARY_FAILURES: Metric(
+        "counter", "Attempts to send a canary that the mail server did not take, by error code.", ("code",)
+    ),
+    RECONCILED_PRESENT: Metric(
+        "gauge", "Of the last reconciliation on this machine: listed and here.", _SOURCE
+    ),
+    RECONCILED_MISSING: Metric("gauge", "Of the same: listed and not here.", _SOURCE),
+    RECONCILED_EXTRA: Metric("gauge", "Of the same: here and not listed.", _SOURCE),
+    RECONCILED_AGE: Metric("gauge", "Seconds since the last reconciliation on this machine.", _SOURCE),
     ALARM_ON: Metric("gauge", "1 while the alarm is on, by its name.", ("alarm",)),
     ALARM_RUN_AGE: Metric("gauge", "Seconds since the alarms were last evaluated."),
     ALARM_CHANNEL_FAILURES: Metric("counter", "Deliveries to the channel that failed.", ("channel",)),

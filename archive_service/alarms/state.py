@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ def state_path(work: Path) -> Path:
 
 @dataclass
 class Standing:
-    """An alarm that is on. ``since``, ``told``: seconds since 1970; ``quiet``: runs in which its cause was not seen."""
+    """An alarm that is on. ``since``, ``told``: seconds since 1970; ``quiet``: runs in which its cause was not seen;
+    ``series``: those that were told, where each is news."""
 
     since: float
     told: float
     quiet: int = 0
+    series: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -61,7 +63,9 @@ class Memory:
 
     def _take(self, plain: Any) -> None:
         for name, each in plain["standing"].items():
-            self.standing[str(name)] = Standing(float(each["since"]), float(each["told"]), int(each["quiet"]))
+            series = [str(one) for one in each.get("series", [])]
+            standing = Standing(float(each["since"]), float(each["told"]), int(each["quiet"]), series)
+            self.standing[str(name)] = standing
         for name, each in plain["growing"].items():
             last = {str(key): float(value) for key, value in each["last"].items()}
             self._growing[str(name)] = Growing(last, [(float(at), float(by)) for at, by in each["rises"]])
@@ -111,7 +115,7 @@ class Memory:
     def _judgement(self) -> dict[str, Any]:
         """As the evaluator has it now; deep, because that one goes on."""
         return {
-            "standing": {name: dict(vars(each)) for name, each in self.standing.items()},
+            "standing": {name: asdict(each) for name, each in self.standing.items()},
             "growing": {
                 name: {"last": dict(each.last), "rises": list(each.rises)}
                 for name, each in self._growing.items()

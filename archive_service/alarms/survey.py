@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive_service.alarms import names
+from archive_service.alarms.canary_book import OF_CANARIES, CanaryBook
 from archive_service.alarms.erasure_looks import Erasures
 from archive_service.alarms.index_looks import index_difference
 from archive_service.alarms.key_looks import Differences, key_places, key_service
 from archive_service.alarms.log_looks import Logs, checkpoint_lag, follower_lag, unread
+from archive_service.alarms.reconciled_record import reconciled_samples
+from archive_service.alarms.source_looks import OF_SOURCES, SourceLooks
 from archive_service.alarms.tally import Sample
 from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
+from archive_service.catalog.base import Catalog
 from archive_service.model.errors import ArchiveError
 from archive_service.projection_engines import Pair
 
@@ -28,7 +32,7 @@ _OF_FOLLOWER = (names.FOLLOWER_LAG_ENTRIES, names.FOLLOWER_LAG_SECONDS)
 _OF_UNREAD = (names.CAPTURES_UNREAD, names.INTAKE_LOCK_USED)
 _OF_COUNTS = (names.REPORTS_UNPARSED, names.INDEX_DIFFERING)
 _OF_ERASURES = (names.ERASURES_PENDING, names.ERASURE_OVERDUE)
-_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_ERASURES)
+_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_ERASURES, *OF_SOURCES, *OF_CANARIES)
 
 
 @dataclass
@@ -55,9 +59,11 @@ class Found:
 
 
 def work_samples(work: Path, now: float) -> list[Sample]:
-    """What needs no archive: the disk under the work folder, the last verify. Raises OSError."""
+    """What needs no archive: the disk under the work folder, the last verify, the last reconciliations. Raises
+    OSError."""
     disk = shutil.disk_usage(work)
-    return [Sample.of(names.WORK_FREE, disk.free / disk.total), *verify_samples(work, now)]
+    free = Sample.of(names.WORK_FREE, disk.free / disk.total)
+    return [free, *verify_samples(work, now), *reconciled_samples(work, now)]
 
 
 @dataclass
@@ -67,6 +73,18 @@ class Remembered:
 
     differences: Differences = field(default_factory=Differences)
     answered: dict[str, float] = field(default_factory=dict)
+    canaries: CanaryBook | None = None
+    """Those under way, where this process sends them."""
+
+
+def _behind(lag: Iterable[Sample]) -> float:
+    """Seconds for which the catalog does not have what was archived."""
+    stages = ("order", "catalog")
+    return max(
+        each.value
+        for each in lag
+        if each.metric == names.FOLLOWER_LAG_SECONDS and each.label("stage") in stages
+    )
 
 
 class Survey:
@@ -79,6 +97,7 @@ class Survey:
         self._erasures: dict[str, Erasures] = {}
         self._counted: dict[str, tuple[float, list[Sample]]] = {}
         self._compared: dict[str, tuple[float, list[Sample]]] = {}
+        self._looks: dict[str, SourceLooks] = {}
 
     def look(self, *, shared: bool) -> Found:
         """``shared``: also at what every machine of this archive sees alike; one of them tells it."""
@@ -148,8 +167,10 @@ class Survey:
             captures = [log for log in core.census.logs(tenant.id) if log.kind == "capture"]
             live = self._live(found, tenant.id, now)
             try:
+                lag = follower_lag(logs, acts, captures, live.catalog, now)
                 told = [
-                    *follower_lag(logs, acts, captures, live.catalog, now),
+                    *lag,
+                    *self._sources(tenant, live.catalog, now, _behind(lag)),
                     *unread(logs, tenant.id, captures, live.catalog, now),
                     *self._counts(tenant.id, live.catalog.counts, now),
                 ]
@@ -159,11 +180,22 @@ class Survey:
                 live.close()
 
         found.part(_OF_LOGS, signed)
+        of_catalog = (*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS, *OF_SOURCES, *OF_CANARIES)
         if not self._follows_here():
-            found.missing.update((*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS))
+            found.missing.update(of_catalog)
         else:
-            found.part((*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS), projected)
+            found.part(of_catalog, projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
+
+    def _sources(self, tenant: Tenant, catalog: Catalog, now: float, behind: float) -> list[Sample]:
+        """Each source against its past, and its canary; the acts have been read to their head."""
+        sources = tenant.acts.sources()
+        looks = self._looks.setdefault(tenant.id, SourceLooks(tenant.id))
+        canaries = self._remembered.canaries
+        return [
+            *looks.look(catalog, sources, now, behind),
+            *(canaries.look(catalog, tenant.id, sources, behind) if canaries is not None else ()),
+        ]
 
     def _live(self, found: Found, owner: str, now: float) -> Pair:
         """An owner's projections, whose catalog answers. One that is away lags for as long as it has been: what is

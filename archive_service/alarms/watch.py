@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archive_service.alarms import names
+from archive_service.alarms.canaries import Canaries
+from archive_service.alarms.canary_book import CanaryBook
 from archive_service.alarms.catalogue import catalogue
 from archive_service.alarms.channels import Postman, channels_of
 from archive_service.alarms.evaluation import Evaluator, Seen
@@ -37,7 +39,13 @@ def work_of(settings: Settings) -> Path:
 class Watch:
     """Evaluates every ``alarm_seconds`` from ``start`` to ``close``."""
 
-    def __init__(self, settings: Settings, tally: Tally, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tally: Tally,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Raises Invalid when a channel's settings cannot be meant."""
         self._settings = settings
         self._tally = tally
@@ -49,7 +57,9 @@ class Watch:
         self._evaluator = Evaluator(catalogue(settings), self._memory, settings.alarm_repeat_hours * 3600)
         self._core: Core | None = None
         self._survey: Survey | None = None
-        self._remembered = Remembered()
+        book = CanaryBook(self._work, clock, monotonic)
+        self._canaries = Canaries(book, tally)
+        self._remembered = Remembered(canaries=book)
         self._surveyed: list[Sample] = []
         self._ran = clock()
         self._stop = threading.Event()
@@ -66,6 +76,7 @@ class Watch:
         """Stop; what is not delivered stands in the state file."""
         self._stop.set()
         self._thread.join(_CLOSE_SECONDS)
+        self._canaries.close()
         for postman in self._postmen:
             postman.close(_CLOSE_SECONDS)
 
@@ -113,10 +124,21 @@ class Watch:
             survey = self._opened()
         except ArchiveError as error:
             return self._unopened(error)
-        found = survey.look(shared=self._ours())
+        ours = self._ours()
+        found = survey.look(shared=ours)
+        if ours:
+            self._send_canaries()
         if found.failed:
             self._close_core()  # a disk that comes back, a connection that broke: seen by opening anew
         return found
+
+    def _send_canaries(self) -> None:
+        """Those that are due; of an archive that cannot be asked none is."""
+        assert self._core is not None
+        try:
+            self._canaries.run(self._core.tenants())
+        except ArchiveError as error:
+            _log.warning("no canary is sent: %s", error.code)
 
     def _opened(self) -> Survey:
         if self._survey is None:

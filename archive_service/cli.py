@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from archive_service.commands import (
     alarms,
+    approving,
     archive,
     doctor,
     erasing,
@@ -43,6 +44,7 @@ _MODULES = (
     rebuilding,
     recovering,
     erasing,
+    approving,
     keys,
     moving,
     alarms,

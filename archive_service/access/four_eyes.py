@@ -85,7 +85,8 @@ class FourEyes:
         return self._acts.approvals.get(approval)
 
     def decidable(self, actor: Actor, approval: str) -> Approval:
-        """The request, if it is for this actor to decide, by the acts at their head. Raises Denied, NotFound, Refused."""
+        """The request, if it is for this actor to decide, by the acts at their head. Raises Denied, NotFound,
+        Refused."""
         self._acts.refresh()
         known = self._visible(actor, approval)
         self._require_person(actor)

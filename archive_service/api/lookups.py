@@ -19,8 +19,8 @@ def message(caller: Caller, message_id: str) -> MessageRow:
 
 
 def within(caller: Caller, ids: Sequence[str]) -> bool:
-    """Whether every one of these messages lies within what the caller may see, by the index: one that the index does not
-    hold yet does not."""
+    """Whether every one of these messages lies within what the caller may see, by the index: one that the index does
+    not hold yet does not."""
     if caller.bound is None or not ids:
         return True
     query = And((caller.bound, Ids(tuple(ids))))

@@ -1,26 +1,30 @@
 """``erasures``: have captures forgotten, see what waits, run a batch."""
 
 import argparse
-import getpass
 from typing import Any
 
-from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.access.policy import Right
+from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up
+from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.erasing import run_batch
 from archive_service.following import parser_pool
-from archive_service.model.errors import NotFound
 from archive_service.model.grounds import EraseGround
 from archive_service.settings import Settings
-from archive_service.vault.key_layout import LogId
-from retention.erasure import Capture, Outcome, ask
+from archive_service.tenant_services import erasures_of
+from retention.erasure import Outcome
 
 
 def register(commands: Any) -> None:
     """Add the commands."""
     erasures = commands.add_parser("erasures", help="forget captures, with proof (GDPR article 17)")
     actions = erasures.add_subparsers(dest="action", required=True, metavar="ACTION")
-    asking = actions.add_parser("ask", help="bar captures from every read; their keys go with a later batch")
+    asking = actions.add_parser(
+        "ask",
+        help="ask that captures be barred from every read, and their keys destroyed; another approves it",
+    )
+    take_token(asking)
     asking.add_argument("--tenant", required=True, metavar="T")
     asking.add_argument("--capture", required=True, action="append", metavar="ID", help="may be given often")
     asking.add_argument("--ground", required=True, choices=[str(ground) for ground in EraseGround])
@@ -40,56 +44,27 @@ def register(commands: Any) -> None:
 def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     core = open_core(settings)
     try:
-        tenant = core.tenant(given.tenant)
-        captures = _captures(core, tenant, given.capture)
-        erasure, seq = ask(tenant.acts, captures, EraseGround(given.ground), given.basis, getpass.getuser())
+        with acting(core, given, Right.ERASURES_ASK) as (opened, actor):
+            wanted = {"captures": given.capture, "ground": given.ground, "basis": given.basis}
+            made = opened.services.four_eyes.ask(actor, "erasure.ask", wanted, given.basis)
     finally:
         core.close()
-    output.answer({"id": erasure, "captures": len(captures), "seq": seq}, erasure)
+    text = f"{made.id}\nanother person approves it: approvals approve {made.id}"
+    output.answer({"approval": made.id, "captures": len(made.request["captures"])}, text)
     return 0
-
-
-def _captures(core: Core, tenant: Tenant, names: list[str]) -> list[Capture]:
-    """By the catalog. Raises NotFound for one that it does not hold."""
-    live = core.engines.live(tenant.id)
-    try:
-        found = []
-        for name in dict.fromkeys(names):
-            row = live.catalog.capture(name)
-            if row is None:
-                raise NotFound(f"no capture {name} here", code="capture.unknown")
-            found.append(Capture(LogId.parse(row.log), row.seq, row.id))
-        return found
-    finally:
-        live.close()
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     core = open_core(settings)
     try:
         tenant = core.tenant(given.tenant)
-        tenant.acts.refresh()
-        state = tenant.acts.erasures
-        gone = state.gone()
-        rows = [
-            {
-                "id": asked.erasure,
-                "capture": asked.capture,
-                "ground": str(asked.ground),
-                "state": _state(asked.capture in gone, state.begun(asked.capture)),
-            }
-            for asked in state.asked.values()
-        ]
-        batches = [vars(batch) for batch in state.batches.values()]
+        rows = erasures_of(tenant.acts)
+        batches = [vars(batch) for batch in tenant.acts.erasures.batches.values()]
     finally:
         core.close()
     lines = [f"{row['id']}  {row['capture']}  {row['ground']:9}  {row['state']}" for row in rows]
     output.answer({"erasures": rows, "batches": batches}, "\n".join(lines) or "nothing was asked")
     return 0
-
-
-def _state(gone: bool, begun: bool) -> str:
-    return "gone" if gone else "going" if begun else "barred"
 
 
 def _run(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -86,6 +86,28 @@ def done(*arguments: object) -> Said:
     return said
 
 
+def token(data: object, role: str, subject: str, tenant: str = "acme") -> str:
+    """A token of the built-in issuer."""
+    asked = ("--tenant", tenant, "--role", role, "--subject", subject, "--data", data, "--json")
+    return str(done("token", *asked).answer["token"])
+
+
+def approve(
+    data: object, approval: str, *, role: str = "legal", subject: str = "zoe", tenant: str = "acme"
+) -> Said:
+    """Another person's word."""
+    by = ("--tenant", tenant, "--token", token(data, role, subject, tenant), "--reason", "so", "--data", data)
+    return run("approvals", "approve", approval, *by, "--json")
+
+
+def have_erased(data: object, *captures: str) -> None:
+    """Captures asked to be forgotten by one person, approved by another: barred from then on."""
+    named = [word for capture in captures for word in ("--capture", capture)]
+    ground = ("--ground", "request", "--basis", "GDPR article 17", "--token", token(data, "dpo", "paul"))
+    asked = done("erasures", "ask", "--tenant", "acme", *named, *ground, "--data", data, "--json").answer
+    assert approve(data, asked["approval"]).answer["result"]["captures"] == len(captures)
+
+
 @pytest.fixture(autouse=True)
 def no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is set around the tests is none of their business; autouse where it is imported."""

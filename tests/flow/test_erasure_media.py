@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from tests.flow.archive_fixtures import SAMPLES, done, no_settings_around
+from tests.flow.archive_fixtures import SAMPLES, done, have_erased, no_settings_around
 
 __all__ = ["no_settings_around"]  # fixture
 
@@ -39,7 +39,6 @@ def test_gdpr_article_17_the_catalog_keeps_no_word_of_what_was_erased(tmp_path: 
         (capture,) = connection.execute(query, (f"%{WORD.decode()}%",)).fetchone()
     finally:
         connection.close()
-    ground = ["--ground", "request", "--basis", "GDPR article 17"]
-    done("erasures", "ask", "--tenant", "acme", "--capture", capture, *ground, "--data", data)
+    have_erased(data, capture)
     done("erasures", "run", "--tenant", "acme", "--today-too", "--data", data)
     assert holding(data) == []

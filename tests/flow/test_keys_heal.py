@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.archive_fixtures import SAMPLES, Said, done, no_settings_around, run, verify
+from tests.flow.archive_fixtures import SAMPLES, Said, done, have_erased, no_settings_around, run, verify
 
 __all__ = ["no_settings_around"]  # fixture
 
@@ -29,10 +29,7 @@ def data(tmp_path: Path) -> Path:
     done("init", "--data", folder, "--tenant", "acme")
     done("import", "eml", SAMPLES, "--tenant", "acme", "--kind", "m365", "--data", folder)
     shutil.copytree(folder / "keys", tmp_path / "before")
-    done(
-        "erasures", "ask", "--tenant", "acme", "--capture", capture(folder), "--ground", "request", "--basis",
-        "GDPR article 17", "--data", folder,
-    )  # fmt: skip
+    have_erased(folder, capture(folder))
     assert run_batch(folder).answer["erased"] == 1
     done("import", "eml", SAMPLES, "--tenant", "acme", "--kind", "generic", "--data", folder)
     return folder

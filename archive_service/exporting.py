@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.access.events import AccessEvent
+from archive_service.catalog.merge import DRAFT
 from archive_service.export.bundle import write_bundle
 from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
 from archive_service.model.errors import NotFound
 from archive_service.tenant_services import OpenTenant
+from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import And, parse
 
 PREFIX = "ARC"
@@ -30,24 +32,39 @@ class ExportAsked:
     purpose: str | None = None
     bound: str | None = None  # a query that bounds what the first one may find
     lang: str = "en"
+    include_drafts: bool = False  # among what the query finds
 
 
-def select(opened: OpenTenant, asked: ExportAsked) -> list[str]:
-    """The ids that the request means. Raises QueryError, NotFound when there is nothing to export."""
+@dataclass(frozen=True)
+class Selected:
+    """What is exported: the messages, and how many drafts the query finds that are not among them. ``query``: as the
+    bundle states it, the drafts that it leaves out included."""
+
+    ids: list[str]
+    drafts_left_out: int = 0
+    query: str | None = None
+
+
+def select(opened: OpenTenant, asked: ExportAsked) -> Selected:
+    """What the request means. Raises QueryError, NotFound when there is nothing to export."""
     if asked.ids is not None:
-        return list(dict.fromkeys(asked.ids))
+        return Selected(list(dict.fromkeys(asked.ids)))
     query = parse(asked.query or "")
     if asked.bound is not None:
         query = And((parse(asked.bound), query))
 
     def page(below: int | None, limit: int) -> list[tuple[str, int]]:
-        found = opened.services.index.search(query, limit=limit, below=below, snippets=False)
+        found = index.search(shown, limit=limit, below=below, snippets=False)
         return [(hit.id, hit.rank) for hit in found.hits]
 
+    index = opened.services.index
+    apart = not asked.include_drafts and sets_aside(query)
+    shown = without_drafts(query) if apart else query
     ids = all_ids(page)
     if not ids:
         raise NotFound("the query finds nothing to export", code="export.empty")
-    return ids
+    left_out = drafts_among(index, query) if apart else 0
+    return Selected(ids, left_out, f"({asked.query}) NOT flag:{DRAFT}" if left_out else asked.query)
 
 
 def run_export(
@@ -56,10 +73,11 @@ def run_export(
     extract: Extract,
     target: Path,
     progress: Callable[[int, int], None],
-) -> tuple[BundleResult, list[str]]:
+) -> tuple[BundleResult, Selected]:
     """Write the bundle to ``target``; its ids are in the access log, durable, before this returns. Raises
     ArchiveError: then there is no file."""
-    ids = select(opened, asked)
+    selected = select(opened, asked)
+    ids = selected.ids
     progress(0, len(ids))
     services = opened.services
     collector = Collector(opened.tenant.vault, services.catalog, opened.contents, opened.proofs, extract)
@@ -84,7 +102,7 @@ def run_export(
             purpose=asked.purpose,
             requested_by=asked.actor,
             requested_at=asked.requested_at,
-            query=asked.query,
+            query=selected.query,
             ids=asked.ids,
             bates_prefix=PREFIX,
             lang=asked.lang,
@@ -96,12 +114,14 @@ def run_export(
         reserve=lambda pages: opened.tenant.acts.reserve_bates(PREFIX, pages, asked.id),
         progress=lambda done: progress(done, len(ids)),
     )
-    return result, ids
+    return result, selected
 
 
-def summary(result: BundleResult) -> dict[str, Any]:
+def summary(result: BundleResult, selected: Selected) -> dict[str, Any]:
     """A bundle's result as JSON-ready values."""
     return {
+        "messages": selected.ids,
+        "drafts_left_out": selected.drafts_left_out,
         "path": str(result.path),
         "size": result.size,
         "manifest_sha256": result.manifest_sha256,

@@ -59,6 +59,8 @@ def _agree(live: Pair) -> None:
     one that is only away."""
     try:
         held = live.held()
+        if live.outdated is not None and live.outdated():
+            raise StoreError("the search index is of an older release", code="index.unreadable")
     except StoreError as error:
         if error.code == "index.unavailable":
             raise

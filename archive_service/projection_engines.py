@@ -20,12 +20,14 @@ from search.query_language import Everything
 class Pair:
     """A tenant's catalog and index, opened. ``notes``: a folder of this machine for what a builder must remember; it
     goes when the pair takes its place or is dropped. ``expunge``: takes off the index's medium what removed documents
-    have left there, where the engine has a call for that."""
+    have left there, where the engine has a call for that. ``outdated``: whether the index holds documents of an older
+    release that have to be written anew, where it would answer nevertheless."""
 
     catalog: SqlCatalog
     index: KeptIndex
     notes: Path
     expunge: Callable[[], object] | None = None
+    outdated: Callable[[], bool] | None = None
 
     def held(self) -> int:
         """How many messages the index holds. Raises StoreError: ``index.unreadable`` where there is none."""

@@ -1,7 +1,7 @@
 """From a message to the fields of an index. Pure."""
 
 from archive_service.catalog.base import MessageRow
-from archive_service.catalog.merge import sent_or_received
+from archive_service.catalog.merge import flags_of, sent_or_received
 from archive_service.model.mail import Role, Text
 from search.indexes.base import IndexDocument
 
@@ -35,4 +35,5 @@ def to_document(message: MessageRow, text: Text) -> IndexDocument:
         attachments=text.attachments,
         filenames=tuple(part.filename or "" for part in parsed.parts if part.attachment),
         not_fully_indexed=text.not_fully_indexed is not None,
+        flags=flags_of(message.captures),
     )

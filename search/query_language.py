@@ -20,6 +20,7 @@ from search.query_tree import (
     ADDRESS_FIELDS,
     And,
     Everything,
+    Flag,
     Fuzzy,
     HasAttachment,
     Header,
@@ -38,8 +39,8 @@ from search.query_tree import (
 )
 
 __all__ = [
-    "And", "Everything", "Fuzzy", "HasAttachment", "Header", "Ids", "Named", "Near", "Node", "Not", "Or", "Sent",
-    "Size", "Text", "Wildcard", "parse", "render", "walk",
+    "And", "Everything", "Flag", "Fuzzy", "HasAttachment", "Header", "Ids", "Named", "Near", "Node", "Not", "Or",
+    "Sent", "Size", "Text", "Wildcard", "parse", "render", "walk",
 ]  # fmt: skip
 
 MAX_CHARACTERS = 10_000
@@ -156,6 +157,7 @@ class _Parser:
             "sent": query_values.sent,
             "size": query_values.size,
             "has": query_values.has,
+            "flag": query_values.flag,
             "custodian": query_values.named,
         }
         is_header = name.text.startswith("header:")

@@ -9,7 +9,7 @@ from search.indexes import analysis
 from search.query_tree import ADDRESS_FIELDS, WORD_FIELDS
 
 _CLOSING = {'"': '"', "“": "”", "«": "»"}
-_SPECIAL_FIELDS = ("sent", "size", "has", "header", "custodian")
+_SPECIAL_FIELDS = ("sent", "size", "has", "flag", "header", "custodian")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z-]*):")
 _HEADER_NAME = re.compile(
     r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):"

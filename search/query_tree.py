@@ -93,6 +93,13 @@ class HasAttachment(Node):
 
 
 @dataclass(frozen=True)
+class Flag(Node):
+    """``flag:draft``: a mark that findings give, as the message bears it (``catalog.merge.flags_of``)."""
+
+    word: str
+
+
+@dataclass(frozen=True)
 class Header(Node):
     """``header:Name:text``: words of one header field."""
 
@@ -187,6 +194,8 @@ def render(node: Node) -> str:
             return "*"
         case HasAttachment():
             return "has:attachment"
+        case Flag(word):
+            return f"flag:{word}"
         case Text(text, name):
             return _prefix(name) + _quoted(text)
         case Wildcard(pattern, name):

@@ -9,6 +9,7 @@ from search.indexes import analysis
 from search.query_tree import (
     ADDRESS_FIELDS,
     Everything,
+    Flag,
     Fuzzy,
     HasAttachment,
     Header,
@@ -31,6 +32,7 @@ _UNITS: dict[str, int] = {"": 1, "b": 1, "o": 1} | {
     for binary in ("", "i")
     for unit in ("b", "o")
 }
+_FLAG = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LARGEST = 2**53
 LEAST_LITERALS = 2
 """A wildcard needs this many other characters: less would read the whole dictionary of an index."""
@@ -119,6 +121,14 @@ def has(text: str, position: int) -> Node:
     if text.lower() not in ("attachment", "attachments"):
         raise QueryError("only has:attachment is known", position)
     return HasAttachment()
+
+
+def flag(text: str, position: int) -> Node:
+    """``flag:draft``; whether anything bears that mark, the archive tells. Raises QueryError."""
+    word = text.lower()
+    if _FLAG.fullmatch(word) is None:
+        raise QueryError("write flag: and one mark, like flag:draft", position)
+    return Flag(word)
 
 
 def sent(text: str, position: int) -> Node:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from archive_service.access.events import AccessRecord
 from archive_service.catalog.base import Job, MessageRow
+from archive_service.catalog.merge import flags_of
 from archive_service.model.mail import Part, Role, SourceKind
 from search.indexes.base import Hit
 
@@ -24,7 +25,8 @@ class Asked(BaseModel):
 
 
 class SearchAsked(Asked):
-    """``matter`` and ``purpose`` go to the access log as given."""
+    """``matter`` and ``purpose`` go to the access log as given. ``include_drafts``: what was saved and not sent is left
+    out unless this says so, or the query itself speaks of ``flag:draft``."""
 
     query: QueryText
     matter: Words | None = None
@@ -33,16 +35,18 @@ class SearchAsked(Asked):
     cursor: Annotated[str, StringConstraints(max_length=200)] | None = None
     limit: PageSize = 50
     facets: list[Words] | None = None
+    include_drafts: bool = False
 
 
 class ExportAsked(Asked):
-    """Either ``query`` or ``ids``."""
+    """Either ``query`` or ``ids``. ``include_drafts``: of what the query finds, as for a search."""
 
     query: QueryText | None = None
     ids: Annotated[list[str], Field(min_length=1, max_length=20_000)] | None = None
     formats: Annotated[list[Words], Field(min_length=1, max_length=20)]
     matter: Words | None = None
     purpose: Words | None = None
+    include_drafts: bool = False
 
 
 class SourceAsked(Asked):
@@ -102,13 +106,15 @@ class HitView(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """``total`` and ``not_fully_indexed`` count all matches; ``next`` is null on the last page."""
+    """``total`` and ``not_fully_indexed`` count all matches; ``next`` is null on the last page. ``drafts_left_out``:
+    how many more matches there are that are drafts."""
 
     total: int
     hits: list[HitView]
     facets: dict[str, Any]
     next: str | None
     not_fully_indexed: int
+    drafts_left_out: int
 
 
 class RecipientView(BaseModel):
@@ -162,12 +168,14 @@ class Progress(BaseModel):
 
 
 class ExportView(BaseModel):
-    """``state``: queued, running, done, failed or cancelled. ``error``: the stable code of a failure."""
+    """``state``: queued, running, done, failed or cancelled. ``error``: the stable code of a failure.
+    ``drafts_left_out``: how many drafts the query found beside what was exported; null until that is known."""
 
     id: str
     state: str
     progress: Progress
     error: str | None
+    drafts_left_out: int | None = None
 
 
 class JobView(ExportView):
@@ -261,7 +269,6 @@ def hit_view(hit: Hit, row: MessageRow) -> HitView:
 def message_view(row: MessageRow) -> MessageView:
     """``row`` has at least one capture."""
     parsed = row.captures[0].finding.parsed
-    flags = {flag for capture in row.captures for flag in capture.finding.parsed.flags}
     return MessageView(
         id=row.id,
         sender=row.sender,
@@ -270,7 +277,7 @@ def message_view(row: MessageRow) -> MessageView:
         sent_at=row.sent_at,
         message_id=parsed.message_id,
         label=parsed.label,
-        flags=sorted(flags),
+        flags=list(flags_of(row.captures)),
         recipients=[RecipientView(**recipient.plain()) for recipient in row.recipients],
         envelope_complete=row.envelope_complete,
         captures=[
@@ -285,8 +292,13 @@ def message_view(row: MessageRow) -> MessageView:
 
 def export_view(job: Job) -> ExportView:
     """An export as its job stands."""
+    left_out = (job.result or {}).get("drafts_left_out")
     return ExportView(
-        id=job.id, state=job.state, progress=Progress(done=job.done, total=job.total), error=job.error
+        id=job.id,
+        state=job.state,
+        progress=Progress(done=job.done, total=job.total),
+        error=job.error,
+        drafts_left_out=left_out if isinstance(left_out, int) else None,
     )
 
 

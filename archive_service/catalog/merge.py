@@ -10,6 +10,9 @@ from archive_service.model.errors import Invalid
 from archive_service.model.mail import Recipient, Role
 
 RANK_STEP = 2**30
+DRAFT = "draft"
+"""The mark of what was saved and not sent."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANK_SECONDS = 2**33 - 1  # the years 1697 to 2242: a rank fits a signed 64-bit integer
 
@@ -40,6 +43,16 @@ def merge(captures: Sequence[CaptureRow]) -> MessageRow:
         envelope_complete=any(capture.finding.parsed.envelope_complete for capture in ordered),
         captures=tuple(ordered),
     )
+
+
+def flags_of(captures: Sequence[CaptureRow]) -> tuple[str, ...]:
+    """The marks of a message, sorted: those that any of its captures gives; but it is a draft only while all of them
+    are: what was saved first and sent later counts as sent."""
+    given = [set(capture.finding.parsed.flags) for capture in captures]
+    flags = set[str]().union(*given)
+    if not all(DRAFT in flags for flags in given):
+        flags.discard(DRAFT)
+    return tuple(sorted(flags))
 
 
 def sent_or_received(capture: CaptureRow) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
-from archive_service.commands.mail import operator, the_tenant
+from archive_service.commands.mail import include_drafts, operator, said_of_drafts, the_tenant
 from archive_service.commands.output import Output
 from archive_service.export.verify_bundle import verify_bundle
 from archive_service.exporting import ExportAsked, run_export, summary
@@ -27,6 +27,7 @@ def register(commands: Any) -> None:
         "--id", action="append", dest="ids", metavar="ID", help="a message, instead of a query"
     )
     export.add_argument("--tenant", metavar="T")
+    include_drafts(export)
     export.add_argument("--output", "-o", type=Path, required=True, metavar="FILE.zip")
     export.add_argument("--matter", metavar="TEXT")
     export.add_argument("--purpose", metavar="TEXT")
@@ -67,16 +68,22 @@ def _export(given: argparse.Namespace, settings: Settings, output: Output) -> in
                     matter=given.matter,
                     purpose=given.purpose,
                     lang=given.lang,
+                    include_drafts=given.include_drafts,
                 )
-                result, ids = run_export(opened, asked, pool, given.output, lambda done, total: move(done))
+                result, selected = run_export(
+                    opened, asked, pool, given.output, lambda done, total: move(done)
+                )
             finally:
                 opened.close()
                 seal_looks(core)
     finally:
         end()
         core.close()
-    text = f"{len(ids)} messages on {result.pages} pages: {given.output}\nmanifest SHA-256 {result.manifest_sha256}"
-    output.answer({**summary(result), "messages": ids}, text)
+    text = (
+        f"{len(selected.ids)} messages on {result.pages} pages: {given.output}\n"
+        f"manifest SHA-256 {result.manifest_sha256}{said_of_drafts(selected.drafts_left_out)}"
+    )
+    output.answer(summary(result, selected), text)
     return 0
 
 

@@ -13,6 +13,7 @@ from archive_service.following import parser_pool
 from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
+from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import parse
 
 
@@ -23,6 +24,7 @@ def register(commands: Any) -> None:
     search.add_argument("--tenant", metavar="T", help="may be left out when there is one")
     search.add_argument("--limit", type=int, default=20, metavar="N")
     search.add_argument("--purpose", metavar="TEXT")
+    include_drafts(search)
     search.set_defaults(run=_search)
 
 
@@ -34,6 +36,18 @@ def the_tenant(core: Core, name: str | None) -> Tenant:
     if len(tenants) != 1:
         raise Invalid("there are several tenants: say which with --tenant", code="tenant.unclear")
     return tenants[0]
+
+
+def include_drafts(command: argparse.ArgumentParser) -> None:
+    """The option that makes drafts be found like what was sent."""
+    command.add_argument(
+        "--include-drafts", action="store_true", help="also what was saved and not sent (see flag:draft)"
+    )
+
+
+def said_of_drafts(left_out: int) -> str:
+    """The line about drafts that a query found and that are not shown; "" when there are none."""
+    return f"\n{left_out} drafts were left out; --include-drafts shows them" if left_out else ""
 
 
 def operator() -> str:
@@ -56,7 +70,9 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         opened = open_tenant(core, tenant)
         try:
             services = opened.services
-            found = services.index.search(query, limit=given.limit)
+            apart = not given.include_drafts and sets_aside(query)
+            found = services.index.search(without_drafts(query) if apart else query, limit=given.limit)
+            left_out = drafts_among(services.index, query) if apart else 0
             listed = services.catalog.messages([hit.id for hit in found.hits])
             barred = services.barred(capture.id for message in listed for capture in message.captures)
             messages = [
@@ -69,7 +85,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
                     action="search",
                     ids=tuple(message.id for message in messages),
                     purpose=given.purpose,
-                    detail={"query": given.query},
+                    detail={"query": given.query, "drafts_left_out": left_out},
                 )
             )
         finally:
@@ -91,7 +107,13 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         f"{hit['id']}  {hit['sent_at'] or '-':27}  {hit['from'] or '-'}  {hit['subject']}" for hit in hits
     ]
     output.answer(
-        {"total": found.total, "hits": hits, "not_fully_indexed": found.not_fully_indexed},
-        "\n".join([*rows, f"{found.total} found, {found.not_fully_indexed} of them not fully indexed"]),
+        {
+            "total": found.total,
+            "hits": hits,
+            "not_fully_indexed": found.not_fully_indexed,
+            "drafts_left_out": left_out,
+        },
+        "\n".join([*rows, f"{found.total} found, {found.not_fully_indexed} of them not fully indexed"])
+        + said_of_drafts(left_out),
     )
     return 0 if found.total else 1

@@ -116,7 +116,7 @@ class Scheduler:
 
         target = opened.services.exports / f"{job.id}.zip"
         try:
-            result, ids = run_export(opened, self._asked(job), self._pool, target, progress)
+            result, selected = run_export(opened, self._asked(job), self._pool, target, progress)
         except ArchiveError as error:
             self._failed("export failed", error)
             target.unlink(missing_ok=True)
@@ -127,8 +127,8 @@ class Scheduler:
             target.unlink(missing_ok=True)
             jobs.update(replace(current, state="failed", error=f"internal: {type(error).__name__}"))
             return
-        done = replace(current, state="done", done=len(ids), total=len(ids))
-        jobs.update(replace(done, result={**summary(result), "messages": ids}))
+        count = len(selected.ids)
+        jobs.update(replace(current, state="done", done=count, total=count, result=summary(result, selected)))
 
     @staticmethod
     def _asked(job: Job) -> ExportAsked:
@@ -144,6 +144,7 @@ class Scheduler:
             matter=request.get("matter"),
             purpose=request.get("purpose"),
             bound=request.get("bound"),
+            include_drafts=request.get("include_drafts") is True,
         )
 
     def close(self) -> None:

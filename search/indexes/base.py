@@ -11,7 +11,8 @@ from search.query_language import Node
 class IndexDocument:
     """One message as fields. Addresses are bare and lower case. ``sent`` is seconds since 1970 (UTC).
 
-    ``rank`` and ``version`` as in ``catalog.base.MessageRow``; ``size`` in bytes of the inner message.
+    ``rank`` and ``version`` as in ``catalog.base.MessageRow``; ``size`` in bytes of the inner message; ``flags``: the
+    marks that the message bears (``catalog.merge.flags_of``).
     """
 
     id: str
@@ -30,6 +31,7 @@ class IndexDocument:
     attachments: str
     filenames: tuple[str, ...]
     not_fully_indexed: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def _schema() -> tantivy.Schema:
         builder.add_boolean_field(name, indexed=True)
     for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS):
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
+    builder.add_text_field("flag", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("filename_whole", tokenizer_name="raw", index_option="basic")
     for name in ADDRESS_INDEX_FIELDS:
         builder.add_text_field(f"{name}_key", tokenizer_name="raw", index_option="basic")
@@ -142,7 +143,7 @@ class TantivyIndex:
         made: dict[str, str] = {}
         with _translated():
             searcher = self._searcher()
-            for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS, "filename_whole", "month"):
+            for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS, "filename_whole", "flag", "month"):
                 found = searcher.terms_with_prefix(name, "", filter_query=Query.all_query())
                 digest = hashlib.sha256()
                 for word, count in sorted(found):
@@ -263,6 +264,8 @@ def _to_tantivy(document: IndexDocument) -> tantivy.Document:
         made.add_integer(name, getattr(document, name))
     made.add_boolean("has_attachment", bool(document.filenames or document.attachments))
     made.add_boolean("not_fully_indexed", document.not_fully_indexed)
+    for flag in document.flags:
+        made.add_text("flag", flag)
     made.add_text("subject", _analysed(document.subject))
     made.add_text("body", _analysed(document.body))
     made.add_text("attachment", _analysed(document.attachments))

@@ -23,6 +23,7 @@ from search.indexes.query_parts import (
 from search.query_language import (
     And,
     Everything,
+    Flag,
     Fuzzy,
     HasAttachment,
     Header,
@@ -67,6 +68,8 @@ class TantivyQueries:
                 return self._leaf(node)
             case HasAttachment():
                 return Query.term_query(self._schema, "has_attachment", True)
+            case Flag(word):
+                return Query.term_query(self._schema, "flag", word)
             case Sent():
                 start, end = node.bounds()
                 return self.between("sent", start, None if end is None else end - 1)

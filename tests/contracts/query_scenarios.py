@@ -75,7 +75,7 @@ DOCUMENTS = [
         sender="o'neil+test@ex.fr",
     ),
     document("avant1970", 6, body="vieux courrier", sent=-1, filenames=("",)),
-    document("vide", 7, sent=253_402_300_799),
+    document("vide", 7, sent=253_402_300_799, flags=("draft", "no_message_id")),
 ]
 
 ALL = {one.id for one in DOCUMENTS}
@@ -198,6 +198,14 @@ SCENARIOS: list[tuple[str, set[str]]] = [
     ("size:<5MB", ALL - {"contrat", "facture"}),
     ("size:<=5000KB", ALL - {"contrat"}),
     ("size:1KB..5MB", ALL - {"contrat"}),
+    # marks
+    ("flag:draft", {"vide"}),
+    ("flag:DRAFT", {"vide"}),
+    ("* NOT flag:draft", ALL - {"vide"}),
+    ("-flag:no_message_id", ALL - {"vide"}),
+    ("flag:encrypted_smime", set()),
+    ("flag:message", set()),  # a mark is whole
+    ("draft", set()),  # and no word of the message
     # attachments
     ("has:attachment", {"contrat", "avant1970"}),
     ("NOT has:attachment", ALL - {"contrat", "avant1970"}),

@@ -76,12 +76,15 @@ class FakeCatalog:
 
 @dataclass
 class FakeIndex:
-    """Finds every document, whatever the query."""
+    """Finds every document, whatever the query; and so many drafts where it is only asked how many there are."""
 
     hits: list[Hit] = field(default_factory=list)
     queries: list[Any] = field(default_factory=list)
+    drafts: int = 0
 
     def search(self, query: Any, *, limit: int, below: int | None = None, snippets: bool = True) -> Found:
+        if limit == 0:
+            return Found(total=self.drafts, not_fully_indexed=0)
         self.queries.append(query)
         hits = sorted(self.hits, key=lambda hit: -hit.rank)
         page = [hit for hit in hits if below is None or hit.rank < below][:limit]

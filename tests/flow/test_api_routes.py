@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from archive_service.api.cursors import cursor
 from archive_service.catalog.base import Position
 from archive_service.model.errors import KeyUnavailable, Overloaded, StoreError, Tampered
+from search.query_language import render
 from tests.flow.api_fakes import INNER, NOW, RAW, archive_with_export, is_problem, search
 
 
@@ -20,9 +21,18 @@ def archive(tmp_path):
 # --- search
 
 
+def test_drafts_are_left_out_and_counted_unless_somebody_asks_for_them(archive):
+    archive.one.index.drafts = 2
+    assert search(archive, query="contrat").json()["drafts_left_out"] == 2
+    assert search(archive, query="contrat", include_drafts=True).json()["drafts_left_out"] == 0
+    assert search(archive, query="contrat flag:draft").json()["drafts_left_out"] == 0
+    asked = [render(query) for query in archive.one.index.queries]
+    assert asked == ["contrat AND NOT flag:draft", "contrat", "contrat AND flag:draft"]
+
+
 def test_a_hit_has_the_fields_of_the_contract(archive):
     answer = search(archive).json()
-    assert set(answer) == {"total", "hits", "facets", "next", "not_fully_indexed"}
+    assert set(answer) == {"total", "hits", "facets", "next", "not_fully_indexed", "drafts_left_out"}
     assert (answer["total"], answer["facets"], answer["next"], answer["not_fully_indexed"]) == (
         3,
         {},
@@ -196,7 +206,13 @@ def test_an_export_is_a_job(archive):
     response = archive.call("POST", "/v1/exports", "legal", json=body)
     assert response.status_code == 202
     view = response.json()
-    assert view == {"id": view["id"], "state": "queued", "progress": {"done": 0, "total": 2}, "error": None}
+    assert view == {
+        "id": view["id"],
+        "state": "queued",
+        "progress": {"done": 0, "total": 2},
+        "error": None,
+        "drafts_left_out": None,
+    }
     job = archive.one.jobs.jobs[view["id"]]
     assert (job.kind, job.actor) == ("export", "lea")
     assert job.request == {"ids": ["m2", "m1"], "formats": ["bundle"], "purpose": "CNIL", "role": "legal"}

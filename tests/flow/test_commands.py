@@ -359,7 +359,7 @@ def test_search_finds_and_says_so(imported: tuple[Path, Said]) -> None:
     data, _ = imported
     said = run("search", "devis", "--data", data, "--json")
     assert said.code == 0
-    assert set(said.answer) == {"total", "hits", "not_fully_indexed"}
+    assert set(said.answer) == {"total", "hits", "not_fully_indexed", "drafts_left_out"}
     (hit,) = said.answer["hits"]
     assert set(hit) == {"id", "sent_at", "from", "to", "subject"}
     assert hit["from"] == "tanaka@example.com" and "devis №42" in hit["subject"]

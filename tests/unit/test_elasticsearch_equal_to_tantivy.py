@@ -11,6 +11,7 @@ from search.indexes.tantivy_index import TantivyIndex
 from search.query_language import (
     And,
     Everything,
+    Flag,
     Fuzzy,
     HasAttachment,
     Near,
@@ -155,6 +156,7 @@ _LEAVES = st.one_of(
     _FUZZY,
     _SENT,
     st.just(HasAttachment()),
+    st.builds(Flag, st.sampled_from(["draft", "dsn"])),
     st.just(Everything()),
 )
 

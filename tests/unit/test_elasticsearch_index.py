@@ -275,6 +275,18 @@ def test_an_index_of_an_older_mapping_is_copied_with_nothing_lost(index, admin, 
     assert ids(index, "encore") == ["vide"]
 
 
+def test_an_index_whose_documents_lack_a_field_is_outdated_until_it_is_filled_again(index, monkeypatch):
+    assert not index.outdated()
+    with monkeypatch.context() as older:
+        older.setattr(mapping, "VERSION", mapping.WHOLE - 1)
+        index.write([document("m1")])
+        assert index.outdated()
+    index.clear()
+    index.write([document("m1", flags=("draft",))])
+    assert not index.outdated()
+    assert ids(index, "flag:draft") == ["m1"]
+
+
 def test_a_write_copies_first_and_an_older_release_does_not_write(index, monkeypatch):
     index.write([document("m1")])
     with monkeypatch.context() as newer:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.catalog.base import CaptureRow
-from archive_service.catalog.merge import RANK_STEP, merge, unite
+from archive_service.catalog.merge import RANK_STEP, flags_of, merge, unite
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, Text
 from search.document import to_document
@@ -51,6 +51,15 @@ def test_best_known_role_wins(given_roles, role):
     (united,) = merge(captures).recipients
     assert united.role is role
     assert united.on_report is any(on for _, on in given_roles)
+
+
+def test_a_message_is_a_draft_only_while_all_its_captures_are():
+    saved, sent = capture(1, flags=("draft", "journal_report")), capture(2, flags=("dsn",))
+    assert flags_of([saved]) == ("draft", "journal_report")
+    assert flags_of([saved, sent]) == flags_of([sent, saved]) == ("dsn", "journal_report")
+    text = Text(body="x")
+    assert to_document(merge([saved]), text).flags == ("draft", "journal_report")
+    assert to_document(merge([saved, sent]), text).flags == ("dsn", "journal_report")
 
 
 def test_recipients_unite_by_lower_cased_address_and_keep_where_they_came_from():
@@ -174,4 +183,5 @@ def test_document_of_a_message():
         "attachments": "pièce",
         "filenames": ("a.pdf", ""),
         "not_fully_indexed": True,
+        "flags": (),
     }

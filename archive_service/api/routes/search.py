@@ -8,6 +8,7 @@ from archive_service.api.errors import BadRequest
 from archive_service.api.guard import Caller, CallerDep, GuardedRoute, needs
 from archive_service.api.views import HitView, SearchAnswer, SearchAsked, hit_view
 from archive_service.api.waiting import CaughtUp
+from search.drafts import drafts_among, sets_aside, without_drafts
 from search.indexes.base import Hit
 from search.query_language import And, parse
 
@@ -22,8 +23,11 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     if caller.bound is not None:
         query = And((caller.bound, query))
     below = cursors.rank_below(asked.query, asked.cursor) if asked.cursor is not None else None
+    apart = not asked.include_drafts and sets_aside(query)
+    shown = without_drafts(query) if apart else query
     # One hit more than asked for tells whether there is a next page.
-    found = caller.tenant.index.search(query, limit=asked.limit + 1, below=below)
+    found = caller.tenant.index.search(shown, limit=asked.limit + 1, below=below)
+    left_out = drafts_among(caller.tenant.index, query) if apart else 0
     page = found.hits[: asked.limit]
     following = cursors.cursor(asked.query, page[-1].rank) if len(found.hits) > len(page) else None
     hits = _hits(caller, page)
@@ -33,10 +37,16 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
         matter=asked.matter,
         query=asked.query,
         total=found.total,
+        drafts_left_out=left_out,
         page="first" if asked.cursor is None else "later",
     )
     return SearchAnswer(
-        total=found.total, hits=hits, facets={}, next=following, not_fully_indexed=found.not_fully_indexed
+        total=found.total,
+        hits=hits,
+        facets={},
+        next=following,
+        not_fully_indexed=found.not_fully_indexed,
+        drafts_left_out=left_out,
     )
 
 

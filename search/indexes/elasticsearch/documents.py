@@ -16,6 +16,7 @@ def source_of(document: IndexDocument) -> dict[str, Any]:
     made = _frame(document) | {
         "has_attachment": bool(document.filenames or document.attachments),
         "not_fully_indexed": document.not_fully_indexed,
+        "flag": list(document.flags),
         "subject": _analysed(document.subject),
         "body": _analysed(document.body),
         "attachment": _analysed(document.attachments),
@@ -33,7 +34,7 @@ def source_of(document: IndexDocument) -> dict[str, Any]:
 
 def stub_of(document: dict[str, Any]) -> dict[str, Any]:
     """What is left of a source that the server refuses: no words; still counted, and marked."""
-    kept = ("id", "month", "rank", "version", "sent", "size", "has_attachment")
+    kept = ("id", "month", "rank", "version", "sent", "size", "has_attachment", "flag")
     return {name: document[name] for name in kept} | {"not_fully_indexed": True}
 
 

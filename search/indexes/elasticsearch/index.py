@@ -184,6 +184,11 @@ class ElasticsearchIndex:
             self._copy(standing)
             return True
 
+    def outdated(self) -> bool:
+        """Whether readers see documents of an older release that lack a field: they have to be written anew."""
+        standing = self._layout.current()
+        return standing is not None and standing.mapping < mapping.WHOLE
+
     def expunge(self, *, within: float = 120.0) -> bool:
         """Rewrite on disk what holds words of documents removed before; whether that is done. The server keeps such
         words until all copies of a month are known to agree, half a minute or so: False when that took longer than

@@ -5,8 +5,11 @@ from typing import Any
 from search.indexes.query_parts import ADDRESS_INDEX_FIELDS
 from search.query_tree import WORD_FIELDS
 
-VERSION = 1
+VERSION = 2
 """Rises whenever ``properties`` or the making of documents changes; older indexes are then copied into new ones."""
+
+WHOLE = 2
+"""The oldest version whose documents have every field. What is older is not copied but filled again."""
 
 NAME_GAP = 1001
 """Positions between two file names: no NEAR reaches from one into the next."""
@@ -31,6 +34,7 @@ def properties() -> dict[str, Any]:
         "has_attachment": flag,
         "not_fully_indexed": flag,
         "filename_whole": key,
+        "flag": key,
         "original": {"type": "object", "enabled": False},
     }
     for name in WORD_FIELDS:

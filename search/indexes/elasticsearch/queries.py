@@ -25,6 +25,7 @@ from search.indexes.query_parts import (
 from search.query_language import (
     And,
     Everything,
+    Flag,
     Fuzzy,
     HasAttachment,
     Header,
@@ -92,6 +93,8 @@ def _built(node: Node) -> Query:
             return _leaf(node)
         case HasAttachment():
             return {"term": {"has_attachment": True}}
+        case Flag(word):
+            return {"term": {"flag": word}}
         case Sent():
             start, end = node.bounds()
             return between("sent", start, None if end is None else end - 1)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from archive_service.access.events import AccessRecord
-from archive_service.catalog.base import Job, MessageRow
+from archive_service.catalog.base import CaptureRow, Job, MessageRow
 from archive_service.catalog.merge import flags_of
 from archive_service.model.mail import Part, Role, SourceKind
 from search.indexes.base import Hit
@@ -128,11 +128,12 @@ class RecipientView(BaseModel):
 
 
 class CaptureView(BaseModel):
-    """One arrival of the message."""
+    """One arrival of the message. ``mailbox`` stands only where the journal says which one it took the message from."""
 
     id: str
     source: str
     received_at: str
+    mailbox: str = ""
 
 
 class RetentionView(BaseModel):
@@ -266,6 +267,13 @@ def hit_view(hit: Hit, row: MessageRow) -> HitView:
     )
 
 
+def capture_view(row: CaptureRow) -> CaptureView:
+    """What is known of one arrival."""
+    finding = row.finding
+    mailbox = {} if finding.parsed.mailbox is None else {"mailbox": finding.parsed.mailbox}
+    return CaptureView(id=row.id, source=finding.source, received_at=finding.received_at, **mailbox)
+
+
 def message_view(row: MessageRow) -> MessageView:
     """``row`` has at least one capture."""
     parsed = row.captures[0].finding.parsed
@@ -280,10 +288,7 @@ def message_view(row: MessageRow) -> MessageView:
         flags=list(flags_of(row.captures)),
         recipients=[RecipientView(**recipient.plain()) for recipient in row.recipients],
         envelope_complete=row.envelope_complete,
-        captures=[
-            CaptureView(id=capture.id, source=capture.finding.source, received_at=capture.finding.received_at)
-            for capture in row.captures
-        ],
+        captures=[capture_view(capture) for capture in row.captures],
         attachments=attachment_views(parsed.parts),
         holds=[],
         retention=RetentionView(lock_until=max(capture.lock_until for capture in row.captures)),

@@ -12,7 +12,7 @@ from archive_service.export.headers import quoted_headers
 from archive_service.export.typesetting import Typecase
 from archive_service.export.words import Words
 from archive_service.model.canonical import parse_canonical
-from archive_service.model.mail import Part, Recipient
+from archive_service.model.mail import Parsed, Part, Recipient
 
 BODY_LIMIT = 300_000  # characters of a body that are set: some hundred pages
 _VALUE_LIMIT = 40_000
@@ -203,12 +203,14 @@ class _SheetMaker:
         finding, proof, entry = capture.row.finding, capture.proof, _entry(capture)
         point, root = Stated.of(proof.checkpoint), Stated.of(proof.root.checkpoint)
         root_log = words("entry_at", log=root.origin, seq=proof.root.index)
-        facts = [
+        return (
             self._fact("capture_id", finding.capture),
             self._fact("source", finding.source),
+            *self._mailbox(finding.parsed),
             self._fact("received", when(finding.received_at)),
             self._fact("file", f"capture-{number + 1}.eml, {words('bytes', count=len(capture.raw))}"),
             Fact(words("sha256"), hashlib.sha256(capture.raw).hexdigest(), mono=True),
+            *([] if number else [self._inner(capture)]),
             self._fact("log_entry", words("entry_at", log=entry["log"], seq=entry["seq"])),
             self._fact("entry_time", when(str(entry.get("time", "")))),
             Fact(words("entry_hash"), hashlib.sha256(proof.entry).hexdigest(), mono=True),
@@ -219,11 +221,15 @@ class _SheetMaker:
             Fact(words("root_hash"), point.root, mono=True),
             self._fact("anchored", root_log),
             Fact(words("root_hash"), root.root, mono=True),
-        ]
-        if not number:
-            inner = capture.raw[finding.parsed.inner_start : finding.parsed.inner_end]
-            facts.insert(5, Fact(words("inner"), hashlib.sha256(inner).hexdigest(), mono=True))
-        return tuple(facts)
+        )
+
+    def _mailbox(self, parsed: Parsed) -> list[Fact]:
+        return [] if parsed.mailbox is None else [self._fact("mailbox", parsed.mailbox)]
+
+    def _inner(self, capture: CaptureEvidence) -> Fact:
+        parsed = capture.row.finding.parsed
+        inner = capture.raw[parsed.inner_start : parsed.inner_end]
+        return Fact(self._words("inner"), hashlib.sha256(inner).hexdigest(), mono=True)
 
     def _events(self) -> tuple[tuple[str, ...], ...]:
         rows = []

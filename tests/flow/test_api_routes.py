@@ -154,6 +154,17 @@ def test_a_message_has_the_fields_of_the_contract(archive):
     }
 
 
+def test_the_mailbox_that_a_journal_names_is_shown_with_its_capture(archive):
+    (row,) = archive.one.catalog.messages(["m1"])
+    first, second = row.captures
+    parsed = first.finding.parsed.model_copy(update={"mailbox": "bob@ex.fr"})
+    first = replace(first, finding=first.finding.model_copy(update={"parsed": parsed}))
+    archive.one.catalog.rows["m1"] = replace(row, captures=(first, second))
+    shown = archive.call("GET", "/v1/messages/m1", "legal").json()["captures"]
+    assert [capture.get("mailbox") for capture in shown] == ["bob@ex.fr", None]
+    assert "mailbox" not in shown[1]
+
+
 def test_bytes_come_as_they_are_and_never_open_in_a_browser(archive):
     for path, data, name in (("messages/m1", INNER, "m1"), ("captures/m1c1", RAW, "m1c1")):
         response = archive.call("GET", f"/v1/{path}/raw", "legal")

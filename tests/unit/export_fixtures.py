@@ -71,6 +71,7 @@ class Mail:
     not_indexed: str | None = None
     events: int = 1
     complete: bool = True
+    mailbox: str | None = None
 
 
 class Archive:
@@ -140,6 +141,7 @@ class Archive:
                 sender=mail.sender,
                 recipients=mail.recipients,
                 envelope_complete=mail.complete,
+                mailbox=mail.mailbox,
                 subject=mail.subject,
                 sent_at=TIME,
                 parts=mail.parts,

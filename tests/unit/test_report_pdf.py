@@ -318,6 +318,11 @@ def test_three_hundred_recipients(tmp_path: Path) -> None:
         assert text.count(item.address) == 2, "once in the header, once in the envelope"
 
 
+def test_the_mailbox_that_a_journal_names_is_told(tmp_path: Path) -> None:
+    assert "Mailbox it was taken from" in of(Mail("m1", b"\r\n", mailbox="bob@example.org"), tmp_path)
+    assert "Mailbox it was taken from" not in of(Mail("m2", b"\r\n"), tmp_path)
+
+
 def test_facts_that_run_over_a_page_keep_their_label(tmp_path: Path) -> None:
     text = of(Mail("m1", b"To: " + b"word " * 3000 + b"\r\nSubject: s\r\n\r\n"), tmp_path)
     assert len(re.findall(r"^To\b", text, re.MULTILINE)) == 1

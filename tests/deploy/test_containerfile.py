@@ -51,9 +51,12 @@ def test_every_package_by_hash_and_nothing_compiled() -> None:
     assert not re.search(r"gcc|build-essential|python3-dev|\bmake\b", CONTAINERFILE)
 
 
-def test_final_stage_installs_nothing_but_its_first_process() -> None:
+def test_final_stage_installs_nothing_but_its_first_process_and_what_reads_pst_files() -> None:
     (install,) = re.findall(r"apt-get install [^&\\]*", STAGES[1])
-    assert install.split()[-1] == "tini" and "--no-install-recommends" in install
+    asked = install.split()[2:]
+    assert [each for each in asked if not each.startswith("-")] == ["pst-utils", "tini"]
+    assert "--no-install-recommends" in asked
+    assert "pst-utils" in (REPOSITORY / ".ci" / "run").read_text("utf-8"), "the tests know the same program"
     assert "pip" not in STAGES[1]
     assert _instructions(STAGES[1], "COPY") == ["--from=build /opt/archive /opt/archive"]
 

@@ -8,6 +8,7 @@ from functools import partial
 from archive_service.bootstrap import Core, Tenant
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
+from archive_service.looking import Looking, make_desk
 from archive_service.model.canaries import is_canary
 from archive_service.model.errors import SlotLost, StoreError
 from archive_service.projection_engines import Pair
@@ -30,8 +31,9 @@ def parser_pool(settings: Settings, workers: int | None = None) -> ParserPool:
     )
 
 
-def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
-    """A tenant's follower over its projections. Where these are shared, only the active one may look after them."""
+def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking | None = None) -> Follower:
+    """A tenant's follower over its projections. Where these are shared, only the active one may look after them.
+    ``looking``: where captures are looked at after their ``250``; None: not by this follower. Raises Invalid."""
     key = tenant.keyring.secret("identity")
     live = core.engines.live(tenant.id)
     if not core.engines.shared:
@@ -49,6 +51,7 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool) -> Follower:
         watches=core.distant and not core.engines.shared,
         prepare=partial(_agree, live) if core.engines.shared else None,
         is_canary=partial(is_canary, key),
+        desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
     )
     return Follower(parts)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import Core, Tenant
-from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow
+from archive_service.catalog.base import CaptureRow, Catalog, Changes, EvidenceRow, MessageRow
 from archive_service.catalog.compare import compare_catalogs
 from archive_service.following import parser_pool
 from archive_service.leases import Leases
@@ -159,6 +159,13 @@ class Replay(Projector):
     def _rows_of(self, entry: Entry, log: LogId, seq: int) -> list[CaptureRow]:
         """A key that is gone although nobody asked for it is damage too: it must not pass for an erasure."""
         rows = super()._rows_of(entry, log, seq)
+        if not rows and not self._acts.erasures.barred(str(entry.fields.get("capture"))):
+            self._damaged.seqs.add(entry.seq)
+        return rows
+
+    def _evidence_of(self, entry: Entry) -> list[EvidenceRow]:
+        """As ``_rows_of``."""
+        rows = super()._evidence_of(entry)
         if not rows and not self._acts.erasures.barred(str(entry.fields.get("capture"))):
             self._damaged.seqs.add(entry.seq)
         return rows

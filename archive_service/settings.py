@@ -112,6 +112,27 @@ class Settings(BaseSettings):
     parser_memory: int = Field(
         2 * 1024**3, ge=256 * 1024**2, description="memory limit of a parser process, bytes"
     )
+    clamd: str | None = Field(
+        None,
+        description="clamd that scans mail after its 250: a Unix socket's path or HOST:PORT; none: no scans",
+    )
+    clamd_seconds: float = Field(120.0, gt=0, le=3600, description="time for one scan")
+    clamd_max_size: int = Field(
+        100 * 1024 * 1024,
+        ge=1,
+        description="largest mail handed to clamd, bytes: not more than its StreamMaxLength",
+    )
+    clamd_again_hours: float = Field(
+        0.0, ge=0, le=24 * 365, description="a clean mail is scanned once more after so long; 0: it is not"
+    )
+    evidence_dns: str | None = Field(
+        None,
+        description="resolvers for DKIM and ARC keys: system, or addresses by commas; none: no question is asked",
+    )
+    evidence_dns_seconds: float = Field(5.0, gt=0, le=60, description="time for one question to the DNS")
+    evidence_threads: int = Field(
+        2, ge=1, le=64, description="captures that are looked at at once, a tenant and kind of look"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )

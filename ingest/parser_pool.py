@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from archive_service.model.errors import Invalid, ParseFailed
+from archive_service.model.evidence import DnsAnswer, Origin
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind, Text
 from ingest import parser_worker as protocol
 from ingest.extraction import LIMIT
@@ -159,6 +160,14 @@ def _checked_text(answer: bytes) -> Text:
         raise _failed("crash") from error
 
 
+def _checked_origin(answer: bytes) -> tuple[Origin, list[str]]:
+    try:
+        said = json.loads(answer)
+        return Origin.model_validate(said["origin"]), [str(name) for name in said["wanted"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _failed("crash") from error
+
+
 class ParserPool:
     """Parses in ``workers`` processes, each within ``timeout`` seconds a mail and ``memory_bytes``.
 
@@ -226,6 +235,26 @@ class ParserPool:
                 if reason == "timeout":
                     break
         return Text(not_fully_indexed=f"parser: {reason}")
+
+    def origin(
+        self, inner: bytes, mail_from: str, known: Mapping[str, DnsAnswer]
+    ) -> tuple[Origin, list[str]]:
+        """What a message says of its origin, and which names it wanted (``evidence.authentication.examine``).
+        Raises ParseFailed: ``parse.timeout``, ``parse.memory`` or ``parse.crash`` for a message that broke
+        its worker twice (or once by time), else as ``interpret``."""
+        plain = {name: answer.plain() for name, answer in known.items()}
+        document = json.dumps({"mail_from": mail_from, "known": plain}).encode("utf-8")
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._worker() as worker:
+                    worker.send(protocol.ORIGIN, document, inner)
+                    return _checked_origin(worker.receive(protocol.SEEN))
+            except ParseFailed as failure:
+                reason = self._reason(failure)
+                if reason == "timeout":
+                    break
+        raise _failed(reason)
 
     def _reason(self, failure: ParseFailed) -> str:
         """The word for a mail that broke its worker; a failure that is not the mail's is raised on."""

@@ -5,7 +5,8 @@ It limits its own memory and time, dumps no core, starts no process, and says of
 never with which data. ``parser_pool`` is its other end.
 
 Request: operation (1 byte), length of a JSON document (4), length of the raw capture (8), big-endian, then
-both. Answer: one or two frames of tag (1 byte), length (4) and JSON: ``P`` a Parsed, ``T`` a Text. The
+both. Answer: one or two frames of tag (1 byte), length (4) and JSON: ``P`` a Parsed, ``T`` a Text, ``S`` what
+a message says of its origin. The
 first frame of a worker is an empty ``R``: it is ready. Exit status 77 means that memory ran out.
 """
 
@@ -19,14 +20,15 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from archive_service.model.evidence import DnsAnswer
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind, Text
 from ingest.extraction import LIMIT, extract_text
 from ingest.interpret import interpret
 
-INTERPRET, EXTRACT = b"I", b"E"
-READY, PARSED, TEXT = b"R", b"P", b"T"
+INTERPRET, EXTRACT, ORIGIN = b"I", b"E", b"O"
+READY, PARSED, TEXT, SEEN = b"R", b"P", b"T", b"S"
 REQUEST = struct.Struct(">cIQ")
 ANSWER = struct.Struct(">cI")
 OUT_OF_MEMORY = 77
@@ -71,6 +73,14 @@ def _answer(output: BinaryIO, tag: bytes, document: str) -> None:
     output.flush()
 
 
+def _origin(inner: bytes, document: dict[str, Any]) -> str:
+    from ingest.evidence.authentication import examine  # only who looks at signatures loads what reads them
+
+    known = {name: DnsAnswer.model_validate(answer) for name, answer in document["known"].items()}
+    origin, wanted = examine(inner, document["mail_from"], known)
+    return json.dumps({"origin": origin.plain(), "wanted": wanted})
+
+
 def _serve_one(source: BinaryIO, output: BinaryIO, interpret: Interpret, extract: Extract) -> bool:
     """Answer one request; False when there is none any more."""
     head = source.read(REQUEST.size)
@@ -81,6 +91,9 @@ def _serve_one(source: BinaryIO, output: BinaryIO, interpret: Interpret, extract
     raw = source.read(raw_length)
     if len(raw) < raw_length:
         return False
+    if operation == ORIGIN:
+        _answer(output, SEEN, _origin(raw, document))
+        return True
     if operation == INTERPRET:
         record = CaptureRecord.model_validate(document["record"])
         parsed = interpret(raw, SourceKind(document["kind"]), record)

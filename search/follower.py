@@ -13,6 +13,7 @@ from archive_service.ledger.appender import Appender
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.model.errors import ArchiveError, SlotLost
 from archive_service.vault.key_layout import LogId
+from search.evidence_desk import EvidenceDesk
 from search.indexes.base import SearchIndex
 from search.orderer import FindLogs, Identify, Interpreter, IsCanary, Ordered, Orderer
 from search.projector import Projector
@@ -33,9 +34,10 @@ class OrderSlot(Protocol):
 @dataclass(frozen=True)
 class FollowerParts:
     """What a follower works with. ``find_logs``: an owner's logs, where looking at every step is too dear.
-    ``watches``: its projections are its own, so while another follower is active it projects what that one orders.
-    ``width``: captures that are read side by side. ``prepare``: what whoever became the active follower does to shared
-    projections before anything else."""
+    ``watches``: its projections are its own, so while another follower is active it projects what that one
+    orders. ``width``: captures that are read side by side. ``prepare``: what whoever became the active
+    follower does to shared projections before anything else. ``desk``: looks at captures after their ``250``;
+    the active follower appends what it saw."""
 
     vault: PayloadVault
     acts: Acts
@@ -49,6 +51,7 @@ class FollowerParts:
     width: int = 1
     prepare: Callable[[], None] | None = None
     is_canary: IsCanary | None = None
+    desk: EvidenceDesk | None = None
 
 
 class Follower:
@@ -108,6 +111,7 @@ class Follower:
             raise SlotLost("the follower has no order slot")
         try:
             ordered = self._again() if time.monotonic() >= self._retry_at else self._orderer.step()
+            self._append_seen()
         except SlotLost:
             self._slot = None  # another follower has it: to be asked for again, as by anyone who stands by
             raise
@@ -115,7 +119,28 @@ class Follower:
             if not self._orderer.settled:
                 self._orderer = None
         self.unreadable += ordered.unreadable
-        return ordered.taken + self._project(ordered) or self._projector.finish()
+        worked = ordered.taken + self._project(ordered)
+        self._look_on()
+        return worked or self._projector.finish()
+
+    def _append_seen(self) -> None:
+        """What was seen of captures goes into the order. Raises as ``Appender.append``: then what persisted
+        of it is in the catalog before anything is looked at again."""
+        desk = self._parts.desk
+        drafts = desk.finished() if desk is not None and self._slot is not None else []
+        if desk is None or self._slot is None or not drafts:
+            return
+        try:
+            self._slot.append(drafts)
+        except BaseException:
+            desk.dropped()
+            raise
+
+    def _look_on(self) -> None:
+        """After the projection: what was appended is in the catalog, and what is due is known."""
+        if self._parts.desk is not None:
+            self._parts.desk.noted()
+            self._parts.desk.feed()
 
     def _project(self, ordered: Ordered) -> int:
         """To the order log's head, the last documents being written beside the next step. While the slot is ours that
@@ -159,6 +184,8 @@ class Follower:
         while not stop.is_set():
             if not self._try(self.follow, failed):
                 stop.wait(idle)
+        if self._parts.desk is not None:
+            self._parts.desk.close()
         self._try(self._projector.settle, failed)
 
     @staticmethod

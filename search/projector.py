@@ -6,10 +6,20 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import Any
 
-from archive_service.catalog.base import CaptureRow, Catalog, Changes, MessageRow, Position, Withdrawn
+from archive_service.catalog.base import (
+    CaptureRow,
+    Catalog,
+    Changes,
+    EvidenceRow,
+    MessageRow,
+    Position,
+    Withdrawn,
+)
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import asked_of
+from archive_service.ledger.evidence import TYPE as EVIDENCE
+from archive_service.ledger.evidence import open_evidence
 from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import batch_from, read_entry, read_from
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
@@ -70,6 +80,7 @@ class RowsOnly:
         withdrawn: list[Withdrawn] = []
         took: dict[str, int] = {}
         unread: list[tuple[str, int]] = []
+        evidence: list[EvidenceRow] = []
         for entry in batch:
             if entry.type == "finding":
                 of, seq = self._of(entry)
@@ -87,11 +98,13 @@ class RowsOnly:
                     acts = end
                 else:
                     took[str(log)] = self._believed(log, entry, end, took)
+            elif entry.type == EVIDENCE:
+                evidence.extend(self._evidence_of(entry))
             elif entry.type != "claim":
                 raise Tampered(f"the order log holds an entry of type {entry.type}")
         found = {(row.log, row.seq) for row in captures}
         unread = [place for place in unread if place not in found]
-        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread, withdrawn)
+        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread, withdrawn, evidence)
 
     def _believed(self, log: LogId, entry: Entry, end: int, took: Mapping[str, int]) -> int:
         """Where a taken range really ends: a follower passes over no capture but one that it marks as unread. Whoever
@@ -143,6 +156,18 @@ class RowsOnly:
             return []
         except (Tampered, Invalid) as error:
             _log.error("order entry %d gives no row: %s", entry.seq, error.code)
+            self.unreadable += 1
+            return []
+
+    def _evidence_of(self, entry: Entry) -> list[EvidenceRow]:
+        """As ``_rows_of``, of evidence."""
+        try:
+            found, _ = open_evidence(self._vault, self._order, entry)
+            return [EvidenceRow(entry.seq, found.summary())]
+        except KeyUnavailable:
+            return []
+        except (Tampered, Invalid) as error:
+            _log.error("order entry %d gives no evidence: %s", entry.seq, error.code)
             self.unreadable += 1
             return []
 

@@ -92,6 +92,7 @@ def catalogue(settings: Settings) -> tuple[Alarm, ...]:
         *_of_intake(),
         *_of_sources(),
         *_of_following(settings),
+        *_of_evidence(),
         *_of_ledger(settings),
         *_of_stores(settings),
     )
@@ -224,6 +225,36 @@ def _of_following(settings: Settings) -> tuple[Alarm, ...]:
             _CRITICAL,
             (Level(names.INTAKE_LOCK_USED, ">", 0.5),),
             "A capture is not classified though half of its intake lock is over: without a class nothing extends it.",
+        ),
+    )
+
+
+def _of_evidence() -> tuple[Alarm, ...]:
+    clamd = {"outcome": ("evidence.clamd_away", "evidence.clamd_broke")}
+    return (
+        Alarm(
+            "malware_found",
+            _WARNING,
+            (Level(names.MALWARE_FOUND, ">", 0),),
+            "Archived mail carries malware. It is kept as it was received, and marked wherever it is shown.",
+        ),
+        Alarm(
+            "scanner_away",
+            _WARNING,
+            (Growth(names.EVIDENCE_LOOKS, 3, 900, clamd),),
+            "clamd does not answer. Mail is archived and found all the same, and scanned when clamd is back.",
+        ),
+        Alarm(
+            "resolver_away",
+            _WARNING,
+            (Growth(names.EVIDENCE_LOOKS, 3, 900, {"outcome": ("evidence.dns_away",)}),),
+            "No resolver answers. Keys of signatures are not recorded meanwhile, and may have rotated when it does.",
+        ),
+        Alarm(
+            "evidence_late",
+            _WARNING,
+            (Level(names.EVIDENCE_AGE, ">", 3600),),
+            "Mail has waited for more than an hour to be scanned, or to have its signatures checked.",
         ),
     )
 

@@ -44,6 +44,10 @@ ORPHANS_RECOVERED = "archive_orphans_recovered_total"
 ORPHANS_REPORTED = "archive_orphans_reported"
 ERASURES_PENDING = "archive_erasures_pending"
 ERASURE_OVERDUE = "archive_erasure_overdue_seconds"
+EVIDENCE_LOOKS = "archive_evidence_looks_total"
+EVIDENCE_WAITING = "archive_evidence_waiting"
+EVIDENCE_AGE = "archive_evidence_waiting_seconds"
+MALWARE_FOUND = "archive_malware_found"
 VERIFY_DAMAGE = "archive_verify_damage"
 VERIFY_AGE = "archive_verify_age_seconds"
 STORE_OK = "archive_store_ok"
@@ -122,6 +126,18 @@ METRICS: dict[str, Metric] = {
     ORPHANS_REPORTED: Metric("gauge", "Sealed mails without entry that cannot be chained.", ("owner",)),
     ERASURES_PENDING: Metric("gauge", "Captures asked to be forgotten whose keys still stand.", ("owner",)),
     ERASURE_OVERDUE: Metric("gauge", "How long a key that may go should have been gone.", ("owner",)),
+    EVIDENCE_LOOKS: Metric(
+        "counter",
+        "Looks at captures after their 250, by kind (malware, origin) and outcome: done, found, or what hindered it.",
+        ("look", "outcome"),
+    ),
+    EVIDENCE_WAITING: Metric(
+        "gauge", "Captures that wait to be looked at, by kind of look.", ("owner", "look")
+    ),
+    EVIDENCE_AGE: Metric("gauge", "How long the capture has waited that waits longest.", ("owner", "look")),
+    MALWARE_FOUND: Metric(
+        "gauge", "Captures in which malware was found within the last 24 hours.", ("owner",)
+    ),
     VERIFY_DAMAGE: Metric("gauge", "Damages that the last complete verify on this machine named."),
     VERIFY_AGE: Metric("gauge", "Seconds since the last complete verify on this machine."),
     STORE_OK: Metric("gauge", "1 if the store answers."),

@@ -12,6 +12,7 @@ from pathlib import Path
 from archive_service.alarms import names
 from archive_service.alarms.canary_book import OF_CANARIES, CanaryBook
 from archive_service.alarms.erasure_looks import Erasures
+from archive_service.alarms.evidence_looks import evidence_samples
 from archive_service.alarms.index_looks import index_difference
 from archive_service.alarms.key_looks import Differences, key_places, key_service
 from archive_service.alarms.log_looks import Logs, checkpoint_lag, follower_lag, unread
@@ -21,6 +22,7 @@ from archive_service.alarms.tally import Sample
 from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import Catalog
+from archive_service.looking import looks
 from archive_service.model.errors import ArchiveError
 from archive_service.projection_engines import Pair
 
@@ -31,8 +33,9 @@ _OF_LOGS = (names.CHECKPOINT_LAG,)
 _OF_FOLLOWER = (names.FOLLOWER_LAG_ENTRIES, names.FOLLOWER_LAG_SECONDS)
 _OF_UNREAD = (names.CAPTURES_UNREAD, names.INTAKE_LOCK_USED)
 _OF_COUNTS = (names.REPORTS_UNPARSED, names.INDEX_DIFFERING)
+_OF_EVIDENCE = (names.EVIDENCE_WAITING, names.EVIDENCE_AGE, names.MALWARE_FOUND)
 _OF_ERASURES = (names.ERASURES_PENDING, names.ERASURE_OVERDUE)
-_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_ERASURES, *OF_SOURCES, *OF_CANARIES)
+_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_EVIDENCE, *_OF_ERASURES, *OF_SOURCES, *OF_CANARIES)
 
 
 @dataclass
@@ -173,6 +176,7 @@ class Survey:
                     *self._sources(tenant, live.catalog, now, _behind(lag)),
                     *unread(logs, tenant.id, captures, live.catalog, now),
                     *self._counts(tenant.id, live.catalog.counts, now),
+                    *evidence_samples(tenant.id, live.catalog, looks(core.settings), now),
                 ]
                 self._compare(found, tenant.id, live, now)
                 return told
@@ -180,7 +184,7 @@ class Survey:
                 live.close()
 
         found.part(_OF_LOGS, signed)
-        of_catalog = (*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS, *OF_SOURCES, *OF_CANARIES)
+        of_catalog = (*_OF_FOLLOWER, *_OF_UNREAD, *_OF_COUNTS, *_OF_EVIDENCE, *OF_SOURCES, *OF_CANARIES)
         if not self._follows_here():
             found.missing.update(of_catalog)
         else:

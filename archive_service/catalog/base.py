@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from archive_service.model.evidence import Evidence, Look
 from archive_service.model.mail import Finding, Recipient, Source
 
 
@@ -21,6 +22,24 @@ class CaptureRow:
     object_key: str
     lock_until: str
     finding: Finding
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """What one evidence entry says, without what only a proof needs. ``order_seq``: where it stands in the
+    order log."""
+
+    order_seq: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Captures that wait to be looked at; ``since``: when the one that waits longest began to, in seconds
+    since 1970."""
+
+    waiting: int
+    since: int | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,7 @@ class Changes:
     unread: Sequence[tuple[str, int]] = ()
     """(log id, seq) of captures that were taken but could not be opened: to be tried again."""
     withdrawn: Sequence[Withdrawn] = ()
+    evidence: Sequence[EvidenceRow] = ()
 
 
 @dataclass(frozen=True)
@@ -163,13 +183,30 @@ class Catalog(Protocol):
         """One capture, or None."""
         ...
 
+    def evidence(self, captures: Sequence[str]) -> dict[str, list[EvidenceRow]]:
+        """By capture, what was seen of it after its ``250``, in order; captures without any are left out."""
+        ...
+
+    def due(self, look: Look, now: int, limit: int, *, newest: bool = False) -> list[CaptureRow]:
+        """At most about ``limit`` captures that are to be looked at, at ``now`` (seconds since 1970): those
+        that wait for another look first, then those that nobody has looked at, oldest or ``newest`` first."""
+        ...
+
+    def backlog(self, look: Look, now: int) -> Backlog:
+        """What waits for a look at ``now``."""
+        ...
+
+    def found_since(self, since: str) -> int:
+        """Captures in which malware was found since then (RFC 3339, 27 characters)."""
+        ...
+
 
 class Dump(Protocol):
     """What verify and rebuild compare: every row as plain values in a fixed order."""
 
     def dump(self) -> Iterator[dict[str, Any]]:
-        """Captures by (log, seq), then messages by id, sources by id, withdrawn captures by id; each with
-        ``"table"``."""
+        """Captures by (log, seq), then messages by id, sources by id, withdrawn captures by id, evidence by
+        its place; each with ``"table"``."""
         ...
 
 

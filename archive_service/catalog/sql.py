@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
 
-from archive_service.catalog import arrivals, migrations, tables
+from archive_service.catalog import arrivals, evidence, migrations, tables
 from archive_service.catalog.base import (
     Arrivals,
     CaptureRow,
@@ -28,7 +28,7 @@ _AT_ONCE = 500  # values in one IN list, rows in one page
 _Item = TypeVar("_Item")
 
 
-class SqlCatalog:
+class SqlCatalog(evidence.EvidenceReads):
     """Implements ``Catalog`` and ``Dump``. Thread-safe; readers never wait for the writer."""
 
     def __init__(self, database: Database) -> None:
@@ -170,6 +170,8 @@ class SqlCatalog:
                 yield {"table": "sources", **row.content}
             for row in _streamed(connection, select(w.c.id, w.c.order_seq).order_by(w.c.id)):
                 yield {"table": "withdrawn", **row._mapping}
+            for row in _streamed(connection, select(tables.evidence).order_by("order_seq")):
+                yield {"table": "evidence", "id": f"{row.order_seq:016}", **row._mapping}
 
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
@@ -199,6 +201,8 @@ def _apply(connection: Connection, changes: Changes) -> None:
     arrivals.count(connection, (row.finding for row in fresh.values() if row.id not in before_now))
     _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
     _flag_again(connection, fresh)
+    seen = [row for row in changes.evidence if row.order_seq >= before.rows]
+    evidence.note(connection, seen, _withdrawn_among(connection, [e.evidence.capture for e in seen]), fresh)
     _merge_again(connection, sorted(touched))
     sources = {source.id: source for source in changes.sources}
     values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
@@ -243,6 +247,7 @@ def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str
         found.update({row.id: row.message for row in rows})
         connection.execute(delete(c).where(c.c.id.in_(names)))
         connection.execute(delete(f).where(f.c.capture.in_(names)))
+        evidence.forget(connection, names)
         _read(connection, [(each.log, each.seq) for each in some])
         values = [
             {"id": each.capture, "order_seq": each.order_seq, "message": found.get(each.capture)}

@@ -63,7 +63,11 @@ captures = Table(
         index=True,
     ),
     Column("finding", AsciiJson, nullable=False),
+    Column("malware_due", BigInteger, server_default="0"),  # see ``evidence``
+    Column("origin_due", BigInteger, server_default="0"),
     UniqueConstraint("log", "seq"),
+    Index("captures_by_malware_due", "malware_due", "order_seq"),
+    Index("captures_by_origin_due", "origin_due", "order_seq"),
 )
 
 sources = Table(
@@ -79,6 +83,18 @@ flags = Table(
     Column("capture", AnyText, primary_key=True),
     Column("flag", AnyText, primary_key=True),  # a word of ``Parsed.flags``
     Index("flags_by_flag", "flag"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("order_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("capture", AnyText, nullable=False, index=True),
+    Column("look", AnyText, nullable=False),
+    Column("at", AnyText, nullable=False),
+    Column("mark", AnyText),  # the name of malware that was found
+    Column("content", AsciiJson, nullable=False),  # ``Evidence.summary``
+    Index("evidence_by_mark", "mark", "at"),
 )
 
 unread = Table(

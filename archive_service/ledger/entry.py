@@ -12,7 +12,7 @@ from archive_service.vault.key_layout import LogId
 LIMIT = 32 * 1024
 MOST = 1024  # entries in a batch: a reader finds the batch of any entry among that many names
 GENESIS = "0" * 64
-TYPES = frozenset({"claim", "capture", "act", "finding", "took", "access", "anchors", "moved"})
+TYPES = frozenset({"claim", "capture", "act", "finding", "took", "access", "anchors", "moved", "evidence"})
 
 
 @dataclass(frozen=True)

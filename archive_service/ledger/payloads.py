@@ -24,11 +24,18 @@ INLINE = 16 * 1024
 _PAYLOAD = b"archive-service/payload/v1\x00"
 _SKIPPABLE = b"\x50\x2a\x4d\x18"
 _FINDING = b"archive-service/finding/v1\x00"
+_EVIDENCE = b"archive-service/evidence/v1\x00"
+_EVIDENCE_PAD = 1024
 
 
 def finding_key(object_key: bytes, capture: str) -> bytes:
     """The key of a capture's finding: derived from the capture's own, so that it dies with it."""
     return chunked.expand(object_key, _FINDING + capture.encode("ascii"), 32)
+
+
+def evidence_key(object_key: bytes, capture: str) -> bytes:
+    """The key of a capture's evidence: another one than its finding's, and gone with it."""
+    return chunked.expand(object_key, _EVIDENCE + capture.encode("ascii"), 32)
 
 
 def _context(log: LogId, name: str) -> bytes:
@@ -90,6 +97,14 @@ class PayloadVault:
         name = key_layout.sealed_name(key_layout.new_batch(self.clock()), 0)
         return self._seal(log, name, finding_key(object_key, capture), value, seal.Kind.FINDING)
 
+    def seal_evidence(
+        self, log: LogId, capture: str, object_key: bytes, value: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Seal evidence under its capture's key, filled up to a multiple of 1 KiB: its size would tell a mark."""
+        name = key_layout.sealed_name(key_layout.new_batch(self.clock()), 0)
+        key = evidence_key(object_key, capture)
+        return self._seal(log, name, key, value, seal.Kind.EVIDENCE, _EVIDENCE_PAD)
+
     def _seal(
         self, log: LogId, name: str, key: bytes, value: dict[str, Any], kind: seal.Kind, pad: int = 1
     ) -> dict[str, Any]:
@@ -110,6 +125,10 @@ class PayloadVault:
     def open_finding(self, log: LogId, payload: Any, capture: str, object_key: bytes) -> dict[str, Any]:
         """The JSON of a finding. Raises Tampered."""
         return self._open(log, payload, finding_key(object_key, capture))
+
+    def open_evidence(self, log: LogId, payload: Any, capture: str, object_key: bytes) -> dict[str, Any]:
+        """The JSON of evidence. Raises Tampered."""
+        return self._open(log, payload, evidence_key(object_key, capture))
 
     @staticmethod
     def _name(payload: Any) -> str:

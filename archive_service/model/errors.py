@@ -109,3 +109,10 @@ class ParseFailed(ArchiveError):
     """A mail or journal report broke its parser; the capture stays archived and is flagged."""
 
     code = "parse.failed"
+
+
+class LookerAway(ArchiveError):
+    """What looks at captures after their ``250`` is away as a whole: nothing was learned of this one, and the next
+    would fare no better. ``code`` begins with ``evidence.``."""
+
+    code = "evidence.away"

@@ -16,7 +16,9 @@ from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
 from archive_service.ledger.checkpointer import Checkpointer
+from archive_service.looking import Looking
 from archive_service.model.errors import ArchiveError, SlotLost
+from archive_service.model.evidence import Look
 from archive_service.serving import child
 from archive_service.settings import Settings
 from ingest.parser_pool import ParserPool
@@ -34,7 +36,8 @@ def run(settings: Settings, tally: Tally) -> None:
         child.say_ready()
         _await_turn(core, stop)
         core.sweep()
-        with parser_pool(settings) as pool:
+        with parser_pool(settings) as pool, parser_pool(settings, settings.evidence_threads) as cage:
+            looking = Looking(cage, partial(_count, tally))
             threads = [
                 threading.Thread(
                     target=_or_restart,
@@ -43,7 +46,8 @@ def run(settings: Settings, tally: Tally) -> None:
                 )
             ]
             threads[0].start()
-            _follow_all(core, settings, pool, stop, threads, tally)
+            follow = partial(_follow, core, settings, pool, looking, stop, tally)
+            _follow_all(core, follow, stop, threads)
             for thread in threads:
                 thread.join()
     finally:
@@ -55,13 +59,12 @@ def _await_turn(core: Core, stop: threading.Event) -> None:
         continue
 
 
+def _count(tally: Tally, look: Look, outcome: str) -> None:
+    tally.add(names.EVIDENCE_LOOKS, look=look.value, outcome=outcome)
+
+
 def _follow_all(
-    core: Core,
-    settings: Settings,
-    pool: ParserPool,
-    stop: threading.Event,
-    threads: list[threading.Thread],
-    tally: Tally,
+    core: Core, follow: Callable[[Tenant], None], stop: threading.Event, threads: list[threading.Thread]
 ) -> None:
     """A thread a tenant, new tenants included."""
     followed: set[str] = set()
@@ -72,7 +75,7 @@ def _follow_all(
             followed.add(tenant.id)
             thread = threading.Thread(
                 target=_or_restart,
-                args=(partial(_follow, core, tenant, settings, pool, stop, tally),),
+                args=(partial(follow, tenant),),
                 name=f"follow-{tenant.id[:6]}",
             )
             threads.append(thread)
@@ -100,7 +103,13 @@ def _or_restart(work: Callable[[], None]) -> None:
 
 
 def _follow(
-    core: Core, tenant: Tenant, settings: Settings, pool: ParserPool, stop: threading.Event, tally: Tally
+    core: Core,
+    settings: Settings,
+    pool: ParserPool,
+    looking: Looking,
+    stop: threading.Event,
+    tally: Tally,
+    tenant: Tenant,
 ) -> None:
     def failed(error: ArchiveError) -> None:
         if not isinstance(error, SlotLost):  # to stand by is no failure
@@ -111,7 +120,7 @@ def _follow(
     tally.also(watch.samples)
     while not stop.is_set():
         try:
-            follower = make_follower(core, tenant, pool)
+            follower = make_follower(core, tenant, pool, looking)
             watch.now = follower
             follower.run(stop, settings.follow_seconds, failed)
         except ArchiveError as error:

@@ -28,6 +28,7 @@ class Kind(IntEnum):
     CAPTURE = 1
     PAYLOAD = 2
     FINDING = 3
+    EVIDENCE = 4
 
 
 def raw_commit(salt: bytes, raw: bytes) -> bytes:

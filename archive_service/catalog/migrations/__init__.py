@@ -35,7 +35,7 @@ class Track:
     head: str
 
 
-CATALOG = Track("catalog", tables.position.name, "catalog_0002")
+CATALOG = Track("catalog", tables.position.name, "catalog_0003")
 JOBS = Track("jobs", tables.jobs.name, "jobs_0001")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
+from archive_service.ledger import evidence
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.moves import object_facts
@@ -65,6 +66,8 @@ class Contents:
                 self._payload(log, entry)
             elif entry.type == "finding":
                 self._finding(log, entry)
+            elif entry.type == evidence.TYPE:
+                self._evidence(log, entry)
         except ArchiveError as error:
             self._problem(log, entry, error)
         except _MALFORMED:
@@ -150,6 +153,13 @@ class Contents:
         opened = self._vault.open_finding(log, entry.fields.get("payload"), capture, key)
         if opened.get("finding", {}).get("capture") != capture:
             raise Tampered("a finding of another capture")
+
+    def _evidence(self, log: LogId, entry: Entry) -> None:
+        of, _, capture = evidence.subject(entry)
+        self._report.tally.payloads += 1
+        self._payload_lock(log, entry)
+        if self._key_opens(log, entry, of, capture):
+            evidence.open_evidence(self._vault, log, entry)
 
     def _payload_lock(self, log: LogId, entry: Entry) -> None:
         name = _object_name(entry)

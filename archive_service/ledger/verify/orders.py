@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from archive_service.ledger import evidence
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.verify.looking import grown_to
@@ -66,7 +67,7 @@ class Orders:
                 capture = str(entry.fields["capture"]) if entry.type == "capture" else ""
                 mark = _mark(capture) if capture and not self._erasures.begun(capture) else 0
                 self._captures.setdefault(log, _Captures()).add(entry.seq, mark)
-            elif entry.type == "finding":
+            elif entry.type in {"finding", evidence.TYPE}:
                 self._finding(log, entry)
             elif entry.type == "took":
                 self._took(log, entry)
@@ -94,9 +95,9 @@ class Orders:
         if not 0 <= seq < len(known.marks) or not known.marks[seq]:
             return  # since grown, or damaged and named
         if known.marks[seq] != _mark(str(entry.fields["capture"])):
-            detail = f"a finding of another capture than stands at {of} {seq}"
+            detail = f"{entry.type} of another capture than stands at {of} {seq}"
             self._report.damage(What.ORDER, detail, log=str(log), seq=entry.seq)
-        else:
+        elif entry.type == "finding":
             known.found[seq] = _FOUND
 
     def compare(self, facts: Mapping[str, LogFacts]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from archive_service.access.oidc_providers import as_text, is_allowed, providers
 from archive_service.model.errors import Invalid
 
 
@@ -85,6 +86,21 @@ class Settings(BaseSettings):
     es_replicas: int = Field(1, ge=0, le=5, description="Elasticsearch: copies of each shard")
     smtp: str = Field("127.0.0.1:2525", description="HOST:PORT of the SMTP endpoint; port 0 takes a free one")
     http: str = Field("127.0.0.1:8025", description="HOST:PORT of the API; port 0 takes a free one")
+    public_url: str | None = Field(
+        None, description="https:// URL that browsers reach the API by; needed for signing in with one"
+    )
+    builtin_tokens: bool = Field(True, description="take tokens of the built-in issuer (command token)")
+    oidc: str | None = Field(
+        None,
+        description="identity providers: a JSON array, or [[oidc]] tables in the file (docs/identity.md)",
+    )
+    oidc_secrets: SecretStr | None = Field(
+        None, description="client secrets for signing in, a JSON object by provider name"
+    )
+    oidc_ca_bundle: Path | None = Field(
+        None, description="PEM of certificate authorities trusted for identity providers"
+    )
+    session_minutes: int = Field(60, ge=5, le=720, description="how long a browser stays signed in")
     require_grants: bool = Field(False, description="every role needs a grant, also the case roles")
     require_purpose: bool = Field(False, description="searches, exports and reads of mail name their purpose")
     require_matter: bool = Field(False, description="searches, exports and reads of mail name an open matter")
@@ -174,6 +190,20 @@ class Settings(BaseSettings):
     alarm_mail_from: str | None = Field(None, description="sender address of alarm mails")
     alarm_mail_to: str | None = Field(None, description="recipient addresses of alarm mails, by commas")
     alarm_mail_seconds: float = Field(20.0, gt=0, le=120, description="time for one alarm mail's delivery")
+
+    @field_validator("oidc", mode="before")
+    @classmethod
+    def _oidc(cls, given: Any) -> Any:
+        text = as_text(given)
+        providers(text if isinstance(text, str) else None)
+        return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, text: str | None) -> str | None:
+        if text is not None and (not is_allowed(text, loopback=True) or "?" in text):
+            raise ValueError("https://, or http:// to loopback")
+        return None if text is None else text.rstrip("/")
 
     @field_validator("smtp_proxy_networks")
     @classmethod

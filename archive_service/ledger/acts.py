@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from archive_service.ledger import source_acts
+from archive_service.ledger.accounts import ServiceAccounts
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.custodians import Custodians
@@ -44,6 +45,7 @@ class Acts:
         self._sources: dict[str, Source] = {}
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
+        self.accounts = ServiceAccounts()
         self.approvals = Approvals()
         self.custodians = Custodians()
         self.erasures = Erasures()
@@ -51,6 +53,7 @@ class Acts:
         self.matters = Matters()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
+            self.accounts,
             self.custodians,
             self.erasures,
             self.grants,

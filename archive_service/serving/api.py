@@ -3,26 +3,24 @@
 import logging
 import socket
 import threading
-from datetime import timedelta
 
 import uvicorn
 
-from archive_service.access.identity import Identity
-from archive_service.access.tokens import TokenVerifier
 from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
+from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
 from archive_service.serving.supervisor import share
 from archive_service.settings import Settings, host_port
 from archive_service.tenant_services import OpenTenant, open_tenant
 from archive_service.vault.key_layout import is_owner
+from archive_service.web import HttpWeb
 from search.query_language import Everything
 
 _log = logging.getLogger(__name__)
-_SKEW = timedelta(0)  # the built-in issuer and this process share one clock
 
 
 class Tenants:
@@ -50,6 +48,11 @@ class Tenants:
         with self._lock:
             found = self._core.tenant_of(owner)
         return found.token_public_key() if found is not None else None
+
+    def named(self, name: str) -> str | None:
+        """The opaque id of the tenant of a name, or None."""
+        with self._lock:
+            return next((tenant.id for tenant in self._core.tenants() if tenant.name == name), None)
 
     def ready(self) -> list[str]:
         """What keeps the service from answering."""
@@ -83,9 +86,11 @@ def run(settings: Settings, tally: Tally) -> None:
     del tally
     core = open_core(settings)
     tenants = Tenants(core)
+    here = TenantsHere(tenants.token_key, tenants.named, tenants.get)
+    oidc = oidc_of(settings, HttpWeb(settings.oidc_ca_bundle), here, core.clock)
     services = ApiServices(
         tenants=tenants.get,
-        bearers=Identity(TokenVerifier(tenants.token_key, skew=_SKEW)),
+        bearers=identity_of(settings, oidc, here, core.clock),
         ready=tenants.ready,
         clock=core.clock,
     )

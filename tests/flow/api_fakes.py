@@ -325,6 +325,10 @@ class FakeTenant:
         return World().acts()
 
     @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.acts, lambda: NOW)
+
+    @cached_property
     def cases(self) -> Cases:
         return Cases(self.acts, lambda: NOW)
 
@@ -354,7 +358,7 @@ class FakeTenant:
             exports=self.exports,
             four_eyes=cast(FourEyes, Lazily(lambda: self.four_eyes)),
             cases=cast(Cases, Lazily(lambda: self.cases)),
-            accounts=Accounts(self.acts, lambda: NOW),
+            accounts=cast(Accounts, Lazily(lambda: self.accounts)),
             authority=self.authority,
             erasures=lambda: erasures_of(self.acts),
         )

@@ -22,12 +22,11 @@ from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catching_up import catch_up
 from archive_service.importing_journal import Journal, open_journal
 from archive_service.importing_journal import catch_up as catch_up_journal
-from archive_service.importing_orphans import OrphansOfSource
+from archive_service.importing_orphans import orphans_of_source
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, Refused
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
-from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
 from ingest.importers.base import Item, Mailbox, MailboxFailed, too_large
 from ingest.parser_pool import ParserPool
@@ -112,9 +111,8 @@ class Importer:
         if not core.leases.take(self._lease):
             raise Refused("another import into this source is under way", code="import.busy")
         if not new:
-            OrphansOfSource(core, tenant, source.id).run()
+            orphans_of_source(core, tenant, source.id).run()
         catch_up(core, tenant, pool)
-        _let_follow(core, tenant)
         self._journal = open_journal(core, tenant, source.id)
         catch_up_journal(self._journal, core, tenant, source.id, new=new)
 
@@ -151,14 +149,6 @@ class Importer:
         """Let journal and lease go."""
         self._journal.close()
         self._core.leases.release(self._lease)
-
-
-def _let_follow(core: Core, tenant: Tenant) -> None:
-    """An import may take hours: whoever wants to follow meanwhile, may. ``catch_up`` keeps what it took for the life of
-    its process, which is short otherwise."""
-    core.here.release("follower")
-    core.leases.release("checkpointer")
-    core.order_leases.release(str(LogId(tenant.id, "order-1")))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,10 @@ class _Orphan:
 
 
 class Recovery:
-    """One owner's capture logs. Not thread-safe. ``acts_seen`` reads the acts and says how many they are."""
+    """One owner's capture logs. Not thread-safe. ``acts_seen`` reads the acts and says how many they are.
+
+    ``only``: of which opened captures; all others, and those that do not open now, are left to a recovery without such
+    a bound, and nothing is reported. Who gives it, and a shorter ``age``, knows that the writer of these is dead."""
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Recovery:
         marks: Marks,
         *,
         age: timedelta = AGE,
+        only: Callable[[Opened], bool] | None = None,
     ) -> None:
         self._store = vault.store
         self._keyring = vault.keyring
@@ -84,6 +88,7 @@ class Recovery:
         self._policy = policy
         self._marks = marks
         self._age = age
+        self._only = only
 
     def run(self) -> Recovered:
         """Look through every capture log once; what is chained is durable on return. One log's fault does not hold the
@@ -192,23 +197,28 @@ class Recovery:
     # --- opening --------------------------------------------------------------------------------------
 
     def _orphan(self, log: LogId, stored: Stored, mark: LogMark) -> _Orphan | None:
-        """The object as an entry would have it; None, and marked with the reason, when it cannot be chained. Raises
-        StoreError when that cannot be told now."""
+        """The object as an entry would have it; None when not asked for; None, and marked with the reason, when it
+        cannot be chained. Raises StoreError when that cannot be told now."""
         name = _name(stored)
         try:
             return self._opened(log, name, stored)
         except NotFound:
             return None  # it has just been disposed of
         except (Tampered, KeyUnavailable, Invalid) as error:
+            if self._only is not None:
+                _log.info("an object without entry was left to recovery: %s", error.code)
+                return None  # it may be on its way, and of anybody
             if name not in mark.unusable:
                 _log.warning("an orphan cannot be chained: %s", error.code)
             mark.unusable[name] = error.code
             return None
 
-    def _opened(self, log: LogId, name: str, stored: Stored) -> _Orphan:
+    def _opened(self, log: LogId, name: str, stored: Stored) -> _Orphan | None:
         data = self._store.read(stored.key, stored.version)
         number, opened = self._open(log, name, stored.key, data)
         _require_itself(opened, name)
+        if self._only is not None and not self._only(opened):
+            return None
         facts = Seal(
             size=len(data),
             sha256=hashlib.sha256(data).hexdigest(),

@@ -13,6 +13,7 @@ from archive_service.ledger.write_steps import SealedGroup, WriteSteps
 from archive_service.model.errors import ArchiveError, SlotLost, StoreError
 from archive_service.vault import key_layout
 from archive_service.vault.key_places import in_turn
+from archive_service.vault.seal import Opened
 from archive_service.vault.stores.faults import Effect
 from tests.unit.core_world import QUICK, Archive
 
@@ -43,10 +44,10 @@ class Left:
     def grow_old(self) -> None:
         self.world.clock.now += _OLD
 
-    def recover(self, marks: Marks | None = None) -> Recovered:
+    def recover(self, marks: Marks | None = None, only: Callable[[Opened], bool] | None = None) -> Recovered:
         vault = self.world.vault(self.archive.owner)
         acts = self.archive.acts()
-        return Recovery(vault, acts.refresh, QUICK, marks or self.marks).run()
+        return Recovery(vault, acts.refresh, QUICK, marks or self.marks, only=only).run()
 
     def raws(self) -> list[bytes]:
         return [opened.raw for _, opened in self.archive.captures()]
@@ -81,6 +82,19 @@ def test_orphans_are_chained_oldest_first_as_ordinary_captures(left: Left) -> No
     assert recovered["lock_mode"] == "COMPLIANCE"
     assert left.archive.damage() == []
     assert left.archive.verify() == []
+
+
+def test_one_that_is_bounded_leaves_the_rest_to_the_one_that_is_not(left: Left) -> None:
+    left.seal(b"mine", b"yours")
+    broken = left.seal(b"broken")
+    for place in left.world.places:
+        place.delete(left.record_name(broken))
+    left.grow_old()
+    assert left.recover(MemoryMarks(), lambda opened: opened.raw == b"mine") == Recovered(chained=1)
+    assert left.raws() == [b"mine"]
+    rest = left.recover()
+    assert (rest.chained, len(rest.reported)) == (1, 1)
+    assert left.raws() == [b"mine", b"yours"]
 
 
 def test_what_is_young_is_left_to_its_writer(left: Left) -> None:

@@ -12,6 +12,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.model.errors import ArchiveError, SlotLost
+from archive_service.model.trouble import Trouble
 from archive_service.vault.key_layout import LogId
 from search.evidence_desk import EvidenceDesk
 from search.indexes.base import SearchIndex
@@ -66,6 +67,7 @@ class Follower:
         self._slot: Appender | None = None
         self._orderer: Orderer | None = None
         self._retry_at = 0.0
+        self._trouble = Trouble(_log, "follower")
         self.unreadable = 0
 
     def start(self) -> None:
@@ -188,11 +190,12 @@ class Follower:
             self._parts.desk.close()
         self._try(self._projector.settle, failed)
 
-    @staticmethod
-    def _try(act: Callable[[], int | None], failed: Callable[[ArchiveError], None]) -> int:
+    def _try(self, act: Callable[[], int | None], failed: Callable[[ArchiveError], None]) -> int:
         try:
-            return act() or 0
+            taken = act() or 0
         except ArchiveError as error:
-            _log.warning("follower: %s", error.code)
+            self._trouble.failed(error)
             failed(error)
             return 0
+        self._trouble.passed()
+        return taken

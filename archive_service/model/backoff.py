@@ -24,6 +24,11 @@ class Backoff:
     random: Callable[[], float] = random.random
     monotonic: Callable[[], float] = time.monotonic
 
+    def pause(self, failures: int) -> float:
+        """How long to wait after so many failures in a row, for whoever never gives up. Seconds."""
+        whole = min(self.first_pause * 2.0 ** min(failures - 1, 60), self.longest_pause)
+        return whole * (1 + self.random()) / 2
+
     def repeat(self, attempt: Callable[[], _Answer], passing: type[Exception]) -> _Answer:
         """The first answer. Raises what the last attempt raised; anything but ``passing`` at once."""
         began = self.monotonic()

@@ -18,6 +18,7 @@ from archive_service.erasing import run_batch
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
 from archive_service.model.errors import ArchiveError, Overloaded
+from archive_service.model.trouble import Trouble
 from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
@@ -162,6 +163,21 @@ def sweep(exports: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def work(step: Callable[[], bool], stop: threading.Event, tally: Tally) -> None:
+    """Job after job until ``stop`` is set. A fault that lasts is said once, and asked about less and less often."""
+    trouble = Trouble(_log, "jobs")
+    while not stop.is_set():
+        try:
+            worked = step()
+        except ArchiveError as error:
+            tally.add(names.FAILURES, code=error.code)
+            stop.wait(trouble.failed(error))
+            continue
+        trouble.passed()
+        if not worked:
+            stop.wait(_IDLE)
+
+
 def run(settings: Settings, tally: Tally) -> None:
     """Work until SIGTERM; a job under way is taken up again by the next scheduler."""
     stop = threading.Event()
@@ -176,15 +192,7 @@ def run(settings: Settings, tally: Tally) -> None:
     with parser_pool(settings) as pool:
         scheduler = Scheduler(core, pool, tally)
         try:
-            while not stop.is_set():
-                try:
-                    worked = scheduler.step()
-                except ArchiveError as error:
-                    tally.add(names.FAILURES, code=error.code)
-                    _log.warning("jobs: %s", error.code)
-                    worked = False
-                if not worked:
-                    stop.wait(_IDLE)
+            work(scheduler.step, stop, tally)
         finally:
             watch.close()
             scheduler.close()

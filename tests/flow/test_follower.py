@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -867,6 +868,21 @@ def test_a_second_follower_stands_by_and_takes_over(bench: Bench, tmp_path: Path
     drain(second)
     bench.check(tmp_path)
     assert bench.claims() == 2
+
+
+def test_who_stands_by_says_so_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    leases, stop, failures = Leases(), threading.Event(), []
+    drain(bench.follower(lease=leases.of("first")))
+
+    def failed(error: ArchiveError) -> None:
+        failures.append(error.code)
+        if len(failures) == 5:
+            stop.set()
+
+    bench.follower(lease=leases.of("second")).run(stop, 0.0, failed)
+    assert failures == ["ledger.slot_lost"] * 5
+    said = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert said == ["follower: ledger.slot_lost"]
 
 
 def test_a_follower_whose_slot_was_taken_loses_its_next_append(bench: Bench, tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     es_shards: int = Field(1, ge=1, le=64, description="Elasticsearch: primary shards of a month")
     es_replicas: int = Field(1, ge=0, le=5, description="Elasticsearch: copies of each shard")
     smtp: str = Field("127.0.0.1:2525", description="HOST:PORT of the SMTP endpoint; port 0 takes a free one")
+    milter: str | None = Field(
+        None,
+        description="HOST:PORT of the milter endpoint for Postfix; port 0 takes a free one; none: there is none",
+    )
     http: str = Field("127.0.0.1:8025", description="HOST:PORT of the API; port 0 takes a free one")
     public_url: str | None = Field(
         None, description="https:// URL that browsers reach the API by; needed for signing in with one"

@@ -1,4 +1,4 @@
-"""The SMTP endpoint's way into the archive: sources from the acts logs, captures to the tenants' writers.
+"""The SMTP and milter endpoints' way into the archive: sources from the acts logs, captures to the tenants' writers.
 
 A mail up to ``spool`` bytes waits in memory and shares a group with others; a larger one streams to the store as it
 comes, in flat memory. Nothing here parses it.
@@ -57,6 +57,7 @@ def capture_draft(draft: Draft, clock: Clock) -> CaptureDraft:
         helo=draft.helo,
         tls=draft.tls,
         mail_parameters=draft.mail_parameters,
+        milter=draft.milter,
     )
     lock = Lock(LockMode(draft.source.lock_mode), now + timedelta(days=draft.source.intake_days))
     return CaptureDraft(record, lock, draft.acts_seen)

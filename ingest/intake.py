@@ -1,14 +1,14 @@
-"""Where the SMTP endpoint hands its captures: a draft (the envelope) and a sink (the bytes)."""
+"""Where the SMTP and milter endpoints hand their captures: a draft (the envelope) and a sink (the bytes)."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from archive_service.model.mail import Source
+from archive_service.model.mail import MilterClient, Source
 
 
 @dataclass(frozen=True)
 class Draft:
-    """The envelope of one SMTP transaction, as it is known when DATA or the first BDAT begins."""
+    """The envelope of one transaction, as it is known when the mail's bytes begin."""
 
     tenant: str  # opaque tenant id, from ``SourceMatch``
     source: Source
@@ -19,6 +19,9 @@ class Draft:
     helo: str | None = None
     tls: str | None = None
     mail_parameters: tuple[str, ...] = ()
+    milter: MilterClient | None = (
+        None  # by milter: ``rcpt_to`` are the mail's own recipients, not the source's address
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ def register(commands: Any) -> None:
     serve = commands.add_parser("serve", help="run the service until SIGTERM")
     serve.add_argument("--role", default="all", choices=["all", *ROLES])
     serve.add_argument("--smtp", metavar="HOST:PORT")
+    serve.add_argument(
+        "--milter", metavar="HOST:PORT", help="take mail from Postfix by milter too (role smtp)"
+    )
     serve.add_argument("--http", metavar="HOST:PORT")
     serve.add_argument(
         "--health", metavar="HOST:PORT", help="answer /health/live, /health/ready and /metrics of these roles"
@@ -30,6 +33,7 @@ def register(commands: Any) -> None:
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "smtp": given.smtp,
+        "milter": given.milter,
         "http": given.http,
         "health": given.health,
         "smtp_workers": given.smtp_workers,

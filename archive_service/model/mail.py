@@ -157,6 +157,18 @@ class Source(Frozen):
         return self.model_copy(update={"address": address, "former": former})
 
 
+class MilterClient(Frozen):
+    """Whom the mail server that handed a mail over by milter had it from. ``client`` is an IP address; ``user`` the one
+    that logged in there; ``queue`` the server's own name of the mail."""
+
+    client: str | None = None
+    name: str | None = None
+    helo: str | None = None
+    tls: str | None = None
+    user: str | None = None
+    queue: str | None = None
+
+
 class CaptureRecord(Frozen):
     """Who handed a capture in, and how; sealed with it (``E`` of its commit).
 
@@ -176,6 +188,7 @@ class CaptureRecord(Frozen):
     tls: str | None = None
     mail_parameters: tuple[str, ...] = ()
     origin: str | None = None  # for imports: what the item was called there
+    milter: MilterClient | None = None  # it came by milter: ``rcpt_to`` is the mail's own envelope, all of it
 
     @property
     def undeliverable(self) -> bool:

@@ -1,4 +1,5 @@
-"""The smtp role: one process of the endpoint, with its own capture log slot in every tenant it gets mail for."""
+"""The smtp role: one process of the endpoints (SMTP, milter), with its own capture log slot in every tenant it gets
+mail for."""
 
 import asyncio
 import logging
@@ -23,6 +24,8 @@ from archive_service.serving import child
 from archive_service.serving.refusals import RefusalRecords, record
 from archive_service.settings import Settings, host_port, networks
 from ingest.archive_intake import ArchiveIntake, TenantIntake
+from ingest.milter import replies as milter_replies
+from ingest.milter.server import MilterServer
 from ingest.smtp import replies
 from ingest.smtp.limits import SmtpSettings
 from ingest.smtp.server import SmtpServer
@@ -110,7 +113,8 @@ def fresh_tls(settings: Settings) -> Callable[[], ssl.SSLContext] | None:
 @cache
 def _classes() -> dict[str, str]:
     """The class of reply that each reason word stands for, 4xx or 5xx."""
-    known = [reply for reply in vars(replies).values() if isinstance(reply, replies.Reply)]
+    all_names = [*vars(replies).values(), *vars(milter_replies).values()]
+    known = [reply for reply in all_names if isinstance(reply, replies.Reply)]
     return {reply.reason: "4xx" if reply.is_transient else "5xx" for reply in known if reply.reason}
 
 
@@ -171,6 +175,7 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
     child.on_stop(stop_soon)
     await loop.run_in_executor(None, intake.refresh)
     await server.start(*host_port(settings.smtp, "smtp"))
+    milter = await _milter(settings, intake, limits, server)
     records = RefusalRecords(core, tally)
     over = asyncio.Event()
     recording = loop.create_task(record(server.refusals, records, over))
@@ -180,11 +185,29 @@ async def _serve(settings: Settings, core: Core, writers: Writers, tally: Tally)
             await asyncio.wait_for(stop.wait(), _REFRESH)
         except TimeoutError:
             await _refresh(loop, writers, tally)
-    await server.stop()
+    await asyncio.gather(server.stop(), *([milter.stop()] if milter is not None else []))
     over.set()
     await recording
     records.close()
     intake.close()
+
+
+async def _milter(
+    settings: Settings, intake: ArchiveIntake, limits: SmtpSettings, server: SmtpServer
+) -> MilterServer | None:
+    """The milter endpoint beside the SMTP one, if there is to be one; they share memory, rates and what is counted."""
+    if settings.milter is None:
+        return None
+    milter = MilterServer(
+        intake,
+        limits,
+        budget=server.budget,
+        counters=server.counters,
+        rates=server.rates,
+        refusals=server.refusals,
+    )
+    await milter.start(*host_port(settings.milter, "milter"))
+    return milter
 
 
 async def _refresh(loop: asyncio.AbstractEventLoop, writers: Writers, tally: Tally) -> None:

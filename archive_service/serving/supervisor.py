@@ -93,6 +93,9 @@ class Supervisor:
         self._parent_read, self._parent_write = os.pipe()
         os.set_inheritable(self._parent_read, True)
         self._smtp = reserve(*host_port(settings.smtp, "smtp")) if "smtp" in roles else None
+        self._milter: socket.socket | None = None
+        if "smtp" in roles and settings.milter is not None:
+            self._milter = reserve(*host_port(settings.milter, "milter"))
         self._http = reserve(*host_port(settings.http, "http")) if "api" in roles else None
         self._looked = time.monotonic()
         self._health: HealthServer | None = None
@@ -166,6 +169,9 @@ class Supervisor:
         environment[REPORT] = str(report)
         environment.update(self._settings.environment())
         environment["ARCHIVE_SMTP"] = self._address(self._smtp) or self._settings.smtp
+        milter = self._address(self._milter)
+        if milter is not None:
+            environment["ARCHIVE_MILTER"] = milter
         environment["ARCHIVE_HTTP"] = self._address(self._http) or self._settings.http
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "archive_service.serving", role],
@@ -201,13 +207,14 @@ class Supervisor:
 
     def _announce(self) -> None:
         smtp, http = self._address(self._smtp), self._address(self._http)
+        milter = self._address(self._milter)
         health = self._health.address if self._health is not None else None
         if self._json:
-            line = json.dumps(
-                {"ready": True, "smtp": smtp, "http": http, "health": health, "pid": os.getpid()}
-            )
+            said = {"ready": True, "smtp": smtp, "milter": milter, "http": http, "health": health}
+            line = json.dumps(said | {"pid": os.getpid()})
         else:
             line = "ready" + (f" smtp={smtp}" if smtp else "") + (f" http=http://{http}" if http else "")
+            line += f" milter={milter}" if milter else ""
             line += f" health=http://{health}" if health else ""
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -70,7 +70,7 @@ def test_user_is_a_number_that_the_chart_knows() -> None:
 def test_process_signals_and_ports() -> None:
     assert _instructions(STAGES[1], "STOPSIGNAL") == ["SIGTERM"]
     assert _instructions(STAGES[1], "HEALTHCHECK") == ["NONE"]
-    assert _instructions(STAGES[1], "EXPOSE") == ["2525 8025 8026"]
+    assert _instructions(STAGES[1], "EXPOSE") == ["2525 2526 8025 8026"]
     (entry,) = _instructions(STAGES[1], "ENTRYPOINT")
     assert yaml.safe_load(entry) == ["/usr/bin/tini", "--", "archive-service"]
     assert "archive-service" in PROJECT["scripts"]

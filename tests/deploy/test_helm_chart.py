@@ -356,6 +356,27 @@ def test_smtp_from_the_mail_servers_alone(full: list[Manifest]) -> None:
     assert service["loadBalancerSourceRanges"] == ["192.0.2.0/24", "2001:db8::/48"]
 
 
+def test_a_milter_listens_where_the_pod_says_and_for_the_mail_servers_alone(full: list[Manifest]) -> None:
+    template = named(full, "Deployment", "-smtp")["spec"]["template"]
+    ports = {port["name"]: port["containerPort"] for port in container(template)["ports"]}
+    common = named(full, "ConfigMap", "-common")["data"]
+    assert common["ARCHIVE_MILTER"].rpartition(":")[2] == str(ports["milter"])
+    rules = [
+        rule
+        for rule in _rules(full, template, "ingress")
+        if {"protocol": "TCP", "port": "milter"} in rule["ports"]
+    ]
+    assert [rule["from"] for rule in rules] == [
+        [{"ipBlock": {"cidr": "192.0.2.0/24"}}, {"ipBlock": {"cidr": "2001:db8::/48"}}]
+    ]
+    service = named(full, "Service", "-smtp")["spec"]["ports"]
+    assert {"name": "milter", "port": 10025, "targetPort": "milter"} in service
+
+
+def test_without_a_milter_no_port_is_open_for_one(helm: Helm) -> None:
+    assert "milter" not in str(helm.template(CHART / "ci" / "minimal.yaml")).lower()
+
+
 def test_each_role_reaches_what_it_needs_and_no_more(full: list[Manifest]) -> None:
     common = {53, 443, 8200}
     expected = {

@@ -12,7 +12,7 @@ from archive_service.settings import Settings
 CHART = Path(__file__).resolve().parents[2] / "helm" / "archive-service"
 BY_CHART = frozenset(
     {
-        *("data", "store", "work", "index", "smtp", "http", "health", "kms_folder"),
+        *("data", "store", "work", "index", "smtp", "milter", "http", "health", "kms_folder"),
         *("smtp_tls_certificate", "smtp_tls_key", "s3_ca_bundle", "vault_ca_bundle", "es_ca_bundle"),
         *("alarm_webhook_ca_bundle", "alarm_mail_ca_bundle"),
     }
@@ -147,6 +147,7 @@ def _smtp() -> dict[str, Any]:
         allowedCIDRs=_many(_CIDR, 1),
         tls=_object({"existingSecret": _NAME}),
         service=_object({**service, "annotations": _STRINGS}),
+        milter=_object({"enabled": _YES_NO, "port": _integer(1, 65535)}),
         autoscaling=_autoscaling(),
     )
 

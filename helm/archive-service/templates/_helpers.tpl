@@ -335,6 +335,10 @@ spec:
             {{- if eq $role "smtp" }}
             - name: smtp
               containerPort: 2525
+            {{- if $root.Values.smtp.milter.enabled }}
+            - name: milter
+              containerPort: 2526
+            {{- end }}
             {{- else if eq $role "api" }}
             - name: http
               containerPort: 8025

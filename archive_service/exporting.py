@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archive_service.access.directory import Resolution
 from archive_service.access.events import AccessEvent
 from archive_service.catalog.merge import DRAFT
 from archive_service.export.bundle import write_bundle
@@ -38,18 +39,19 @@ class ExportAsked:
 @dataclass(frozen=True)
 class Selected:
     """What is exported: the messages, and how many drafts the query finds that are not among them. ``query``: as the
-    bundle states it, the drafts that it leaves out included."""
+    bundle states it, the drafts that it leaves out included. ``named``: whom the query names."""
 
     ids: list[str]
     drafts_left_out: int = 0
     query: str | None = None
+    named: tuple[Resolution, ...] = ()
 
 
 def select(opened: OpenTenant, asked: ExportAsked) -> Selected:
     """What the request means. Raises QueryError, NotFound when there is nothing to export."""
     if asked.ids is not None:
         return Selected(list(dict.fromkeys(asked.ids)))
-    query = parse(asked.query or "")
+    query, named = opened.services.custodians.expanded(parse(asked.query or ""))
     if asked.bound is not None:
         query = And((parse(asked.bound), query))
 
@@ -64,7 +66,8 @@ def select(opened: OpenTenant, asked: ExportAsked) -> Selected:
     if not ids:
         raise NotFound("the query finds nothing to export", code="export.empty")
     left_out = drafts_among(index, query) if apart else 0
-    return Selected(ids, left_out, f"({asked.query}) NOT flag:{DRAFT}" if left_out else asked.query)
+    stated = f"({asked.query}) NOT flag:{DRAFT}" if left_out else asked.query
+    return Selected(ids, left_out, stated, named)
 
 
 def run_export(
@@ -74,10 +77,10 @@ def run_export(
     target: Path,
     progress: Callable[[int, int], None],
 ) -> tuple[BundleResult, Selected]:
-    """Write the bundle to ``target``; its ids are in the access log, durable, before this returns. Raises
-    ArchiveError: then there is no file."""
+    """Write the bundle to ``target``; its ids, and whom the query named, are in the access log, durable, before this
+    returns. Raises ArchiveError: then there is no file."""
     selected = select(opened, asked)
-    ids = selected.ids
+    ids, named = selected.ids, selected.named
     progress(0, len(ids))
     services = opened.services
     collector = Collector(opened.tenant.vault, services.catalog, opened.contents, opened.proofs, extract)
@@ -91,7 +94,8 @@ def run_export(
             ids=tuple(ids),
             purpose=asked.purpose,
             matter=asked.matter,
-            detail={"export": asked.id, "query": asked.query},
+            detail={"export": asked.id, "query": asked.query}
+            | ({"custodians": [each.plain() for each in named]} if named else {}),
         )
     )
     result = write_bundle(
@@ -106,6 +110,7 @@ def run_export(
             ids=asked.ids,
             bates_prefix=PREFIX,
             lang=asked.lang,
+            named=tuple(each.line() for each in named),
         ),
         collector.messages(ids),
         ArchiveKeys((tenant_key,), (archive_key,)),
@@ -122,6 +127,7 @@ def summary(result: BundleResult, selected: Selected) -> dict[str, Any]:
     return {
         "messages": selected.ids,
         "drafts_left_out": selected.drafts_left_out,
+        **({"custodians": [each.plain() for each in selected.named]} if selected.named else {}),
         "path": str(result.path),
         "size": result.size,
         "manifest_sha256": result.manifest_sha256,

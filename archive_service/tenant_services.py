@@ -14,6 +14,7 @@ from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
+from archive_service.directory.people import People
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.ledger.acts import Acts
@@ -139,6 +140,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         contents=contents,
         proofs=proofs,
         sources=AddSources(tenant, core.settings.smtp_domain),
+        custodians=People(tenant.acts, core.clock),
         integrity=CountedIntegrity(core, tenant, live.catalog),
         acts_position=tenant.acts.refresh,
         barred=tenant.acts.barred,

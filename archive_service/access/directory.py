@@ -67,6 +67,17 @@ class Resolution:
             "unresolved": [each.plain() for each in self.unresolved],
         }
 
+    def line(self) -> str:
+        """For people: who, what was used and on which days, and after a ``?`` what could not be."""
+        spans = [
+            f"{each.address} {each.begins or ''}..{each.until or ''}"
+            if each.begins or each.until
+            else each.address
+            for each in self.used
+        ]
+        unresolved = [f"? {each.what} ({each.why})" for each in self.unresolved]
+        return f"{self.name} [{self.id or '?'}]: {', '.join([*spans, *unresolved])}"
+
     def node(self) -> Node | None:
         """Mail of this person; None when no address can be searched for."""
         parts = tuple(used.node() for used in self.used)

@@ -10,6 +10,7 @@ from archive_service.api.routes import (
     access_log,
     approvals,
     captures,
+    custodians,
     description,
     erasures,
     exports,
@@ -57,6 +58,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(access_log.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
+    app.include_router(custodians.router)
     app.include_router(approvals.router)
     app.include_router(grants.router)
     app.include_router(matters.router)

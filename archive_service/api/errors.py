@@ -24,6 +24,18 @@ class Conflict(ArchiveError):
     code = "conflict"
 
 
+class PreconditionFailed(ArchiveError):
+    """It is no longer as the caller has read it (412, RFC 9110 section 15.5.13)."""
+
+    code = "precondition.failed"
+
+
+class PreconditionRequired(ArchiveError):
+    """A change without saying what it changes could undo another's (428, RFC 6585 section 3)."""
+
+    code = "precondition.required"
+
+
 class Gone(ArchiveError):
     """It was there and is no more (410)."""
 

@@ -10,7 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from archive_service.api.errors import BadRequest, Conflict, Gone, NoSuchThing, Unavailable
+from archive_service.api.errors import (
+    BadRequest,
+    Conflict,
+    Gone,
+    NoSuchThing,
+    PreconditionFailed,
+    PreconditionRequired,
+    Unavailable,
+)
 from archive_service.model.errors import (
     ArchiveError,
     Denied,
@@ -38,6 +46,8 @@ _STATUS: tuple[tuple[type[ArchiveError], int], ...] = (  # the first match count
     (Conflict, 409),
     (Refused, 409),
     (Gone, 410),
+    (PreconditionFailed, 412),
+    (PreconditionRequired, 428),
     (KeyUnavailable, 410),
     (Tampered, 500),
     (Unavailable, 503),

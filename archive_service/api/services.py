@@ -11,6 +11,7 @@ from archive_service.access.events import AccessLog
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.catalog.base import CaptureRow, Catalog, Jobs, MessageRow
+from archive_service.directory.people import People
 from archive_service.ledger.grants import Grant
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.mail import SourceKind
@@ -113,6 +114,7 @@ class TenantServices:
     contents: Contents
     proofs: Proofs
     sources: SourcesAdmin
+    custodians: People
     integrity: Integrity
     acts_position: Callable[[], int]
     barred: Callable[[Iterable[str]], set[str]]

@@ -115,6 +115,7 @@ class SearchAnswer(BaseModel):
     next: str | None
     not_fully_indexed: int
     drafts_left_out: int
+    custodians: list[dict[str, Any]] | None = None
 
 
 class RecipientView(BaseModel):
@@ -177,6 +178,12 @@ class ExportView(BaseModel):
     progress: Progress
     error: str | None
     drafts_left_out: int | None = None
+
+
+class ExportAnswer(ExportView):
+    """``custodians``, where the query names people: the addresses used for each, and what could not be."""
+
+    custodians: list[dict[str, Any]] | None = None
 
 
 class JobView(ExportView):
@@ -305,6 +312,15 @@ def export_view(job: Job) -> ExportView:
         error=job.error,
         drafts_left_out=left_out if isinstance(left_out, int) else None,
     )
+
+
+def export_answer(job: Job) -> ExportAnswer:
+    """An export, with whom its query names: as it was run, or until then as it was asked."""
+    answer = ExportAnswer(**dict(export_view(job)))
+    named = (job.result or {}).get("custodians") or job.request.get("custodians")
+    if named:
+        answer.custodians = named
+    return answer
 
 
 def job_view(job: Job) -> JobView:

@@ -83,6 +83,7 @@ def _export(given: argparse.Namespace, settings: Settings, output: Output) -> in
         f"{len(selected.ids)} messages on {result.pages} pages: {given.output}\n"
         f"manifest SHA-256 {result.manifest_sha256}{said_of_drafts(selected.drafts_left_out)}"
     )
+    text = "\n".join([text, *(each.line() for each in selected.named)])
     output.answer(summary(result, selected), text)
     return 0
 

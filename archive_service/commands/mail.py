@@ -3,8 +3,10 @@
 import argparse
 import getpass
 import os
+from collections.abc import Sequence
 from typing import Any
 
+from archive_service.access.directory import Resolution
 from archive_service.access.events import AccessEvent
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catching_up import catch_up, seal_looks
@@ -70,6 +72,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         opened = open_tenant(core, tenant)
         try:
             services = opened.services
+            query, named = services.custodians.expanded(query)
             apart = not given.include_drafts and sets_aside(query)
             found = services.index.search(without_drafts(query) if apart else query, limit=given.limit)
             left_out = drafts_among(services.index, query) if apart else 0
@@ -85,7 +88,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
                     action="search",
                     ids=tuple(message.id for message in messages),
                     purpose=given.purpose,
-                    detail={"query": given.query, "drafts_left_out": left_out},
+                    detail={"query": given.query, "drafts_left_out": left_out, **_people(named)},
                 )
             )
         finally:
@@ -112,8 +115,20 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
             "hits": hits,
             "not_fully_indexed": found.not_fully_indexed,
             "drafts_left_out": left_out,
+            **_people(named),
         },
-        "\n".join([*rows, f"{found.total} found, {found.not_fully_indexed} of them not fully indexed"])
+        "\n".join(
+            [
+                *rows,
+                f"{found.total} found, {found.not_fully_indexed} of them not fully indexed",
+                *(each.line() for each in named),
+            ]
+        )
         + said_of_drafts(left_out),
     )
     return 0 if found.total else 1
+
+
+def _people(named: Sequence[Resolution]) -> dict[str, Any]:
+    """Whom the query names, where it names anybody."""
+    return {"custodians": [each.plain() for each in named]} if named else {}

@@ -37,7 +37,8 @@ class BundleRequest:
     """Who asked for what. ``requested_at`` is RFC 3339 UTC and dates everything in the ZIP.
 
     ``bates_prefix``: 1 to 40 characters of ``A-Z a-z 0-9 . _ -``, the first of them a letter or digit.
-    ``lang`` is the report's language, ``en`` or ``fr``. Exactly one of ``query`` and ``ids`` is set.
+    ``lang`` is the report's language, ``en`` or ``fr``. Exactly one of ``query`` and ``ids`` is set. ``named``: a
+    line for each person in the query, with the addresses that were used.
     """
 
     export_id: str
@@ -50,6 +51,7 @@ class BundleRequest:
     ids: tuple[str, ...] | None
     bates_prefix: str
     lang: str = "en"
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

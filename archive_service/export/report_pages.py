@@ -28,6 +28,7 @@ from archive_service.export.words import Words
 
 _SHOWN_CHECKPOINTS = 12
 _QUERY_SHOWN = 2000
+_NAMED_SHOWN = 100
 _HOW = 330.0  # room that keeps the instructions and the hand-over on one page
 _FACT = 15.0  # room of a fact on one line
 _FIRST, _LAST = 6, 4  # facts of a capture that stay with its title, and that stay together at its end
@@ -74,6 +75,7 @@ class Front:
         self._by = admit(request.requested_by)
         self._purpose = admit(request.purpose or words("none"))
         self._query = admit((request.query or "")[:_QUERY_SHOWN])
+        self._named = [admit(line[:_QUERY_SHOWN]) for line in request.named[:_NAMED_SHOWN]]
         self._names = {key: admit(key.split("+")[0]) for key in (*keys.log, *keys.root)}
 
     def lay(
@@ -116,6 +118,8 @@ class Front:
             flow.fact(words("selection"), words("selected", count=len(request.ids)))
         else:
             flow.fact(words("query"), words("all") if self._query.strip() in ("", "*") else self._query)
+            for line in self._named:
+                flow.fact(words("named"), line)
         flow.fact(words("export"), request.export_id)
 
     def _contents(self, flow: Flow, totals: Totals, numbering: Numbering, volumes: int) -> None:

@@ -29,6 +29,7 @@ from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, S
 from archive_service.strong_actions import erasure_action, grant_action
 from archive_service.tenant_services import erasures_of
 from search.indexes.base import Found, Hit
+from tests.flow.directory_fakes import people
 from search.query_language import Everything, Node
 from tests.unit.core_world import Archive as World
 
@@ -317,6 +318,7 @@ class FakeTenant:
         self.sources, self.integrity = FakeSources(), FakeIntegrity()
         self.exports = Path("/nowhere")
         self.barred: set[str] = set()
+        self.people = people(lambda: NOW)
         self.authority = FakeAuthority()
 
     @cached_property
@@ -352,6 +354,7 @@ class FakeTenant:
             contents=self.contents,
             proofs=self.proofs,
             sources=self.sources,
+            custodians=self.people,
             integrity=self.integrity,
             acts_position=lambda: 4,
             barred=lambda captures: self.barred & set(captures),
@@ -490,6 +493,9 @@ OVERSIGHT = CASE | {"dpo", "records_manager"}
 INTEGRITY = {"auditor", "admin", "dpo", "records_manager"}
 PUBLIC = {*map(str, RoleName), "nobody"}
 
+KNOW_PEOPLE = CASE | {"dpo", "records_manager", "admin"}
+CHANGE_PEOPLE = {"admin", "records_manager"}
+
 # Every route, who may call it, and a call that works for those who may.
 TABLE = {
     ("POST", "/v1/search"): (CASE, "/v1/search", {"query": "*"}),
@@ -519,6 +525,15 @@ TABLE = {
         {"admin"},
         "/v1/sources/s-there/rotations",
         {"overlap_seconds": 60},
+    ),
+    ("GET", "/v1/custodians"): (KNOW_PEOPLE, "/v1/custodians", None),
+    ("POST", "/v1/custodians"): (CHANGE_PEOPLE, "/v1/custodians", {"name": "Zoé"}),
+    ("POST", "/v1/custodians/import"): (CHANGE_PEOPLE, "/v1/custodians/import", b"id,address\n7,zoe@ex.fr\n"),
+    ("GET", "/v1/custodians/{id}"): (KNOW_PEOPLE, "/v1/custodians/c-there", None),
+    ("PUT", "/v1/custodians/{id}"): (
+        CHANGE_PEOPLE,
+        "/v1/custodians/c-there",
+        {"name": "Anne", "version": 2},
     ),
     ("GET", "/v1/jobs"): (CASE | {"admin"}, "/v1/jobs", None),
     ("GET", "/v1/jobs/{id}"): (CASE | {"admin"}, "/v1/jobs/done", None),

@@ -27,6 +27,8 @@ def call(archive, key, role):
     _, path, body = TABLE[key]
     if "{" in path:
         path = path.format(**with_cases(archive))
+    if isinstance(body, bytes):
+        return archive.call(key[0], path, role, content=body)
     return archive.call(key[0], path, role, **({"json": body} if body is not None else {}))
 
 

@@ -1,6 +1,7 @@
 """``/v1/exports``: long work; another process does it, this one takes the request and hands over."""
 
 import secrets
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -9,7 +10,7 @@ from archive_service.api import lookups
 from archive_service.api.errors import BadRequest, Conflict, Gone, NoSuchThing
 from archive_service.api.file_response import resumable_zip
 from archive_service.api.guard import Caller, CallerDep, GuardedRoute, ServicesDep, needs, well_formed
-from archive_service.api.views import ExportAsked, ExportView, export_view
+from archive_service.api.views import ExportAnswer, ExportAsked, export_answer
 from archive_service.api.waiting import CaughtUp
 from archive_service.catalog.base import Job
 from archive_service.model.clock import rfc3339
@@ -28,16 +29,18 @@ _LOOKUP = 1000  # ids looked up at once
     status_code=202,
     openapi_extra=needs(Right.EXPORT, "export.request"),
     dependencies=[CaughtUp],
+    response_model_exclude_unset=True,
 )
-def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportView:
+def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportAnswer:
     """Queue an export of what a query finds, or of the messages named."""
-    ids = _checked(asked, caller)
+    ids, named = _checked(asked, caller)
     job = Job(
         id=secrets.token_hex(16),
         kind=KIND,
         actor=caller.actor.subject,
         request=asked.model_dump(exclude_none=True)
         | ({"ids": ids} if ids else {})
+        | ({"custodians": named} if named else {})
         | {"role": str(caller.actor.role)}
         | ({} if caller.bound is None else {"bound": render(caller.bound)}),
         total=len(ids),
@@ -51,15 +54,20 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportV
         job=job.id,
         query=asked.query,
         formats=list(asked.formats),
+        custodians=named or None,
     )
     caller.tenant.jobs.add(job)
-    return export_view(job)
+    return export_answer(job)
 
 
-@router.get("/v1/exports/{id}", openapi_extra=needs(Right.EXPORT, "export.status", traced=False))
-def status(id: str, caller: CallerDep) -> ExportView:
+@router.get(
+    "/v1/exports/{id}",
+    openapi_extra=needs(Right.EXPORT, "export.status", traced=False),
+    response_model_exclude_unset=True,
+)
+def status(id: str, caller: CallerDep) -> ExportAnswer:
     """How far an export is."""
-    return export_view(lookups.job(caller, id, KIND))
+    return export_answer(lookups.job(caller, id, KIND))
 
 
 @router.get(
@@ -89,15 +97,16 @@ def download(id: str, caller: CallerDep) -> Response:
     return response
 
 
-def _checked(asked: ExportAsked, caller: Caller) -> list[str]:
-    """The ids asked for, each once; none for a query. Raises BadRequest, QueryError, NoSuchThing."""
+def _checked(asked: ExportAsked, caller: Caller) -> tuple[list[str], list[dict[str, Any]]]:
+    """The ids asked for, each once; for a query whom it names, and what that came to. Raises BadRequest,
+    QueryError, NoSuchThing."""
     if not FORMATS.issuperset(asked.formats):
         raise BadRequest("this format cannot be exported", code="export.format_unsupported")
     if (asked.query is None) == (asked.ids is None):
         raise BadRequest("an export takes either a query or ids")
     if asked.query is not None:
-        parse(asked.query)
-        return []
+        _, named = caller.tenant.custodians.expanded(parse(asked.query))
+        return [], [each.plain() for each in named]
     ids = list(dict.fromkeys(asked.ids or ()))
     if not all(well_formed(each) for each in ids):
         raise NoSuchThing
@@ -106,4 +115,4 @@ def _checked(asked: ExportAsked, caller: Caller) -> list[str]:
         some = ids[start : start + _LOOKUP]
         if len(catalog.messages(some)) < len(some) or not lookups.within(caller, some):
             raise NoSuchThing
-    return ids
+    return ids, []

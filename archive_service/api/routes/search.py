@@ -15,11 +15,17 @@ from search.query_language import And, parse
 router = APIRouter(route_class=GuardedRoute, tags=["search"])
 
 
-@router.post("/v1/search", openapi_extra=needs(Right.SEARCH, "search"), dependencies=[CaughtUp])
+@router.post(
+    "/v1/search",
+    openapi_extra=needs(Right.SEARCH, "search"),
+    dependencies=[CaughtUp],
+    response_model_exclude_unset=True,  # people, where the query names none
+)
 def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
-    """Messages that match a query, newest first."""
+    """Messages that match a query, newest first. ``custodians``, where it names people: the addresses that were used
+    for each, and what could not be."""
     _refuse_unsupported(asked)
-    query = parse(asked.query)
+    query, named = caller.tenant.custodians.expanded(parse(asked.query))
     if caller.bound is not None:
         query = And((caller.bound, query))
     below = cursors.rank_below(asked.query, asked.cursor) if asked.cursor is not None else None
@@ -39,8 +45,9 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
         total=found.total,
         drafts_left_out=left_out,
         page="first" if asked.cursor is None else "later",
+        custodians=[each.plain() for each in named] or None,
     )
-    return SearchAnswer(
+    answer = SearchAnswer(
         total=found.total,
         hits=hits,
         facets={},
@@ -48,6 +55,9 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
         not_fully_indexed=found.not_fully_indexed,
         drafts_left_out=left_out,
     )
+    if named:
+        answer.custodians = [each.plain() for each in named]
+    return answer
 
 
 def _refuse_unsupported(asked: SearchAsked) -> None:

@@ -1,6 +1,7 @@
 """``doctor``: is the archive usable from here?"""
 
 import argparse
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from archive_service.alarms.index_looks import index_difference
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
 from archive_service.ledger.reader import find_head, logs, read_entry
+from archive_service.misspelt import misspelt, said
 from archive_service.model.clock import from_rfc3339
 from archive_service.model.errors import ArchiveError, Refused, StoreError
 from archive_service.placement import OnS3, placement
@@ -27,7 +29,7 @@ def register(commands: Any) -> None:
 
 def _doctor(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     del given
-    checks: dict[str, str] = {}
+    checks = {f"variable {name}": said(name, nearest) for name, nearest in misspelt(os.environ).items()}
     placed = placement(settings)
     if isinstance(placed, OnS3):
         _check_buckets(checks, settings, placed)

@@ -2,12 +2,14 @@
 
 import argparse
 import logging
+import os
 from typing import Any
 
 from archive_service.alarms.channels import channels_of
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.output import Output
+from archive_service.misspelt import misspelt, said
 from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.serving.child import log_to_stderr
 from archive_service.serving.supervisor import ROLES, Supervisor
@@ -42,6 +44,8 @@ def _settings(given: argparse.Namespace) -> dict[str, Any]:
 
 def _serve(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     log_to_stderr("serve", settings.log_level, "{role} %(levelname)s")
+    for name, nearest in misspelt(os.environ).items():
+        logging.getLogger(__name__).warning("%s", said(name, nearest))
     channels_of(settings)  # an alarm that could reach nobody is told now, not when it rings
     prepare_buckets(settings)  # once here, before anything listens, and not in every child
     core = open_core(settings)  # say what is wrong here, once, rather than in every child

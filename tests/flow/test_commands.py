@@ -565,6 +565,20 @@ def test_doctor_names_what_is_wrong(small: Path) -> None:
     assert said.answer["checks"]["writing"].startswith("both key places")
 
 
+def test_a_misspelt_variable_is_told_by_doctor_and_at_the_start(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHIVE_STROE", "s3cret")
+    said = run("doctor", "--data", small, "--json")
+    assert (said.code, said.answer["healthy"]) == (0, True)
+    assert said.answer["checks"]["variable ARCHIVE_STROE"] == "ARCHIVE_STROE is no setting; ARCHIVE_STORE is"
+    program = [Path(sys.executable).parent / "archive-service", "serve", "--data", tmp_path / "none"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "ARCHIVE_STROE is no setting; ARCHIVE_STORE is" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 def test_keys_status(small: Path) -> None:
     said = run("keys", "status", "--data", small, "--json")
     assert said.code == 0 and said.answer["provider"] == "local-file"

@@ -27,6 +27,7 @@ from archive_service.ledger.capture_writer import Captured, CaptureDraft, Captur
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, Refused
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
+from archive_service.source_watching import give_undeliverable
 from archive_service.vault.stores.base import Lock, LockMode
 from ingest.importers.base import Item, Mailbox, MailboxFailed, too_large
 from ingest.parser_pool import ParserPool
@@ -97,15 +98,34 @@ def find_source(tenant: Tenant, name: str, kind: SourceKind, domain: str) -> tup
     return add_source(tenant, name, kind, domain)[0], True
 
 
-class Importer:
-    """Imports into one source. ``pool`` parses what is followed. Close it."""
+def find_undeliverable(tenant: Tenant, feed: Source, domain: str) -> tuple[Source, Source, bool]:
+    """For a mailbox of what a feed could not deliver: the feed, with an address for such, and an import source beside
+    it, so that the import stands in nobody's way; and whether that one is new. Raises as ``find_source``."""
+    feed, _ = give_undeliverable(tenant, feed.id)
+    source, new = find_source(tenant, f"{feed.name} (undeliverable)", feed.kind, domain)
+    return feed, source, new
 
-    def __init__(self, core: Core, tenant: Tenant, source: Source, pool: ParserPool, *, new: bool) -> None:
+
+class Importer:
+    """Imports into one source. ``pool`` parses what is followed. ``recipients``: under whose address, where that says
+    something. Close it."""
+
+    def __init__(
+        self,
+        core: Core,
+        tenant: Tenant,
+        source: Source,
+        pool: ParserPool,
+        *,
+        new: bool,
+        recipients: tuple[str, ...] = (),
+    ) -> None:
         """Everything of the source that is in the archive is known on return. Raises Refused (``import.busy``) while
         another import of the source is under way; ArchiveError."""
         self._core = core
         self._tenant = tenant
         self._source = source
+        self._recipients = recipients
         self._pool = pool
         self._lease = f"import-{source.id}"
         if not core.leases.take(self._lease):
@@ -138,7 +158,7 @@ class Importer:
             source=self._source.id,
             received_at=rfc3339(now),
             mail_from="",
-            rcpt_to=(),
+            rcpt_to=self._recipients,
             channel="import",
             origin=name,
         )

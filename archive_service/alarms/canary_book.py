@@ -86,6 +86,7 @@ class CanaryBook:
             if last is not None and self._age(last) < canary.every_minutes * 60:
                 return None
             new = UnderWay(secrets.randbelow(_NUMBERS), self._clock())
+            self._began[new.number] = self._monotonic()
             before = page.last, page.waiting
             page.last, page.waiting = new, [*page.waiting, new][-_MOST:]
             try:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from archive_service.bootstrap import Core, open_core
+from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.commands.mail_servers import on_server, server_of
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
-from archive_service.importing import Imported, Importer, Told, find_source
+from archive_service.importing import Imported, Importer, Told, find_source, find_undeliverable
 from archive_service.model.errors import Invalid
-from archive_service.model.mail import SourceKind
+from archive_service.model.mail import Source, SourceKind
 from archive_service.settings import Settings
+from archive_service.source_changes import find_source as find_feed
 from ingest.importers.base import Mailbox
 from ingest.importers.eml_folder import EmlFolder
 from ingest.importers.imap import Imap
@@ -23,7 +25,6 @@ from ingest.importers.mbox import Mbox, Variant
 from ingest.importers.msg_folder import MsgFolder
 from ingest.importers.pop3 import Pop3
 from ingest.importers.pst import Pst
-from ingest.importers.server import Server, Tls
 
 _Open = Callable[[argparse.Namespace, Core], Mailbox]
 
@@ -50,9 +51,9 @@ def register(commands: Any) -> None:
         formats, "msg", "every .msg file under a folder (messages saved by Outlook), byte for byte", _msg
     )
     msg.add_argument("folder", type=Path, metavar="DIR")
-    _on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
+    on_server(_format(formats, "imap", "every folder of a mailbox on an IMAP server, read-only", _imap))
     pop3 = _format(formats, "pop3", "a mailbox on a POP3 server", _pop3)
-    _on_server(pop3)
+    on_server(pop3)
     pop3.add_argument(
         "--delete", action="store_true", help="delete from the server what is durable in the archive"
     )
@@ -66,6 +67,11 @@ def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
     )
     one.add_argument(
         "--source", metavar="NAME", help='import source, best one a mailbox; "import KIND" unless given'
+    )
+    one.add_argument(
+        "--undeliverable",
+        action="store_true",
+        help="a mailbox of reports that the feed named by --source could not deliver",
     )
     one.add_argument("--report", type=Path, metavar="FILE", help="a JSON line an item: what became of it")
     one.set_defaults(run=lambda given, settings, output: _import(opened, given, settings, output))
@@ -92,52 +98,12 @@ def _pst(given: argparse.Namespace, core: Core) -> Mailbox:
     return Pst(given.file, core.settings.smtp_max_size, core.work / "run" / "importing")
 
 
-_TLS_PORTS = {"imap": 993, "pop3": 995}
-_PORTS = {"imap": 143, "pop3": 110}
-
-
-def _on_server(one: Any) -> None:
-    """Options of a mailbox on a server. A secret is never one: every user of the machine could read it."""
-    one.add_argument("--host", required=True, metavar="HOST")
-    one.add_argument("--port", type=int, metavar="N", help="the protocol's own unless given")
-    one.add_argument("--user", required=True, metavar="USER")
-    secret = one.add_mutually_exclusive_group(required=True)
-    secret.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
-    secret.add_argument("--password-env", metavar="NAME", help="the environment variable with the password")
-    secret.add_argument("--token-file", type=Path, metavar="FILE", help="OAuth 2.0 access token, for XOAUTH2")
-    secret.add_argument("--token-env", metavar="NAME", help="the environment variable with such a token")
-    one.add_argument("--tls", default="implicit", choices=[str(tls) for tls in Tls])
-    one.add_argument(
-        "--ca", type=Path, metavar="FILE", help="PEM of the authorities trusted; the system's unless given"
-    )
-
-
-def _server(given: argparse.Namespace) -> Server:
-    tls = Tls(given.tls)
-    port = given.port or (_TLS_PORTS if tls is Tls.IMPLICIT else _PORTS)[given.format]
-    token = given.token_file is not None or given.token_env is not None
-    return Server(given.host, port, given.user, _secret(given), token=token, tls=tls, ca=given.ca)
-
-
-def _secret(given: argparse.Namespace) -> str:
-    """Raises Invalid when it is not where it was said to be."""
-    variable, path = given.password_env or given.token_env, given.password_file or given.token_file
-    try:
-        text = path.read_text("utf-8") if path is not None else os.environ.get(variable, "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid("the file of the secret cannot be read", code="import.secret") from error
-    secret: str = text.partition("\n")[0].removesuffix("\r")
-    if not secret:
-        raise Invalid("there is no secret in the file or variable named", code="import.secret")
-    return secret
-
-
 def _imap(given: argparse.Namespace, core: Core) -> Mailbox:
-    return Imap(_server(given), core.settings.smtp_max_size)
+    return Imap(server_of(given, given.format), core.settings.smtp_max_size)
 
 
 def _pop3(given: argparse.Namespace, core: Core) -> Mailbox:
-    return Pop3(_server(given), core.settings.smtp_max_size, delete=given.delete)
+    return Pop3(server_of(given, given.format), core.settings.smtp_max_size, delete=given.delete)
 
 
 def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -146,11 +112,9 @@ def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output
         tenant = core.tenant(given.tenant)
         mailbox = opened(given, core)
         try:
-            kind = SourceKind(given.kind)
-            name = given.source or f"import {kind}"
-            source, new = find_source(tenant, name, kind, settings.smtp_domain)
+            source, new, recipients = _source(given, tenant, settings)
             with parser_pool(settings) as pool, _report(given.report) as report:
-                importer = Importer(core, tenant, source, pool, new=new)
+                importer = Importer(core, tenant, source, pool, new=new, recipients=recipients)
                 try:
                     found = _take(importer, mailbox, report, output)
                 finally:
@@ -171,6 +135,22 @@ def _import(opened: _Open, given: argparse.Namespace, settings: Settings, output
         _words(found),
     )
     return 1 if found.failed else 0
+
+
+def _source(
+    given: argparse.Namespace, tenant: Tenant, settings: Settings
+) -> tuple[Source, bool, tuple[str, ...]]:
+    """The import source, whether it is new, and under which address its items are taken. Raises Invalid."""
+    if given.undeliverable:
+        if given.source is None:
+            raise Invalid("--undeliverable needs --source, the feed that they are of", code="input.usage")
+        feed = find_feed(tenant, given.source)
+        feed, source, new = find_undeliverable(tenant, feed, settings.smtp_domain)
+        assert feed.undeliverable is not None
+        return source, new, (feed.undeliverable,)
+    kind = SourceKind(given.kind)
+    source, new = find_source(tenant, given.source or f"import {kind}", kind, settings.smtp_domain)
+    return source, new, ()
 
 
 def _take(importer: Importer, mailbox: Mailbox, report: IO[str] | None, output: Output) -> Imported:

@@ -2,7 +2,8 @@
 
 A report is a multipart/mixed of a text (``exchange_report``, ``exchange_2003``) and the message as message/rfc822.
 With journal report decryption there are two messages, the clear copy and the protected original. A report that could
-not be delivered comes as attachment of a non-delivery report, from the alternate journaling mailbox.
+not be delivered comes as attachment of a non-delivery report, from the alternate journaling mailbox, or to the source's
+address for such.
 """
 
 from archive_service.model.mail import CaptureRecord
@@ -113,11 +114,15 @@ class Exchange:
     def unwrap(self, raw: bytes, record: CaptureRecord) -> Unwrapped:
         """The message inside an envelope report, or inside a report that a non-delivery report returns. A capture
         that is neither is the message itself; a report that does not parse is archived whole, flagged
-        ``report_unparsed``, and keeps what its text says of sender and recipients if that much can be read."""
+        ``report_unparsed``, and keeps what its text says of sender and recipients if that much can be read. Handed in
+        as undeliverable, any non-delivery report is one of a report, whatever it returns."""
         root = scan(raw, 0, len(raw), max_depth=1).root
+        came_back = ("undelivered_report",) if record.undeliverable else ()
         if marked_as_report(root.headers):
-            return _unwrap_report(raw, root)
+            return _unwrap_report(raw, root, *came_back)
         returned = _unwrap_returned(raw, root)
         if returned is not None:
             return returned
+        if came_back and root.content_type == "multipart/report":  # what it was about did not come along
+            return Unwrapped(0, len(raw), (*came_back, "report_unparsed"))
         return Unwrapped(0, len(raw), ("forged_report",) if marked_by_any(root.headers) else ())

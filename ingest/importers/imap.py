@@ -94,6 +94,28 @@ class Imap:
                 name = mail_url(self._server.host, self._server.user, folder, uidvalidity, uid)
                 yield Item(name, partial(self._read, uid, size), settled_by_name=True)
 
+    # --- what a listing of it sees --------------------------------------------------------------------
+
+    def folders(self) -> list[Folder]:
+        """Those that can hold mail."""
+        return self._mail_folders()
+
+    def enter(self, folder: Folder) -> list[tuple[int, int]]:
+        """Open a folder read-only; the UIDs and sizes in it. Raises StoreError for this folder alone, MailboxFailed."""
+        return self._enter(folder)
+
+    def ask(self, work: Callable[[imaplib.IMAP4], _Answer]) -> _Answer:
+        """Something about the folder that is open, again over a new connection when that is lost. Raises MailboxFailed,
+        StoreError."""
+        return self._again(work)
+
+    def name_of(self, folder: Folder, uid: int | None = None) -> str:
+        """As ``items`` names the folder, or a mail in the one that is open."""
+        host, user = self._server.host, self._server.user
+        if uid is None:
+            return folder_url(host, user, folder)
+        return mail_url(host, user, folder, self._uidvalidity, uid)
+
     def close(self) -> None:
         """Log out."""
         connection, self._connection = self._connection, None

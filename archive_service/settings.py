@@ -153,6 +153,12 @@ class Settings(BaseSettings):
     evidence_threads: int = Field(
         2, ge=1, le=64, description="captures that are looked at at once, a tenant and kind of look"
     )
+    exports_keep_days: float = Field(
+        30.0,
+        gt=0,
+        le=3650,
+        description="so long a finished export and its job are kept; then they are removed",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )

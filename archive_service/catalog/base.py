@@ -249,3 +249,8 @@ class Jobs(Protocol):
     def list(self, limit: int) -> list[Job]:
         """Newest first, without their results."""
         ...
+
+    def trim(self, before: str) -> int:
+        """Forget jobs that ended before this time (RFC 3339, 27 characters); how many. What is queued or running
+        stays."""
+        ...

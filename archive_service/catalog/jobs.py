@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, and_, null, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -107,6 +107,13 @@ class SqlJobs:
         query = select(*told).order_by(tables.jobs.c.number.desc()).limit(limit)
         with self._database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+    def trim(self, before: str) -> int:
+        """A job ended when its worker last wrote; one that never had a worker, when it was asked for."""
+        table = tables.jobs
+        ended = and_(table.c.state.in_(ENDED), func.coalesce(table.c.lease, table.c.created_at) < before)
+        gone = delete(table).where(ended).returning(table.c.number)
+        return self._database.write(lambda connection: len(connection.execute(gone).all()))
 
 
 _UNFIT = "job.unreadable: somebody wrote this row who is not the archive"

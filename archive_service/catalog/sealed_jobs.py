@@ -53,6 +53,9 @@ class SealedJobs:
     def list(self, limit: int) -> builtins.list[Job]:
         return [_bare(job) for job in self._inner.list(limit)]
 
+    def trim(self, before: str) -> int:
+        return self._inner.trim(before)
+
     def _seal(self, job: Job) -> str:
         key = hmac.new(self._secret(), _USE, hashlib.sha256).digest()
         said = json.dumps([job.id, job.kind, job.actor, job.created_at, job.request], sort_keys=True)

@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.alarms.watch import Watch
-from archive_service.bootstrap import Core, open_core
+from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catalog.base import Job
 from archive_service.erasing import run_batch
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Overloaded
 from archive_service.model.trouble import Trouble
 from archive_service.recovering import make_recovery
@@ -32,6 +34,7 @@ _ERASURE = 3600.0  # seconds between erasure batches
 _ERASURE_AGAIN = (
     30.0  # after one that was cut off: until it is finished, writers may have no day key to begin with
 )
+_TRIM = 3600.0  # seconds between looks for exports that have been kept long enough
 KINDS = ("export",)
 
 
@@ -58,6 +61,7 @@ class Scheduler:
         self._recover_at = monotonic()
         self._erasure = erasure
         self._erase_at = monotonic()
+        self._trim_at = monotonic()
 
     def step(self) -> bool:
         """Recover if it is time; do one job if any waits; whether there was one."""
@@ -65,15 +69,20 @@ class Scheduler:
             self._recover()
         if self._monotonic() >= self._erase_at:
             self._erase()
+        if self._monotonic() >= self._trim_at:
+            self._trim()
         for tenant in self._core.tenants():
-            if tenant.id not in self._open:
-                self._open[tenant.id] = open_tenant(self._core, tenant)
-            opened = self._open[tenant.id]
+            opened = self._opened(tenant)
             job = opened.services.jobs.claim(KINDS)
             if job is not None:
                 self._export(opened, job)
                 return True
         return False
+
+    def _opened(self, tenant: Tenant) -> OpenTenant:
+        if tenant.id not in self._open:
+            self._open[tenant.id] = open_tenant(self._core, tenant)
+        return self._open[tenant.id]
 
     def _recover(self) -> None:
         self._recover_at = self._monotonic() + self._recovery
@@ -89,6 +98,23 @@ class Scheduler:
             self._tally.set(names.ORPHANS_REPORTED, len(found.reported), owner=tenant.id)
             if found.reported:
                 _log.warning("%d orphans cannot be chained; see recover", len(found.reported))
+
+    def _trim(self) -> None:
+        """Exports and jobs that have been kept long enough go: the file first, for a job without its file says so, and
+        a file without its job would be mail in clear that nobody knows of."""
+        self._trim_at = self._monotonic() + _TRIM
+        before = self._core.clock() - timedelta(days=self._core.settings.exports_keep_days)
+        for tenant in self._core.tenants():
+            try:
+                files = remove_older(self._core.exports(tenant.id), before)
+                jobs = self._opened(tenant).services.jobs.trim(rfc3339(before))
+            except (ArchiveError, OSError) as error:  # the next look is soon
+                code = error.code if isinstance(error, ArchiveError) else "export.remove"
+                self._tally.add(names.FAILURES, code=code)
+                _log.warning("exports that are to go: %s", code)
+                continue
+            if files or jobs:
+                _log.info("%d exports and %d jobs were removed after their time", files, jobs)
 
     def _failed(self, what: str, error: ArchiveError) -> None:
         self._tally.add(names.FAILURES, code=error.code)
@@ -152,6 +178,16 @@ class Scheduler:
         """Finish the access logs."""
         for opened in self._open.values():
             opened.close()
+
+
+def remove_older(exports: Path, before: datetime) -> int:
+    """Remove one owner's finished exports that were written before this time; how many. Raises OSError."""
+    removed = 0
+    for file in sorted(exports.glob("*.zip")):
+        if file.stat().st_mtime < before.timestamp():
+            file.unlink()
+            removed += 1
+    return removed
 
 
 def sweep(exports: Path) -> None:

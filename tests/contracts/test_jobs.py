@@ -56,6 +56,20 @@ def jobs(open_jobs):
     return open_jobs()
 
 
+def test_what_ended_long_ago_is_forgotten_and_nothing_else(jobs, clock):
+    for name in ("done", "failed", "running", "queued", "later"):
+        jobs.add(job(name, created_at="2024-01-01T00:00:00.000000Z"))
+    for name, state in (("done", "done"), ("failed", "failed"), ("running", "running")):
+        jobs.update(dataclasses.replace(jobs.get(name), state=state))
+    jobs.add(job("never", state="cancelled", created_at="2024-01-01T00:00:00.000000Z"))
+    clock.now += timedelta(days=30)
+    jobs.update(dataclasses.replace(jobs.get("later"), state="done"))
+    assert jobs.trim("2024-03-01T00:00:00.000000Z") == 1, "the one that no worker ever had"
+    assert jobs.trim("2024-03-02T00:00:00.000000Z") == 2
+    assert jobs.trim("2024-03-02T00:00:00.000000Z") == 0
+    assert {each.id for each in jobs.list(10)} == {"running", "queued", "later"}
+
+
 def job(name, kind="export", **more):
     return Job(id=name, kind=kind, actor="anne", request={"query": "contrat"}, **more)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from archive_service.bootstrap import Core, make_tenant, open_core
+from archive_service.catalog.base import Job
 from archive_service.cli import main
 from archive_service.ledger.reader import LogReader, logs
 from archive_service.ledger.write_steps import CaptureDraft, WriteSteps
@@ -100,6 +102,47 @@ def test_the_scheduler_recovers_at_its_start_and_then_when_it_is_time(data: Path
     now[0] = 300.0
     scheduler.step()
     assert recovered(core) == [True, True]
+    scheduler.close()
+    core.close()
+
+
+def test_exports_that_were_kept_long_enough_go_with_their_jobs(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = open_core(load(data=data, exports_keep_days=10))
+    now, exports = [0.0], core.exports(core.tenants()[0].id)
+    exports.mkdir(parents=True)
+    days = {"old": 11, "young": 9}
+    for name, age in days.items():
+        (exports / f"{name}.zip").write_bytes(b"a bundle")
+        written = time.time() - age * 86400
+        os.utime(exports / f"{name}.zip", (written, written))
+        ended = rfc3339(core.clock() - timedelta(days=age))
+        jobs = core.engines.jobs(core.tenants()[0].id)
+        jobs.add(Job(name, "export", "anne", {}, state="done", created_at=ended))
+        jobs.close()
+    scheduler = Scheduler(core, None, monotonic=lambda: now[0])  # type: ignore[arg-type]
+
+    def left() -> tuple[list[str], list[str]]:
+        opened = core.engines.jobs(core.tenants()[0].id)
+        try:
+            return sorted(file.stem for file in exports.glob("*.zip")), [each.id for each in opened.list(9)]
+        finally:
+            opened.close()
+
+    def cannot(*_: object) -> int:
+        raise PermissionError("a planned fault")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scheduler_module, "remove_older", cannot)
+        scheduler.step()
+    assert left() == (["old", "young"], ["young", "old"]), "a file that stays keeps its job"
+    now[0] = 3599.0
+    scheduler.step()
+    assert left()[0] == ["old", "young"]
+    now[0] = 3600.0
+    scheduler.step()
+    assert left() == (["young"], ["young"])
     scheduler.close()
     core.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from archive_service.commands import (
+    accounts,
     alarms,
     approving,
     archive,
@@ -45,6 +46,7 @@ _MODULES = (
     recovering,
     erasing,
     approving,
+    accounts,
     keys,
     moving,
     alarms,

@@ -8,6 +8,7 @@ from archive_service.api.middleware import BodyLimit, Envelope
 from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
+    accounts,
     approvals,
     captures,
     custodians,
@@ -58,6 +59,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(access_log.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
+    app.include_router(accounts.router)
     app.include_router(custodians.router)
     app.include_router(approvals.router)
     app.include_router(grants.router)

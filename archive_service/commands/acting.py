@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.access.events import AccessEvent, Actor
+from archive_service.access.identified import Identified, not_valid
 from archive_service.access.policy import Right, permit
-from archive_service.access.tokens import TokenVerifier
+from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied, Invalid
+from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
 from archive_service.tenant_services import OpenTenant, open_tenant
+from archive_service.web import HttpWeb
 
 
 def take_token(command: argparse.ArgumentParser) -> None:
@@ -21,7 +24,10 @@ def take_token(command: argparse.ArgumentParser) -> None:
         "--token",
         required=True,
         metavar="TOKEN",
-        help="who you are (command token); @FILE reads it from a file",
+        help="who you are, as at the API; @FILE reads it from a file",
+    )
+    command.add_argument(
+        "--as", dest="as_role", metavar="ROLE", help="in which role, where the token gives several"
     )
 
 
@@ -30,10 +36,9 @@ def acting(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tupl
     """The tenant that is named, and who acts there by ``--token``: he has the right, and it is recorded, durably, that
     he used or was refused it. Raises Denied, NotFound, Invalid."""
     tenant = core.tenant(given.tenant)
-    keys = {tenant.id: tenant.token_public_key()}
-    actor = TokenVerifier(keys.get, clock=core.clock).verify(_token(given.token))
     opened = open_tenant(core, tenant)
     try:
+        actor = _who(core, opened, _token(given.token)).acting(given.as_role)
         authority = opened.services.authority
         grants = authority.grants(actor.subject)
         try:
@@ -45,6 +50,26 @@ def acting(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tupl
         yield opened, actor
     finally:
         opened.close()
+
+
+def _who(core: Core, opened: OpenTenant, token: str) -> Identified:
+    """As the API would say it, for this tenant. Raises Denied, Overloaded."""
+    tenant = opened.tenant
+
+    def named(name: str) -> str | None:
+        return tenant.id if tenant.name == name else None
+
+    def get(owner: str) -> TenantServices | None:
+        return opened.services if owner == tenant.id else None
+
+    keys = {tenant.id: tenant.token_public_key()}
+    here = TenantsHere(keys.get, named, get)
+    settings = core.settings
+    tokens = oidc_of(settings, HttpWeb(settings.oidc_ca_bundle), here, core.clock)
+    who = identity_of(settings, tokens, here, core.clock).identify(token)
+    if who.tenant != tenant.id:
+        raise not_valid()
+    return who
 
 
 def _record(opened: OpenTenant, actor: Actor, given: argparse.Namespace, outcome: str) -> None:

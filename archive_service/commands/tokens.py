@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from archive_service.access.events import RoleName
+from archive_service.access.identified import is_reserved
+from archive_service.access.oidc_providers import providers
 from archive_service.access.tokens import TokenIssuer
 from archive_service.bootstrap import open_core
 from archive_service.commands.output import Output
-from archive_service.model.errors import Invalid
+from archive_service.model.errors import Invalid, Refused
 from archive_service.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -34,11 +36,16 @@ def duration(text: str) -> timedelta:
 
 
 def _token(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    subject = given.subject or given.role
+    if not settings.builtin_tokens:
+        raise Refused("tokens of the built-in issuer are not taken here", code="token.builtin_off")
+    if is_reserved(subject, [each.name for each in providers(settings.oidc)]):
+        raise Invalid("subjects of another issuer look like this", code="token.subject_reserved")
     core = open_core(settings)
     try:
         tenant = core.tenant(given.tenant)
         issuer = TokenIssuer(tenant.id, tenant.token_key())
-        token = issuer.issue(given.subject or given.role, RoleName(given.role), duration(given.ttl))
+        token = issuer.issue(subject, RoleName(given.role), duration(given.ttl))
     finally:
         core.close()
     output.answer({"token": token}, token)

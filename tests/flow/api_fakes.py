@@ -114,9 +114,6 @@ class FakeJobs:
     def claim(self, kinds: Sequence[str]) -> Job | None:
         raise AssertionError("the API runs no jobs")
 
-    def trim(self, before: str) -> int:
-        raise AssertionError("the API forgets no jobs")
-
     def update(self, job: Job) -> None:
         self.jobs[job.id] = job
 
@@ -471,7 +468,9 @@ def with_cases(archive: Archive) -> dict[str, str]:
     for each in asked[1:]:
         desk.decide(other, each, Verdict.APPROVED, "so")
     grant = desk.carry_out(asked[2])["grant"]
-    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter}
+    ends = NOW + timedelta(days=9)
+    account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
+    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter, "account": account}
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -521,6 +520,13 @@ TABLE = {
         "/v1/integrity/logs/acts/tile/0/000.p/3",
         None,
     ),
+    ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
+    ("POST", "/v1/accounts"): (
+        {"admin"},
+        "/v1/accounts",
+        {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": "2026-06-01T00:00:00Z"},
+    ),
+    ("DELETE", "/v1/accounts/{id}"): ({"admin"}, "/v1/accounts/{account}", None),
     ("GET", "/v1/sources"): ({"admin"}, "/v1/sources", None),
     ("POST", "/v1/sources"): ({"admin"}, "/v1/sources", {"name": "Siège", "kind": "exchange"}),
     ("PATCH", "/v1/sources/{id}"): ({"admin"}, "/v1/sources/s-there", {"tls": True}),

@@ -114,6 +114,9 @@ class FakeJobs:
     def claim(self, kinds: Sequence[str]) -> Job | None:
         raise AssertionError("the API runs no jobs")
 
+    def trim(self, before: str) -> int:
+        raise AssertionError("the API forgets no jobs")
+
     def update(self, job: Job) -> None:
         self.jobs[job.id] = job
 

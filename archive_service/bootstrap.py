@@ -47,6 +47,7 @@ _log = logging.getLogger(__name__)
 _REPORTING = (SourceKind.EXCHANGE, SourceKind.M365)  # wrap mail into reports that can come back undelivered
 _LOOK_AGAIN = 5.0  # seconds between looks for new owners and logs in a store far away: each is a listing
 _LOOK_FOR_STRANGERS = 1.0
+_KINDS = ("tenant", "compartment")  # whoever has mail, and everything that goes with it
 _DISTANT_SEALERS = (
     2  # measured on a server on loopback: 1 to 4 are within noise, 8 is slower; two hide distance
 )
@@ -54,7 +55,7 @@ _DISTANT_SEALERS = (
 
 @dataclass
 class Tenant:
-    """One tenant's core: keys, payloads, acts. ``id`` is its owner id, opaque to users."""
+    """One tenant's, or one compartment's, core: keys, payloads, acts. ``id`` is its owner id, opaque to users."""
 
     id: str
     keyring: Keyring
@@ -146,8 +147,8 @@ class Core:
         raise NotFound("there is no archive here: run init first", code="archive.missing")
 
     def tenants(self, age: float | None = None) -> list[Tenant]:
-        """Every tenant, new ones included: a few seconds after they were made in a store far away, or when the last
-        look is older than ``age`` seconds."""
+        """Every tenant and compartment, new ones included: a few seconds after they were made in a store far away, or
+        when the last look is older than ``age`` seconds."""
         for owner in self.census.owners(age):
             if owner not in self._tenants and owner not in self._others:
                 self._look(owner)
@@ -169,7 +170,7 @@ class Core:
             return
         tenant = self._tenant(owner)
         tenant.acts.refresh()
-        if tenant.acts.kind == "tenant":
+        if tenant.acts.kind in _KINDS:
             self._tenants[owner] = tenant
         else:
             self._others.add(owner)
@@ -273,30 +274,40 @@ def make_archive(core: Core) -> Keyring:
 def make_tenant(core: Core, name: str) -> Tenant:
     """A tenant with its keys and its first act; the archive's own keys and root log too, if it is the first.
     Durable on return. Raises Refused when the name is taken, Invalid when it is senseless."""
+    return make_owner(core, name)
+
+
+def make_owner(
+    core: Core, name: str, *, kind: str = "tenant", parent: str | None = None, asked: str | None = None
+) -> Tenant:
+    """A tenant, or a compartment of the owner ``parent``, made under the approval ``asked``; as ``make_tenant``."""
     if not name.strip() or len(name) > 200 or any(ord(letter) < 32 for letter in name):
         raise Invalid("a tenant's name has 1 to 200 printable characters", code="tenant.name")
     if not core.leases.take("init"):
         raise Refused("another init is under way", code="init.busy")
-    archive = make_archive(core)
-    if any(tenant.name == name for tenant in core.tenants(0)):
-        raise Refused("a tenant of this name exists", code="tenant.exists")
+    try:
+        archive = make_archive(core)
+        if any(tenant.name == name for tenant in core.tenants(0)):
+            raise Refused("a tenant of this name exists", code="tenant.exists")
+        tenant = _with_keys(core)
+        act = {"version": 1, "act": "owner.create", "kind": kind, "name": name, "archive": archive.owner}
+        bonds = {"parent": parent, "asked": asked}
+        act |= {"vkey": tenant.signer.vkey} | {key: value for key, value in bonds.items() if value}
+        tenant.acts.append(lambda place: act)
+    finally:
+        core.leases.release("init")
+    return next(made for made in core.tenants(0) if made.id == tenant.id)
+
+
+def _with_keys(core: Core) -> Tenant:
+    """A new owner that has its secrets and its first key generation, and nothing else yet."""
     keyring = core.keyring(key_layout.new_owner())
     for secret in ("identity", "signing", "root-salt"):
         keyring.make_secret(secret, secrets.token_bytes(32))
     token = ec.generate_private_key(ec.SECP256R1())
     keyring.make_secret("token", token.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     keyring.prepare(core.clock().date())
-    tenant = core._tenant(keyring.owner)
-    act = {
-        "version": 1,
-        "act": "owner.create",
-        "kind": "tenant",
-        "name": name,
-        "archive": archive.owner,
-        "vkey": tenant.signer.vkey,
-    }
-    tenant.acts.append(lambda place: act)
-    return next(made for made in core.tenants(0) if made.id == tenant.id)
+    return core._tenant(keyring.owner)
 
 
 def secret_local_part() -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from archive_service.bootstrap import Core, Tenant
+from archive_service.excluding import Excluding
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
 from archive_service.looking import Looking, make_desk
@@ -51,6 +52,7 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking
         watches=core.distant and not core.engines.shared,
         prepare=partial(_agree, live) if core.engines.shared else None,
         is_canary=partial(is_canary, key),
+        exclude=Excluding(core, tenant),
         desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
     )
     return Follower(parts)

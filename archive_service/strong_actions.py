@@ -30,8 +30,8 @@ def erasure_action(acts: Acts, catalog: Catalog) -> StrongAction:
         basis = str(given.get("basis") or "").strip()
         if not basis:
             raise Invalid("an erasure names its legal basis", code="erasure.invalid")
-        places = [place.plain() for place in _places(catalog, given)]
-        return {"ground": str(ground), "basis": basis, "captures": places}
+        found = [place.plain() for place in places(catalog, given)]
+        return {"ground": str(ground), "basis": basis, "captures": found}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         request = approval.request
@@ -78,7 +78,7 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
     return StrongAction("grant.give", asks, decides, check, carry_out)
 
 
-def _places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
+def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
     """The captures that are named, or those of the messages that are. Raises NotFound for one that is not there."""
     names, messages = _names(given, "captures"), _names(given, "messages")
     if bool(names) == bool(messages):

@@ -7,6 +7,7 @@ from typing import Any
 
 from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases
+from archive_service.access.directory import resolution_of
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.log import LedgerAccessLog
 from archive_service.access.scope import scope_of
@@ -14,6 +15,7 @@ from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
+from archive_service.compartments import compartments_of
 from archive_service.directory.people import People
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
@@ -22,6 +24,12 @@ from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
+from archive_service.sealed_actions import (
+    compartment_action,
+    exclusion_action,
+    exclusion_end_action,
+    reseal_action,
+)
 from archive_service.source_changes import rotate, set_guard
 from archive_service.strong_actions import erasure_action, grant_action
 from search.query_language import Node
@@ -84,8 +92,39 @@ class ActsAuthority:
         return scope_of(within, self.acts.matters.known, self._participants)
 
     def _participants(self, custodian: str) -> Node | None:
-        del custodian
-        return None
+        found = self.acts.custodians.get(custodian)
+        return None if found is None else resolution_of(self.acts.custodians, found).node()
+
+
+@dataclass(frozen=True)
+class SealedParts:
+    """See ``api.services.Sealed``."""
+
+    core: Core
+    tenant: Tenant
+
+    def compartments(self, subject: str, now: str) -> list[dict[str, str]]:
+        """By each compartment's own acts at their head."""
+        found = []
+        for compartment in compartments_of(self.core, self.tenant.id):
+            compartment.acts.refresh()
+            if any(grant.open(now) for grant in compartment.acts.grants.of(subject)):
+                found.append({"id": compartment.id, "name": compartment.name.partition("/")[2]})
+        return found
+
+    def exclusions(self, addresses: bool) -> list[dict[str, Any]]:
+        """By the acts at their head."""
+        self.tenant.acts.refresh()
+        return [
+            {"id": each.id, "name": each.name, "basis": each.basis, "sources": sorted(each.sources)}
+            | {"domains": sorted(each.domains), "count": len(each.addresses)}
+            | ({"addresses": sorted(each.addresses)} if addresses else {})
+            for each in self.tenant.acts.exclusions.known.values()
+        ]
+
+    def withdrawn(self) -> int:
+        """By the acts read last."""
+        return self.tenant.acts.erasures.withdrawn
 
 
 def erasures_of(acts: Acts) -> list[dict[str, Any]]:
@@ -129,7 +168,14 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
-    actions = (erasure_action(tenant.acts, live.catalog), grant_action(tenant.acts, cases))
+    actions = (
+        erasure_action(tenant.acts, live.catalog),
+        grant_action(tenant.acts, cases),
+        compartment_action(core, tenant, cases),
+        exclusion_action(core, tenant),
+        exclusion_end_action(core, tenant),
+        reseal_action(core, tenant, live.catalog, contents),
+    )
     services = TenantServices(
         id=tenant.id,
         name=tenant.name,
@@ -148,7 +194,9 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         accounts=Accounts(tenant.acts, core.clock),
         four_eyes=FourEyes(tenant.acts, actions, core.clock),
         cases=cases,
-        authority=ActsAuthority(tenant.acts, core.settings.require_grants),
+        authority=ActsAuthority(tenant.acts, core.settings.require_grants or tenant.acts.parent is not None),
+        sealed=SealedParts(core, tenant),
+        parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

@@ -16,7 +16,7 @@ from archive_service.model.trouble import Trouble
 from archive_service.vault.key_layout import LogId
 from search.evidence_desk import EvidenceDesk
 from search.indexes.base import SearchIndex
-from search.orderer import FindLogs, Identify, Interpreter, IsCanary, Ordered, Orderer
+from search.orderer import Exclude, FindLogs, Identify, Interpreter, IsCanary, Ordered, Orderer
 from search.projector import Projector
 
 _log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class FollowerParts:
     watches: bool = False
     width: int = 1
     prepare: Callable[[], None] | None = None
+    exclude: Exclude | None = None
     is_canary: IsCanary | None = None
     desk: EvidenceDesk | None = None
 
@@ -91,6 +92,7 @@ class Follower:
             width=self._parts.width,
             find_logs=self._parts.find_logs,
             is_canary=self._parts.is_canary,
+            exclude=self._parts.exclude,
         )
 
     def _claim(self) -> None:

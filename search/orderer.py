@@ -47,6 +47,18 @@ IsCanary = Callable[[str, str | None], bool]
 Identify = Callable[[str, int], str]
 """The message id of an inner digest under a version of the trace field list."""
 
+
+class Exclude(Protocol):
+    """Knows whose mail was never to be archived. Thread-safe."""
+
+    def __call__(
+        self, place: tuple[LogId, int], raw: bytes, record: CaptureRecord, parsed: Parsed
+    ) -> Callable[[], None] | None:
+        """None, or what withdraws the capture at ``place`` (log and seq), durably, when it is called. That raises
+        ArchiveError: then the capture is not taken yet, and shown to nobody."""
+        ...
+
+
 FindLogs = Callable[[str], list[LogId]]
 """The logs of an owner, as they were a few seconds ago at most."""
 
@@ -67,13 +79,19 @@ class Ordered:
     texts: dict[str, Text] = field(default_factory=dict)
 
 
+class _NotWithdrawn(ArchiveError):
+    """A capture that is to be withdrawn cannot be now."""
+
+
 @dataclass(frozen=True)
 class _Found:
-    """A capture that was read: its text for the index, its finding for the order log."""
+    """A capture that was read: its text for the index, its finding for the order log. ``withdraw``: what is to be done
+    first with one that was never to be archived."""
 
     capture: str
     text: Text
     draft: Draft
+    withdraw: Callable[[], None] | None = None
 
 
 class Orderer:
@@ -92,6 +110,7 @@ class Orderer:
         most: int = 200,
         width: int = 1,
         find_logs: FindLogs | None = None,
+        exclude: Exclude | None = None,
         is_canary: IsCanary | None = None,
     ) -> None:
         """``most``: about so many entries a step; ``width``: captures that are read side by side."""
@@ -99,6 +118,7 @@ class Orderer:
         self._vault = vault
         self._find_logs: FindLogs = find_logs or partial(logs, vault.store)
         self._acts = acts
+        self._exclude = exclude
         self._order = order
         self._interpreter = interpreter
         self._identify = identify
@@ -124,9 +144,7 @@ class Orderer:
         done = Ordered()
         drafts: list[Draft] = []
         took = dict(self._took)
-        acts_taken = self._acts.refresh()
-        if acts_taken > self._acts_taken:
-            drafts.append(self._range(self._acts.log, self._acts_taken, acts_taken))
+        self._acts.refresh()
         for log in self._capture_logs():
             if done.taken >= self._most:
                 break
@@ -134,10 +152,19 @@ class Orderer:
             end = took[str(log)] = self._log(log, start, drafts, done)
             if end > start:
                 drafts.append(self._range(log, start, end))
+        self._append_after_acts(drafts)
+        self._took = took
+        return done
+
+    def _append_after_acts(self, drafts: list[Draft]) -> None:
+        """What was decided stands in the order before what was found: a capture that was withdrawn while it was read is
+        never projected."""
+        acts_taken = self._acts.seen
+        if acts_taken > self._acts_taken:
+            drafts.insert(0, self._range(self._acts.log, self._acts_taken, acts_taken))
         if drafts:
             self._append(drafts)
-        self._took, self._acts_taken = took, acts_taken
-        return done
+        self._acts_taken = acts_taken
 
     def retry(self, unread: Sequence[tuple[str, int]]) -> Ordered:
         """Try captures again that could not be opened when they were taken; what opens now gets a late finding, durable
@@ -148,14 +175,24 @@ class Orderer:
             log = LogId.parse(name)
             try:
                 found = self._finding(log, read_entry(self._vault.store, log, seq))
-            except (Tampered, KeyUnavailable, Invalid, NotFound):
+                self._settle(found, done)
+            except (Tampered, KeyUnavailable, Invalid, NotFound, _NotWithdrawn):
                 done.unreadable += 1
             else:
                 drafts.append(found.draft)
-                done.texts[found.capture] = found.text
-        if drafts:
-            self._append(drafts)
+        self._append_after_acts(drafts)
         return done
+
+    @staticmethod
+    def _settle(found: _Found, done: Ordered) -> None:
+        """Withdraw what is to be withdrawn; the text of anything else is kept for the index. Raises _NotWithdrawn."""
+        if found.withdraw is None:
+            done.texts[found.capture] = found.text
+            return
+        try:
+            found.withdraw()
+        except ArchiveError as error:
+            raise _NotWithdrawn(str(error), code=error.code) from error
 
     def _capture_logs(self) -> list[LogId]:
         """Another one first at every step, so that a busy log does not hold up the others."""
@@ -208,7 +245,8 @@ class Orderer:
     ) -> Iterator[Draft]:
         try:
             found = reading()
-        except (Tampered, KeyUnavailable, Invalid) as error:
+            self._settle(found, done)
+        except (Tampered, KeyUnavailable, Invalid, _NotWithdrawn) as error:
             if self._acts.erasures.begun(str(entry.fields.get("capture"))):
                 return  # its key went before it was ever taken: nothing is left to be read, now or later
             self._require_keys(error)
@@ -219,7 +257,6 @@ class Orderer:
             kind, fields = self._range(log, entry.seq, entry.seq + 1)
             yield kind, {**fields, "unread": True}
         else:
-            done.texts[found.capture] = found.text
             yield found.draft
 
     def _require_keys(self, error: ArchiveError) -> None:
@@ -264,7 +301,8 @@ class Orderer:
             "inner": inner_commit(salt, opened.raw[parsed.inner_start : parsed.inner_end]),
             "payload": sealed,
         }
-        return _Found(capture, text, ("finding", fields))
+        withdraw = self._exclude((log, entry.seq), opened.raw, record, parsed) if self._exclude else None
+        return _Found(capture, text, ("finding", fields), withdraw)
 
     def _kind(self, source: str) -> SourceKind:
         """The source may be younger than the step: then its act stands at the acts log's head by now."""

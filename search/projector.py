@@ -216,7 +216,7 @@ def _sources(act: dict[str, Any]) -> Iterator[Source]:
 
 def _withdrawn(act: dict[str, Any], seq: int, order_seq: int) -> Iterator[Withdrawn]:
     """The captures that an act bars: their rows go when the order takes the act, wherever the projection runs."""
-    if act.get("act") == "erasure.ask":
+    if act.get("act") in ("erasure.ask", "capture.withdraw"):
         for asked in asked_of(act, seq):
             yield Withdrawn(asked.capture, str(asked.log), asked.seq, order_seq)
 

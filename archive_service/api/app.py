@@ -8,9 +8,9 @@ from archive_service.api.middleware import BodyLimit, Envelope
 from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
-    accounts,
     approvals,
     captures,
+    compartments,
     custodians,
     description,
     erasures,
@@ -59,12 +59,12 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(access_log.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
-    app.include_router(accounts.router)
     app.include_router(custodians.router)
     app.include_router(approvals.router)
     app.include_router(grants.router)
     app.include_router(matters.router)
     app.include_router(erasures.router)
+    app.include_router(compartments.router)
     app.include_router(jobs.router)
     app.include_router(health.router)
     app.include_router(description.router)

@@ -17,7 +17,7 @@ from archive_service.access.events import Actor
 from archive_service.access.policy import RULES, Decision, Right, decide
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
-from archive_service.api.errors import UntracedAnswer
+from archive_service.api.errors import NoSuchThing, UntracedAnswer
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
@@ -50,13 +50,14 @@ class Caller:
     what this query finds, and nothing else is counted or told of; None bounds nothing."""
 
     bound: Node | None = None
+    now: str = ""  # RFC 3339
     decision: Decision = Decision(False, ())
 
     def __init__(self, actor: Actor, tenant: TenantServices, action: str, request: Request) -> None:
         self.actor = actor
         self.tenant = tenant
         self.recorded = False
-        self._action = action
+        self.action = action
         self._request = request
 
     def record(
@@ -73,7 +74,7 @@ class Caller:
         pen.write(
             self.tenant,
             self._request,
-            self._action,
+            self.action,
             actor=self.actor.subject,
             role=self.actor.role.value,
             ids=ids,
@@ -146,9 +147,15 @@ ServicesDep = Annotated[ApiServices, Depends(services_of)]
 
 def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
-    who, tenant = identify(request, services_of(request))
+    services = services_of(request)
+    who, tenant = identify(request, services)
     caller = Caller(acting(who, tenant, action, request, route), tenant, action, request)
-    caller.decision = _decided(caller, right, rfc3339(services_of(request).clock()))
+    caller.now = rfc3339(services.clock())
+    wanted = request.query_params.getlist("compartment")
+    if wanted:
+        caller = _behind_the_wall(caller, wanted, right, request, route)
+    else:
+        caller.decision = _decided(caller, right)
     if not caller.decision.allowed:
         _refuse(caller, request, route)
         raise Denied("this role does not have the right", code="auth.forbidden")
@@ -157,16 +164,33 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     return caller
 
 
+def _behind_the_wall(
+    caller: Caller, wanted: Sequence[str], right: Right, request: Request, route: str
+) -> Caller:
+    """The caller in a compartment of his tenant. Raises NoSuchThing, by the same path whether it is not there,
+    another's, or not for him: that he asked stands in his tenant's access log."""
+    services = services_of(request)
+    found = services.tenants(wanted[0]) if len(wanted) == 1 and well_formed(wanted[0]) else None
+    if found is not None and found.parent == caller.tenant.id:
+        within = Caller(caller.actor, found, caller.action, request)
+        within.now = caller.now
+        within.decision = _decided(within, right)
+        if within.decision.allowed:
+            return within
+    _refuse(caller, request, route)
+    raise NoSuchThing
+
+
 def _refuse(caller: Caller, request: Request, route: str) -> None:
     asked = str(request.path_params.get("id", ""))
     ids = [asked] if well_formed(asked) else []
     caller.record(ids, outcome="refused", route=f"{request.method} {route}")
 
 
-def _decided(caller: Caller, right: Right, now: str) -> Decision:
+def _decided(caller: Caller, right: Right) -> Decision:
     """The acts are asked for grants only where the answer rests on one."""
     authority = caller.tenant.authority
     rule = RULES.get(right)
     needed = rule is not None and (authority.always or caller.actor.role in rule.granted)
     grants = authority.grants(caller.actor.subject) if needed else ()
-    return decide(caller.actor, right, grants, now=now, always=authority.always)
+    return decide(caller.actor, right, grants, now=caller.now, always=authority.always)

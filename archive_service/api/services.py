@@ -98,12 +98,28 @@ class Authority(Protocol):
         ...
 
 
+class Sealed(Protocol):
+    """The tenant's sealed parts. Thread-safe."""
+
+    def compartments(self, subject: str, now: str) -> Sequence[dict[str, str]]:
+        """Id and name of those in which a subject has a grant in force at ``now``."""
+        ...
+
+    def exclusions(self, addresses: bool) -> Sequence[dict[str, Any]]:
+        """The exclusion lists in force; with whose addresses they are only when asked."""
+        ...
+
+    def withdrawn(self) -> int:
+        """How many captures were withdrawn at all: excluded ones and moved strays under one count."""
+        ...
+
+
 @dataclass(frozen=True)
 class TenantServices:
     """One tenant's archive as the routes see it. ``exports``: where finished ZIPs lie, by job id.
     ``id`` is opaque; ``acts_position`` counts the entries of the acts log as known here. ``barred``: which of these
     captures no read may show, by the acts at their head; what it raises ends the read. ``erasures``: each capture that
-    is to be forgotten, and how far that is."""
+    is to be forgotten, and how far that is. ``parent``: of a compartment, the id of its tenant."""
 
     id: str
     name: str
@@ -124,6 +140,8 @@ class TenantServices:
     cases: Cases
     authority: Authority
     erasures: Callable[[], Sequence[dict[str, Any]]]
+    sealed: Sealed
+    parent: str | None = None
 
 
 @dataclass(frozen=True)

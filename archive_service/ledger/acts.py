@@ -12,6 +12,7 @@ from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.custodians import Custodians
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
+from archive_service.ledger.exclusions import Exclusions
 from archive_service.ledger.grants import Grants
 from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault
@@ -20,6 +21,8 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Source
 from archive_service.vault.key_layout import LogId
+
+_WITHDRAWN_PAD = 2048  # bytes: what was withdrawn, and why, is not told by the size of its act
 
 
 class ActState(Protocol):
@@ -42,6 +45,10 @@ class Acts:
         self._appender = SharedAppender(vault.store, self.log, vault.clock, policy)
         self.name = ""
         self.kind = ""
+        self.parent: str | None = None
+        """Of a compartment: the owner id of its tenant."""
+        self.asked: str | None = None
+        """Of a compartment: the approval that it was made under."""
         self._sources: dict[str, Source] = {}
         self._by_address: dict[str, Source] = {}
         self._bates: dict[str, int] = {}
@@ -49,6 +56,7 @@ class Acts:
         self.approvals = Approvals()
         self.custodians = Custodians()
         self.erasures = Erasures()
+        self.exclusions = Exclusions()
         self.grants = Grants()
         self.matters = Matters()
         self._states: tuple[ActState, ...] = (
@@ -56,6 +64,7 @@ class Acts:
             self.accounts,
             self.custodians,
             self.erasures,
+            self.exclusions,
             self.grants,
             self.matters,
         )
@@ -133,7 +142,8 @@ class Acts:
         made = act(place)
         if made["act"] != "archive.arrived":
             self.require_here()
-        (payload,) = self._vault.seal_many(self.log, [made], floor=place.generation)
+        pad = _WITHDRAWN_PAD if made["act"] == "capture.withdraw" else 1
+        (payload,) = self._vault.seal_many(self.log, [made], floor=place.generation, pad=pad)
         return "act", {"payload": payload, "acts_seen": place.seq}
 
     def _take(self, batch: list[Entry]) -> None:
@@ -159,6 +169,8 @@ class Acts:
         word = act["act"]
         if word == "owner.create":
             self.kind, self.name = str(act["kind"]), str(act["name"])
+            self.parent = None if act.get("parent") is None else str(act["parent"])
+            self.asked = None if act.get("asked") is None else str(act["asked"])
         elif word == "source.add":
             self._keep(Source.model_validate(act["source"]))
         elif (changed := source_acts.changed(act, self._sources)) is not None:

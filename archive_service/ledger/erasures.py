@@ -1,6 +1,7 @@
 """What the acts say of forgetting and keeping: replayed from the acts log, like everything that somebody decided.
 
 erasure.ask    {erasure, ground, basis, by, captures: [{log, seq, capture}]}   barred from every read at once
+capture.withdraw {erasure, of: {log, seq, capture}, by}   the same for one that was never to be here, or is elsewhere
 erasure.begin  {batch, captures: [id], generations: [n], tables: [n], kms: [PROVIDER/VERSION]}   they are about to go
 erasure.done   {batch, destroy_after}                                          gone from both places, seen
 erasure.kms    {batch, at}                                                     so is the key version behind them
@@ -66,6 +67,11 @@ class Erasures:
         """Whether no read may show it any more."""
         return capture in self.asked
 
+    @property
+    def withdrawn(self) -> int:
+        """How many captures were never to be here, or lie elsewhere now: one count for both."""
+        return sum(asked.ground is EraseGround.EXCLUSION for asked in self.asked.values())
+
     def begun(self, capture: str) -> bool:
         """Whether its key may be gone by right."""
         return capture in self._begun
@@ -114,6 +120,10 @@ class Erasures:
             self.erasures.add(str(act["erasure"]))
             for asked in asked_of(act, position):
                 self.asked.setdefault(asked.capture, asked)
+        elif word == "capture.withdraw":
+            self.erasures.add(str(act["erasure"]))
+            (asked,) = asked_of(act, position)
+            self.asked.setdefault(asked.capture, asked)
         elif word == "erasure.begin":
             batch = Batch(
                 str(act["batch"]),
@@ -140,10 +150,12 @@ class Erasures:
 
 
 def asked_of(act: dict[str, Any], position: int) -> Iterator[Asked]:
-    """The captures of an ``erasure.ask``. Raises Tampered."""
+    """The captures of an ``erasure.ask`` or ``capture.withdraw``. Raises Tampered."""
     try:
-        ground, erasure = EraseGround(act["ground"]), str(act["erasure"])
-        for item in act["captures"]:
+        withdrawn = act["act"] == "capture.withdraw"
+        ground = EraseGround.EXCLUSION if withdrawn else EraseGround(act["ground"])
+        erasure = str(act["erasure"])
+        for item in [act["of"]] if withdrawn else act["captures"]:
             yield Asked(
                 LogId.parse(str(item["log"])),
                 int(item["seq"]),

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases
 from archive_service.access.events import AccessEvent, AccessRecord, Actor, RoleName
-from archive_service.access.four_eyes import FourEyes
+from archive_service.access.four_eyes import FourEyes, StrongAction
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
@@ -113,9 +113,6 @@ class FakeJobs:
 
     def claim(self, kinds: Sequence[str]) -> Job | None:
         raise AssertionError("the API runs no jobs")
-
-    def trim(self, before: str) -> int:
-        raise AssertionError("the API forgets no jobs")
 
     def update(self, job: Job) -> None:
         self.jobs[job.id] = job
@@ -295,6 +292,17 @@ class FakeAuthority:
         return self.bound
 
 
+class FakeSealed:
+    def compartments(self, subject: str, now: str) -> list[dict[str, str]]:
+        return [{"id": "k-there", "name": "alertes"}]
+
+    def exclusions(self, addresses: bool) -> list[dict[str, Any]]:
+        return [{"id": "x-there", "name": "médecin"} | ({"addresses": ["dr@ex.fr"]} if addresses else {})]
+
+    def withdrawn(self) -> int:
+        return 3
+
+
 class Lazily:
     """Makes what it stands for at its first use: most tests of the door use none of it."""
 
@@ -305,6 +313,12 @@ class Lazily:
         made = self._make()
         self.__dict__.update(_made=made)
         return getattr(made, name)
+
+
+def accepting(name: str) -> StrongAction:
+    """A strong change that needs a real archive: here it is only asked for."""
+    everybody = frozenset(RoleName)
+    return StrongAction(name, everybody, everybody, lambda given, _: dict(given), lambda *_: {}, private=True)
 
 
 class FakeTenant:
@@ -323,6 +337,7 @@ class FakeTenant:
         self.barred: set[str] = set()
         self.people = people(lambda: NOW)
         self.authority = FakeAuthority()
+        self.parent: str | None = None
 
     @cached_property
     def acts(self) -> Acts:
@@ -339,7 +354,11 @@ class FakeTenant:
 
     @cached_property
     def four_eyes(self) -> FourEyes:
-        actions = (erasure_action(self.acts, self.catalog), grant_action(self.acts, self.cases))
+        actions = (
+            erasure_action(self.acts, self.catalog),
+            grant_action(self.acts, self.cases),
+            *(accepting(name) for name in ("compartment.make", "exclusion.set")),
+        )
         return FourEyes(self.acts, actions, lambda: NOW)
 
     @property
@@ -367,6 +386,8 @@ class FakeTenant:
             accounts=cast(Accounts, Lazily(lambda: self.accounts)),
             authority=self.authority,
             erasures=lambda: erasures_of(self.acts),
+            sealed=FakeSealed(),
+            parent=self.parent,
         )
 
     def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
@@ -471,9 +492,7 @@ def with_cases(archive: Archive) -> dict[str, str]:
     for each in asked[1:]:
         desk.decide(other, each, Verdict.APPROVED, "so")
     grant = desk.carry_out(asked[2])["grant"]
-    ends = NOW + timedelta(days=9)
-    account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
-    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter, "account": account}
+    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter}
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -523,13 +542,6 @@ TABLE = {
         "/v1/integrity/logs/acts/tile/0/000.p/3",
         None,
     ),
-    ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
-    ("POST", "/v1/accounts"): (
-        {"admin"},
-        "/v1/accounts",
-        {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": "2026-06-01T00:00:00Z"},
-    ),
-    ("DELETE", "/v1/accounts/{id}"): ({"admin"}, "/v1/accounts/{account}", None),
     ("GET", "/v1/sources"): ({"admin"}, "/v1/sources", None),
     ("POST", "/v1/sources"): ({"admin"}, "/v1/sources", {"name": "Siège", "kind": "exchange"}),
     ("PATCH", "/v1/sources/{id}"): ({"admin"}, "/v1/sources/s-there", {"tls": True}),
@@ -588,6 +600,29 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("POST", "/v1/compartments"): (
+        {"admin", "compliance_officer", "dpo"},
+        "/v1/compartments",
+        {
+            "name": "alertes",
+            "officers": [{"subject": who, "role": "alert_officer"} for who in ("rita", "max")],
+            "reason": "Sapin II",
+        },
+    ),
+    ("GET", "/v1/compartments"): (PUBLIC - {"nobody"}, "/v1/compartments", None),
+    ("POST", "/v1/exclusions"): (
+        {"admin", "compliance_officer", "dpo"},
+        "/v1/exclusions",
+        {
+            "name": "médecin",
+            "basis": "Code du travail L4624-8",
+            "addresses": ["dr@ex.fr"],
+            "domains": ["ex.fr"],
+            "compartment": "k-there",
+            "reason": "convention",
+        },
+    ),
+    ("GET", "/v1/exclusions"): ({"admin", "compliance_officer", "dpo"}, "/v1/exclusions", None),
     ("POST", "/v1/erasures"): (
         OVERSIGHT,
         "/v1/erasures",

@@ -1,0 +1,87 @@
+"""Compartments: sealed parts of a tenant, each an owner of its own, and mail that is moved into one."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from archive_service.access.cases import grant_act
+from archive_service.bootstrap import Core, Tenant, add_source, make_owner
+from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
+from archive_service.model.errors import NotFound
+from archive_service.model.mail import CaptureRecord, Source, SourceKind
+from archive_service.vault.stores.base import Lock, LockMode
+
+_PIECE = 256 * 1024
+
+
+def compartments_of(core: Core, parent: str) -> list[Tenant]:
+    """A tenant's compartments."""
+    return [tenant for tenant in core.tenants(0) if tenant.acts.parent == parent]
+
+
+def compartment_of(core: Core, parent: str, owner: str) -> Tenant:
+    """A tenant's compartment with an owner id. Raises NotFound, the same for one that is another's."""
+    found = core.tenant_of(owner)
+    if found is None or found.acts.parent != parent:
+        raise NotFound("no such compartment", code="compartment.unknown")
+    return found
+
+
+def make_compartment(
+    core: Core, parent: Tenant, name: str, approval: str, by: str, grants: Sequence[Mapping[str, Any]]
+) -> Tenant:
+    """A compartment, with the grants of those who work in it; durable on return. Called again for the same approval, it
+    goes on where it was cut off. Raises Refused when the name is taken, Invalid when it is senseless."""
+    made = next((each for each in compartments_of(core, parent.id) if each.acts.asked == approval), None)
+    if made is None:
+        made = make_owner(core, f"{parent.name}/{name}", kind="compartment", parent=parent.id, asked=approval)
+    given = {(grant.subject, grant.role) for grant in made.acts.grants.all()}
+    for grant in grants:
+        if (grant["subject"], grant["role"]) not in given:
+            act = grant_act(grant, by=by, reason=f"with the compartment ({approval})")
+            made.acts.append(lambda _, act=act: act)  # type: ignore[misc]
+    return made
+
+
+class Resealer:
+    """Writes captures into compartments as they were received. Not thread-safe; close it."""
+
+    def __init__(self, core: Core, parent: str) -> None:
+        self._core = core
+        self._parent = parent
+        self._writers: dict[str, CaptureWriter] = {}
+
+    def into(self, owner: str, kind: SourceKind, record: CaptureRecord, raw: bytes) -> str:
+        """One capture more in the compartment, envelope and time of receipt as they were; its id, durable on return.
+        Raises NotFound, ArchiveError."""
+        compartment = compartment_of(self._core, self._parent, owner)
+        compartment.acts.refresh()
+        source = self._source(compartment, kind)
+        moved = record.model_copy(update={"capture": "", "source": source.id})
+        until = self._core.clock() + timedelta(days=source.intake_days)
+        draft = CaptureDraft(moved, Lock(LockMode(source.lock_mode), until), compartment.acts.seen)
+        pieces = (raw[start : start + _PIECE] for start in range(0, max(len(raw), 1), _PIECE))
+        return self._writer(compartment).write_stream(draft, pieces).capture
+
+    def close(self) -> None:
+        """Let the writers go."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _writer(self, compartment: Tenant) -> CaptureWriter:
+        if compartment.id not in self._writers:
+            core = self._core
+            slots = core.slots(compartment.id, "capture")
+            self._writers[compartment.id] = CaptureWriter(
+                core.store, compartment.keyring, slots, core.clock, core.writer_limits
+            )
+        return self._writers[compartment.id]
+
+    def _source(self, compartment: Tenant, kind: SourceKind) -> Source:
+        """Of the same kind, so that it is unwrapped as it was."""
+        name = f"resealed ({kind})"
+        for source in compartment.acts.sources():
+            if source.name == name:
+                return source
+        return add_source(compartment, name, kind, self._core.settings.smtp_domain)[0]

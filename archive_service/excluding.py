@@ -1,0 +1,51 @@
+"""Exclusion lists at work: what was never to be archived is withdrawn once it is known, before it is projected."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from archive_service.bootstrap import Core, Tenant
+from archive_service.compartments import Resealer
+from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
+from archive_service.vault.key_layout import LogId
+from retention.erasure import Capture, withdraw
+from retention.exclusion import Excluded, judge
+
+_log = logging.getLogger(__name__)
+_BY = "exclusion list"
+
+
+class Excluding:
+    """See ``search.orderer.Exclude``."""
+
+    def __init__(self, core: Core, tenant: Tenant) -> None:
+        self._core = core
+        self._tenant = tenant
+
+    def __call__(
+        self, place: tuple[LogId, int], raw: bytes, record: CaptureRecord, parsed: Parsed
+    ) -> Callable[[], None] | None:
+        """By the lists that are for its source, as the acts read so far have them."""
+        lists = self._tenant.acts.exclusions.of(record.source)
+        judged = judge(parsed, lists) if lists else None
+        if judged is None:
+            return None
+        return partial(self._withdraw, Capture(*place, record.capture), judged, raw, record)
+
+    def _withdraw(self, capture: Capture, judged: Excluded, raw: bytes, record: CaptureRecord) -> None:
+        """First into the compartment, then out of here: cut off between the two, it is there twice, and lost never."""
+        acts = self._tenant.acts
+        if acts.erasures.barred(capture.id):
+            return
+        if judged.compartment is not None:
+            resealer = Resealer(self._core, self._tenant.id)
+            try:
+                resealer.into(judged.compartment, self._kind(record.source), record, raw)
+            finally:
+                resealer.close()
+        withdraw(acts, capture, _BY)
+        _log.info("a capture of %s was withdrawn", capture.log.name)
+
+    def _kind(self, source: str) -> SourceKind:
+        known = self._tenant.acts.source(source)
+        return known.kind if known is not None else SourceKind.GENERIC

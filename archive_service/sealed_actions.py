@@ -1,0 +1,226 @@
+"""Changes around compartments that need two people: make one, exclude whose mail was never to be archived, move a stray
+into one. Only who asks and who decides know of them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from archive_service.access.cases import Cases
+from archive_service.access.events import Actor, RoleName
+from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.bootstrap import Core, Tenant
+from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.compartments import Resealer, compartment_of, make_compartment
+from archive_service.export.reading import LedgerContents
+from archive_service.ledger.approvals import Approval
+from archive_service.ledger.payloads import open_capture
+from archive_service.ledger.reader import read_entry
+from archive_service.model.clock import rfc3339
+from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.grounds import KeepGround
+from archive_service.model.mail import CaptureRecord, SourceKind
+from archive_service.strong_actions import places
+from archive_service.vault.key_layout import LogId
+from retention.erasure import Capture, place_keep, withdraw
+
+_R = RoleName
+_ASKS = frozenset({_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})
+_DECIDES = frozenset({_R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})
+_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,80}")
+_DOMAIN = re.compile(r"[a-z0-9.-]{1,253}|[^\x00-\x7f]{1,253}")
+_MOST = 100  # captures moved in one request
+
+
+def compartment_action(core: Core, tenant: Tenant, cases: Cases) -> StrongAction:
+    """``compartment.make`` {name, officers: [{subject, role}]}: a sealed part of the tenant, and who works in it."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        name, officers = str(given.get("name") or ""), given.get("officers")
+        if not _NAME.fullmatch(name):
+            raise Invalid(
+                "a compartment's name has 1 to 80 printable characters, no /", code="compartment.name"
+            )
+        if not isinstance(officers, list) or len({_subject(each) for each in officers}) < 2:
+            raise Invalid("two people at least work in a compartment", code="compartment.officers")
+        grants = [cases.checked_grant({**each, "matter": None, "custodians": None}) for each in officers]
+        return {"name": name, "officers": grants}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        request = approval.request
+        made = make_compartment(core, tenant, request["name"], approval.id, approval.by, request["officers"])
+        _spent(tenant, spend, core)
+        return {"compartment": made.id}
+
+    return StrongAction("compartment.make", _ASKS, _DECIDES, check, carry_out, private=True)
+
+
+def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:
+    """``exclusion.set`` {exclusion?, name, basis, addresses, domains, compartment, sources?}: whose mail was never to
+    be archived, from here on."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        made = {
+            "exclusion": str(given.get("exclusion") or ""),
+            "name": _text(given, "name"),
+            "basis": _text(given, "basis"),
+            "addresses": [_address(each) for each in _list(given, "addresses")],
+            "domains": [_domain(each) for each in _list(given, "domains")],
+            "compartment": compartment_of(core, tenant.id, _text(given, "compartment")).id,
+            "sources": [str(each) for each in given.get("sources") or ()],
+        }
+        tenant.acts.refresh()
+        outside = [each for each in made["addresses"] if each.rpartition("@")[2] not in made["domains"]]
+        if outside:
+            raise Invalid("an excluded address lies in none of the domains", code="exclusion.domain")
+        if any(tenant.acts.source(each) is None for each in made["sources"]):
+            raise NotFound("no such source", code="source.unknown")
+        return made
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        request = dict(approval.request)
+        request["exclusion"] = request["exclusion"] or f"x{approval.id[1:]}"
+
+        def act(_: object) -> dict[str, Any]:
+            spend()
+            by = {"by": approval.by, "at": rfc3339(core.clock()), "approval": approval.id}
+            return {"version": 1, "act": "exclusion.set", **request, **by}
+
+        return {"exclusion": request["exclusion"], "seq": tenant.acts.append(act) + 1}
+
+    return StrongAction("exclusion.set", _ASKS, _DECIDES, check, carry_out, private=True)
+
+
+def exclusion_end_action(core: Core, tenant: Tenant) -> StrongAction:
+    """``exclusion.end`` {exclusion}: what comes from here on is archived as any other mail."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        tenant.acts.refresh()
+        exclusion = _text(given, "exclusion")
+        if exclusion not in tenant.acts.exclusions.known:
+            raise NotFound("no such exclusion list", code="exclusion.unknown")
+        return {"exclusion": exclusion}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        def act(_: object) -> dict[str, Any]:
+            spend()
+            by = {"by": approval.by, "at": rfc3339(core.clock()), "approval": approval.id}
+            return {"version": 1, "act": "exclusion.end", **approval.request, **by}
+
+        return {"exclusion": approval.request["exclusion"], "seq": tenant.acts.append(act) + 1}
+
+    return StrongAction("exclusion.end", _ASKS, _DECIDES, check, carry_out, private=True)
+
+
+def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: LedgerContents) -> StrongAction:
+    """``reseal`` {messages or captures, compartment}: move strays where they belong; here their keys are destroyed."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        compartment = compartment_of(core, tenant.id, _text(given, "compartment")).id
+        found = places(catalog, given)
+        if len(found) > _MOST:
+            raise Invalid(f"{_MOST} captures at most in one request", code="erasure.too_many")
+        return {"compartment": compartment, "captures": [place.plain() for place in found]}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        owner = approval.request["compartment"]
+        named = [_capture(each) for each in approval.request["captures"]]
+        _require_no_order(tenant, named, rfc3339(core.clock()))
+        left = [each for each in named if not tenant.acts.erasures.barred(each.id)]
+        resealer = Resealer(core, tenant.id)
+        try:
+            for number, place in enumerate(left):
+                _move(core, tenant, catalog, contents, resealer, owner, place)
+                last = number == len(left) - 1
+                withdraw(tenant.acts, place, approval.by, (lambda: spend().id) if last else None)
+        finally:
+            resealer.close()
+        if not left:
+            _spent(tenant, spend, core)
+        return {"captures": len(named)}
+
+    return StrongAction("reseal", _ASKS - {_R.ADMIN}, _DECIDES, check, carry_out, private=True)
+
+
+def _move(
+    core: Core,
+    tenant: Tenant,
+    catalog: Catalog,
+    contents: LedgerContents,
+    resealer: Resealer,
+    owner: str,
+    place: Capture,
+) -> None:
+    """One capture into the compartment, its holds with it. It is there before it goes here."""
+    row = catalog.capture(place.id)
+    if row is None:
+        raise NotFound("no capture of this id", code="capture.unknown")
+    raw = contents.raw(row)
+    made = resealer.into(owner, _kind(tenant, row), _record(tenant, place), raw)
+    now = rfc3339(core.clock())
+    if KeepGround.HOLD in tenant.acts.erasures.keeps_of(place.id, now):
+        compartment = compartment_of(core, tenant.id, owner)
+        place_keep(compartment.acts, [made], KeepGround.HOLD, "moved with the mail", "resealing")
+
+
+def _record(tenant: Tenant, place: Capture) -> CaptureRecord:
+    fields = read_entry(tenant.vault.store, place.log, place.seq).fields
+    opened = open_capture(tenant.vault.store, tenant.keyring, place.log, fields)
+    return CaptureRecord.model_validate_json(opened.record)
+
+
+def _kind(tenant: Tenant, row: CaptureRow) -> SourceKind:
+    source = tenant.acts.source(row.finding.source)
+    return source.kind if source is not None else SourceKind.GENERIC
+
+
+def _require_no_order(tenant: Tenant, named: list[Capture], now: str) -> None:
+    """An order of a court to keep stands above resealing: the original may not go. Raises Refused."""
+    tenant.acts.refresh()
+    if any(KeepGround.ORDER in tenant.acts.erasures.keeps_of(each.id, now) for each in named):
+        raise Refused("an order to keep it here stands above (order of precedence)", code="reseal.kept")
+
+
+def _spent(tenant: Tenant, spend: Spend, core: Core) -> None:
+    def act(_: object) -> dict[str, Any]:
+        done = spend()
+        return {"version": 1, "act": "approval.done", "approval": done.id, "at": rfc3339(core.clock())}
+
+    tenant.acts.append(act)
+
+
+def _capture(plain: Mapping[str, Any]) -> Capture:
+    return Capture(LogId.parse(str(plain["log"])), int(plain["seq"]), str(plain["capture"]))
+
+
+def _subject(officer: Any) -> str:
+    if not isinstance(officer, dict):
+        raise Invalid("an officer is a subject and a role", code="compartment.officers")
+    return str(officer.get("subject"))
+
+
+def _text(given: Mapping[str, Any], field: str) -> str:
+    text = given.get(field)
+    if not isinstance(text, str) or not text.strip() or len(text) > 500:
+        raise Invalid(f"{field} is missing", code="exclusion.invalid")
+    return text.strip()
+
+
+def _list(given: Mapping[str, Any], field: str) -> list[str]:
+    values = given.get(field)
+    if not isinstance(values, list) or not values or not all(isinstance(each, str) for each in values):
+        raise Invalid(f"{field} is a list with one or more", code="exclusion.invalid")
+    return values
+
+
+def _address(text: str) -> str:
+    local, at, domain = text.strip().lower().rpartition("@")
+    if not (local and at and domain):
+        raise Invalid("an address is local part, @ and domain", code="exclusion.address")
+    return f"{local}@{_domain(domain)}"
+
+
+def _domain(text: str) -> str:
+    domain = text.strip().lower()
+    if not _DOMAIN.fullmatch(domain):
+        raise Invalid("no domain", code="exclusion.domain")
+    return domain

@@ -1,0 +1,84 @@
+"""The HTTP API over a real embedded archive, called without a socket; a follower's work is done between calls."""
+
+import asyncio
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from archive_service.access.events import RoleName
+from archive_service.access.identity import Identity
+from archive_service.access.tokens import TokenIssuer, TokenVerifier
+from archive_service.api.app import create_app
+from archive_service.api.services import ApiServices
+from archive_service.bootstrap import Core, Tenant, open_core
+from archive_service.catching_up import catch_up
+from archive_service.serving.api import Tenants
+from archive_service.settings import load
+from ingest.parser_pool import ParserPool
+from tests.flow.archive_fixtures import done
+
+
+class RealApi(AbstractContextManager["RealApi"]):
+    """One archive in a folder, with tenant ``acme``; ``pool`` is the caller's."""
+
+    def __init__(self, data: Path, pool: ParserPool, **settings: Any) -> None:
+        self.data = data
+        if not data.exists():
+            done("init", "--data", data, "--tenant", "acme")
+        self.core: Core = open_core(load(None, data=data, **settings))
+        self.pool = pool
+        self.tenants = Tenants(self.core)
+        services = ApiServices(
+            tenants=self.tenants.get,
+            bearers=Identity(TokenVerifier(self.tenants.token_key)),
+            ready=list,
+            clock=self.core.clock,
+        )
+        self.app = create_app(services)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.tenants.close()
+        self.core.close()
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.core.tenant("acme")
+
+    def follow(self) -> None:
+        """Every tenant and compartment brought to its head."""
+        for tenant in self.core.tenants(0):
+            catch_up(self.core, tenant, self.pool)
+
+    def token(self, role: str, subject: str, tenant: Tenant | None = None) -> str:
+        from datetime import timedelta
+
+        chosen = tenant or self.tenant
+        return TokenIssuer(chosen.id, chosen.token_key()).issue(subject, RoleName(role), timedelta(hours=1))
+
+    def call(self, method: str, path: str, role: str, subject: str, /, **body: Any) -> httpx.Response:
+        """One request of a person in a role."""
+        headers = {"Authorization": f"Bearer {self.token(role, subject)}"}
+        return asyncio.run(self._call(method, path, headers, {"json": body} if body else {}))
+
+    def approved(
+        self, asked: httpx.Response, role: str = "legal", subject: str = "zoe", where: str = ""
+    ) -> Any:
+        """What came of a request that another person approves."""
+        assert asked.status_code in (201, 202), asked.text
+        path = f"/v1/approvals/{asked.json()['id']}/approve{where}"
+        answer = self.call("POST", path, role, subject, reason="vu")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["state"] == "executed", answer.text
+        return answer.json()["result"]
+
+    async def _call(
+        self, method: str, path: str, headers: dict[str, str], options: dict[str, Any]
+    ) -> httpx.Response:
+        transport = httpx.ASGITransport(app=self.app, client=("192.0.2.7", 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://archive") as client:
+            return await client.request(method, path, headers=headers, **options)

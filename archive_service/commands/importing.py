@@ -63,7 +63,9 @@ def _format(formats: Any, name: str, about: str, opened: _Open) -> Any:
     one = formats.add_parser(name, help=about)
     one.add_argument("--tenant", required=True, metavar="T")
     one.add_argument(
-        "--kind", default="generic", choices=[str(kind) for kind in SourceKind], help="dialect of the mail"
+        "--kind",
+        choices=[str(kind) for kind in SourceKind],
+        help="dialect of the mail; generic unless given, with --undeliverable the feed's",
     )
     one.add_argument(
         "--source", metavar="NAME", help='import source, best one a mailbox; "import KIND" unless given'
@@ -145,10 +147,12 @@ def _source(
         if given.source is None:
             raise Invalid("--undeliverable needs --source, the feed that they are of", code="input.usage")
         feed = find_feed(tenant, given.source)
+        if given.kind not in (None, feed.kind):
+            raise Invalid(f"the source of this name is of kind {feed.kind}", code="import.kind")
         feed, source, new = find_undeliverable(tenant, feed, settings.smtp_domain)
         assert feed.undeliverable is not None
         return source, new, (feed.undeliverable,)
-    kind = SourceKind(given.kind)
+    kind = SourceKind(given.kind or SourceKind.GENERIC)
     source, new = find_source(tenant, given.source or f"import {kind}", kind, settings.smtp_domain)
     return source, new, ()
 

@@ -59,7 +59,9 @@ def register(commands: Any) -> None:
         help="mailboxes: read whole what no Message-ID settles, and compare",
     )
     found.add_argument(
-        "--kind", default="generic", choices=[str(kind) for kind in SourceKind], help="dialect of the mailbox"
+        "--kind",
+        choices=[str(kind) for kind in SourceKind],
+        help="dialect of a mailbox that is read by content; generic unless given",
     )
     found.add_argument("--purpose", metavar="TEXT")
     on_server(found, required=False)
@@ -166,7 +168,7 @@ class _Run:
 
     def _by_content(self, mailbox: Mailbox, wanted: set[str]) -> ByContent:
         key = self._tenant.keyring.secret("identity")
-        kind = SourceKind(self._given.kind)
+        kind = SourceKind(self._given.kind or SourceKind.GENERIC)
         with closing(self._core.engines.live(self._tenant.id)) as live:
             return by_content(mailbox, wanted, kind, live.catalog, self._interpret, partial(message_id, key))
 

@@ -98,3 +98,5 @@ def test_again_is_safe_and_it_is_no_sign_of_life_of_the_feed(data: Path) -> None
 def test_it_says_of_which_feed(data: Path) -> None:
     assert take(data).answer["error"]["code"] == "input.usage"
     assert take(data, "--source", "nobody").answer["error"]["code"] == "source.unknown"
+    wrong = take(data, "--source", "Exchange", "--kind", "m365")
+    assert wrong.answer["error"]["code"] == "import.kind"

@@ -10,6 +10,8 @@ import yaml
 from archive_service.alarms.catalogue import catalogue
 from archive_service.cli import parser
 from archive_service.settings import Settings
+from ingest.milter import replies as milter_replies
+from ingest.smtp import replies as smtp_replies
 from tests.deploy.test_alarm_rules import PRESENCE
 from tests.deploy.values_schema import CHART, schema
 
@@ -21,6 +23,24 @@ COMMANDS = re.findall(r"^    (?:kubectl .* -- )?archive-service (.*)$", PAGE, re
 @pytest.mark.parametrize("line", sorted(set(COMMANDS)))
 def test_each_command_line_parses(line: str) -> None:
     parser().parse_args(shlex.split(line))
+
+
+def _refusals() -> dict[str, set[str]]:
+    """The replies of each reason, as the endpoints give them."""
+    found: dict[str, set[str]] = {}
+    every = (*vars(smtp_replies).values(), *vars(milter_replies).values())
+    for reply in every:
+        if isinstance(reply, smtp_replies.Reply) and reply.reason:
+            code, status, *_ = reply.wire.decode("ascii").split()
+            found.setdefault(reply.reason, set()).add(f"{code} {status}" if status[0].isdigit() else code)
+    return found
+
+
+def test_it_knows_every_refusal_with_its_codes() -> None:
+    table = PAGE[PAGE.index("## Refusals") : PAGE.index("## Alarms")]
+    told = re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|", table, re.MULTILINE)
+    assert len(dict(told)) == len(told)
+    assert {reason: set(codes.strip().split(", ")) for reason, codes in told} == _refusals()
 
 
 def test_there_are_commands_to_parse() -> None:

@@ -192,7 +192,9 @@ class CaptureRecord(Frozen):
 
     @property
     def undeliverable(self) -> bool:
-        """Whether it was handed in as what could not be delivered."""
+        """Whether it was handed in as what could not be delivered. Not by milter, where anybody names recipients."""
+        if self.milter is not None:
+            return False
         return any(address.lower().startswith(UNDELIVERABLE) for address in self.rcpt_to)
 
     @property

@@ -15,6 +15,7 @@ from archive_service.commands import (
     alarms,
     approving,
     archive,
+    custodians,
     doctor,
     erasing,
     exporting,
@@ -51,6 +52,7 @@ _MODULES = (
     moving,
     alarms,
     reconciling,
+    custodians,
 )
 
 

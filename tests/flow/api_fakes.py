@@ -29,8 +29,8 @@ from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, S
 from archive_service.strong_actions import erasure_action, grant_action
 from archive_service.tenant_services import erasures_of
 from search.indexes.base import Found, Hit
-from tests.flow.directory_fakes import people
 from search.query_language import Everything, Node
+from tests.flow.directory_fakes import people
 from tests.unit.core_world import Archive as World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -1,5 +1,6 @@
 """The contract of what the catalog counts hour by hour, over every back end: by whatever steps captures come."""
 
+import json
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -7,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from archive_service.catalog import migrations, tables
+from archive_service.catalog import migrations
 from archive_service.catalog.arrivals import kind_of
 from archive_service.catalog.base import Changes, LastArrival, Withdrawn
+from archive_service.catalog.migrations import Track
 from archive_service.catalog.sql import SqlCatalog
+from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.model.canaries import canary_message_id
 from tests.contracts.test_catalog import capture, catalog, changes, open_catalog, postgres_url
 
@@ -131,27 +134,34 @@ def test_one_kind_for_each_capture(kind, given):
     assert kind_of(at(0, time(0), **given).finding) == kind
 
 
-def _before_the_second(database):
-    """As the first migration left it."""
+FIRST = Track(migrations.CATALOG.name, migrations.CATALOG.first, "catalog_0001")
 
-    def take_back(connection):
-        tables.arrivals.drop(connection)
-        tables.canaries.drop(connection)
-        connection.exec_driver_sql("ALTER TABLE position DROP COLUMN counted_from")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'catalog_0001'")
 
-    database.write(take_back)
+def older(path, rows):
+    """A catalog as the first migration made it, with these captures."""
+    database = SqliteDatabase(path)
+    migrations.bring_up(database, FIRST)
+    database.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO position VALUES (1, 2, ?, 0, 0)", (len(rows),))
+        for row in rows:
+            finding = json.dumps(row.finding.plain())
+            db.execute(
+                "INSERT INTO messages VALUES (?, ?, 0, '2024-02', '{}')", (row.finding.message, row.seq)
+            )
+            values = (row.id, row.log, row.seq, row.order_seq, row.object_key, row.lock_until)
+            place = "id, log, seq, order_seq, object_key, lock_until, message, finding"
+            marks = ", ".join("?" * 8)
+            db.execute(
+                f"INSERT INTO captures ({place}) VALUES ({marks})", (*values, row.finding.message, finding)
+            )
 
 
 def test_sqlite_an_older_catalog_is_counted_when_it_is_opened(tmp_path):
     path = tmp_path / "catalog.sqlite"
+    older(path, [at(n, time(n), sent=time(n)) for n in range(70)])
     catalog = SqlCatalog.sqlite(path)
-    catalog.apply(changes(*[at(n, time(n), sent=time(n)) for n in range(70)], rows=70))
-    before = counted(catalog)
-    _before_the_second(catalog._database)
-    catalog.close()
-    catalog = SqlCatalog.sqlite(path)
-    assert counted(catalog) == before
+    assert counted(catalog) == {(SOURCE, NOON, "60"): 60, (SOURCE, NOON + 1, "60"): 10}
     assert catalog.arrivals(0, 1).counted_from == 0
     catalog.close()
     with closing(sqlite3.connect(path)) as db:
@@ -162,11 +172,7 @@ def test_sqlite_an_older_catalog_is_counted_when_it_is_opened(tmp_path):
 
 def test_sqlite_of_a_large_one_the_newest_and_it_says_from_when(tmp_path, monkeypatch):
     path = tmp_path / "catalog.sqlite"
-    catalog = SqlCatalog.sqlite(path)
-    rows = [at(n, time(0, day=1 + n // 10, hour=n % 10), sent=time(0, day=1)) for n in range(100)]
-    catalog.apply(changes(*rows, rows=100))
-    _before_the_second(catalog._database)
-    catalog.close()
+    older(path, [at(n, time(0, day=1 + n // 10, hour=n % 10), sent=time(0, day=1)) for n in range(100)])
     source = migrations._FOLDER / "catalog" / "catalog_0002.py"
     text = source.read_text("utf-8")
     small = tmp_path / "few" / "catalog"

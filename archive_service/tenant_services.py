@@ -7,7 +7,6 @@ from typing import Any
 
 from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases
-from archive_service.access.directory import resolution_of
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.log import LedgerAccessLog
 from archive_service.access.scope import scope_of
@@ -89,11 +88,7 @@ class ActsAuthority:
 
     def scope(self, within: Sequence[Grant]) -> Node:
         """See ``access.scope``."""
-        return scope_of(within, self.acts.matters.known, self._participants)
-
-    def _participants(self, custodian: str) -> Node | None:
-        found = self.acts.custodians.get(custodian)
-        return None if found is None else resolution_of(self.acts.custodians, found).node()
+        return scope_of(within, self.acts.matters.known, self.acts.custodians)
 
 
 @dataclass(frozen=True)

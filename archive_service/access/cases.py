@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from archive_service.access.directory import expanded
 from archive_service.access.events import Actor, RoleName
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.grants import Grant
@@ -39,8 +40,10 @@ class Cases:
     ) -> Matter:
         """A new matter, or all of a known one anew; durable on return. ``version``: what the caller saw. Raises
         Invalid, QueryError, NotFound, Refused (``matter.changed``, ``matter.closed``)."""
+        self._acts.refresh()
         if given.get("query") is not None:
-            parse(given["query"])
+            expanded(parse(given["query"]), self._acts.custodians)
+        self._require_people(given)
         chosen = matter or "t" + secrets.token_hex(8)
         fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
 
@@ -86,6 +89,7 @@ class Cases:
         if given.get("matter") is not None:
             self._known(str(given["matter"]))
         made = {"subject": str(given["subject"]), "role": str(given["role"]), "from": rfc3339(begins)}
+        self._require_people(given)
         bounds = {name: given[name] for name in ("matter", "custodians") if given.get(name)}
         return {**made, "until": rfc3339(ends), **bounds}
 
@@ -103,6 +107,11 @@ class Cases:
 
         self._acts.append(act)
         return self._acts.grants.known[grant]
+
+    def _require_people(self, given: Mapping[str, Any]) -> None:
+        """Raises NotFound (``custodian.unknown``)."""
+        if any(self._acts.custodians.get(str(each)) is None for each in given.get("custodians") or ()):
+            raise NotFound("the directory knows nobody of this id", code="custodian.unknown")
 
     def _known(self, matter: str) -> Matter:
         found = self._acts.matters.known.get(matter)

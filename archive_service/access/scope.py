@@ -1,50 +1,50 @@
 """How far grants reach, as a query: what it does not find is not shown, counted or told of."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
+from archive_service.access.directory import expanded, resolution_of
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.matters import Matter
+from archive_service.model.custodians import Directory
 from archive_service.model.errors import QueryError
 from search.query_language import And, Everything, Node, Not, Or, parse
 
 NOTHING: Node = Not(Everything())
 
-Participants = Callable[[str], Node | None]
-"""What a custodian took part in, by id; None for one without an address."""
 
-
-def scope_of(grants: Iterable[Grant], matters: Mapping[str, Matter], participants: Participants) -> Node:
+def scope_of(grants: Iterable[Grant], matters: Mapping[str, Matter], directory: Directory) -> Node:
     """What the grants bound, together. A closed or unknown matter, and one about nothing, hold nothing."""
-    return _any([_of_grant(grant, matters, participants) for grant in grants])
+    return _any([_of_grant(grant, matters, directory) for grant in grants])
 
 
-def of_matter(matter: Matter, participants: Participants) -> Node:
+def of_matter(matter: Matter, directory: Directory) -> Node:
     """The mail of a matter: what its query finds and its custodians took part in."""
     parts: list[Node] = []
     if matter.query is not None:
         try:
-            parts.append(parse(matter.query))
+            parts.append(expanded(parse(matter.query), directory)[0])
         except QueryError:
-            return NOTHING  # of an older language: shown to nobody rather than to too many
+            return NOTHING  # a person who is not known, an older language: shown to nobody rather than to too many
     if matter.custodians:
-        parts.append(_of_custodians(matter.custodians, participants))
+        parts.append(_of_custodians(matter.custodians, directory))
     return _all(parts) if parts else NOTHING
 
 
-def _of_grant(grant: Grant, matters: Mapping[str, Matter], participants: Participants) -> Node:
+def _of_grant(grant: Grant, matters: Mapping[str, Matter], directory: Directory) -> Node:
     parts: list[Node] = []
     if grant.matter is not None:
         matter = matters.get(grant.matter)
         if matter is None or matter.closed is not None:
             return NOTHING
-        parts.append(of_matter(matter, participants))
+        parts.append(of_matter(matter, directory))
     if grant.custodians:
-        parts.append(_of_custodians(grant.custodians, participants))
+        parts.append(_of_custodians(grant.custodians, directory))
     return _all(parts) if parts else Everything()
 
 
-def _of_custodians(custodians: Iterable[str], participants: Participants) -> Node:
-    found = [node for custodian in custodians if (node := participants(custodian)) is not None]
+def _of_custodians(custodians: Iterable[str], directory: Directory) -> Node:
+    people = [person for each in custodians if (person := directory.get(each)) is not None]
+    found = [node for person in people if (node := resolution_of(directory, person).node()) is not None]
     return _any(found)
 
 

@@ -105,6 +105,21 @@ def test_a_closed_matter_shows_nothing(api, tmp_path):
     assert found(api, "reviewer", "rita")["total"] == 0
 
 
+@pytest.mark.parametrize(("begins", "total"), [("2026-01-01", 1), ("2026-03-03", 0)], ids=["held", "not yet"])
+def test_a_grant_for_custodians_reaches_as_far_as_their_addresses_did(api, tmp_path, begins, total):
+    mail(tmp_path / "m", "theirs", "anne@ex.fr", "c@ex.fr", "avant")
+    mail(tmp_path / "m", "other", "a@ex.fr", "c@ex.fr", "autre")
+    taken(api, tmp_path / "m")
+    addresses = [{"address": "anne@ex.fr", "from": begins, "until": "2026-12-31"}]
+    made = api.call("POST", "/v1/custodians", "admin", "paul", name="Anne", addresses=addresses)
+    who = made.json()["id"]
+    body = {"subject": "rita", "role": "reviewer", "custodians": [who], "reason": "r"}
+    api.approved(api.call("POST", "/v1/grants", "admin", "paul", **body))
+    assert found(api, "reviewer", "rita")["total"] == total
+    unknown = api.call("POST", "/v1/grants", "admin", "paul", **body | {"custodians": ["cx"]})
+    assert unknown.status_code == 404
+
+
 def test_why_says_what_a_decision_rests_on(api):
     said = api.call("GET", "/v1/policy/why?right=search&subject=rita&role=reviewer", "admin", "paul").json()
     assert (said["allowed"], said["why"][-1]) == (False, "no grant")

@@ -68,10 +68,13 @@ class CountedIntegrity(LedgerIntegrity):
     def __init__(self, core: Core, tenant: Tenant, catalog: Catalog) -> None:
         super().__init__(core.store, tenant.keyring, core.archive)
         self._catalog = catalog
+        self._acts = tenant.acts
 
     def status(self) -> dict[str, Any]:
-        """As in LedgerIntegrity, with ``counts`` (see ``Catalog.counts``)."""
-        return {**super().status(), "counts": self._catalog.counts()}
+        """As in LedgerIntegrity, with ``counts`` (see ``Catalog.counts``) and how many captures were withdrawn:
+        excluded ones and moved strays under one count."""
+        counts = self._catalog.counts() | {"withdrawn": self._acts.erasures.withdrawn}
+        return {**super().status(), "counts": counts}
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class ActsAuthority:
 
     acts: Acts
     always: bool
+    required: frozenset[str] = frozenset()
 
     def grants(self, subject: str) -> list[Grant]:
         """By the acts at their head."""
@@ -120,6 +124,11 @@ class SealedParts:
     def withdrawn(self) -> int:
         """By the acts read last."""
         return self.tenant.acts.erasures.withdrawn
+
+
+def _required(core: Core) -> frozenset[str]:
+    asked = {"purpose": core.settings.require_purpose, "matter": core.settings.require_matter}
+    return frozenset(name for name, required in asked.items() if required)
 
 
 def erasures_of(acts: Acts) -> list[dict[str, Any]]:
@@ -189,7 +198,9 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         accounts=Accounts(tenant.acts, core.clock),
         four_eyes=FourEyes(tenant.acts, actions, core.clock),
         cases=cases,
-        authority=ActsAuthority(tenant.acts, core.settings.require_grants or tenant.acts.parent is not None),
+        authority=ActsAuthority(
+            tenant.acts, core.settings.require_grants or tenant.acts.parent is not None, _required(core)
+        ),
         sealed=SealedParts(core, tenant),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),

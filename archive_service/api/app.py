@@ -8,6 +8,7 @@ from archive_service.api.middleware import BodyLimit, Envelope
 from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
+    accounts,
     approvals,
     captures,
     compartments,
@@ -66,6 +67,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(erasures.router)
     app.include_router(compartments.router)
     app.include_router(jobs.router)
+    app.include_router(accounts.router)
     app.include_router(health.router)
     app.include_router(description.router)
 

@@ -14,10 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from archive_service.access.events import Actor
-from archive_service.access.policy import RULES, Decision, Right, decide
+from archive_service.access.policy import CONTENT, RULES, Decision, Right, decide
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
-from archive_service.api.errors import NoSuchThing, UntracedAnswer
+from archive_service.api.errors import BadRequest, NoSuchThing, UntracedAnswer
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
@@ -25,6 +25,7 @@ from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
 
+_LONGEST_SAID = 500  # characters of purpose and matter
 _WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -53,8 +54,11 @@ class Caller:
     now: str = ""  # RFC 3339
     decision: Decision = Decision(False, ())
 
-    def __init__(self, actor: Actor, tenant: TenantServices, action: str, request: Request) -> None:
+    def __init__(
+        self, actor: Actor, tenant: TenantServices, right: Right, action: str, request: Request
+    ) -> None:
         self.actor = actor
+        self.right = right
         self.tenant = tenant
         self.recorded = False
         self.action = action
@@ -69,8 +73,12 @@ class Caller:
         matter: str | None = None,
         **detail: Any,
     ) -> None:
-        """Durable on return; call it before the answer is handed over. Raises Unavailable
-        (``access_log.unavailable``): then nothing may be shown."""
+        """Durable on return; call it before the answer is handed over. What no body says of purpose and matter the
+        query parameters of these names do. Raises Unavailable (``access_log.unavailable``) and, where the tenant asks
+        for them, BadRequest (``purpose.required``, ``matter.required``, ``matter.unknown``): then nothing may be
+        shown."""
+        if outcome == "shown":
+            purpose, matter = self._stated(purpose, matter)
         pen.write(
             self.tenant,
             self._request,
@@ -84,6 +92,28 @@ class Caller:
             detail=detail,
         )
         self.recorded = True
+
+    def _stated(self, purpose: str | None, matter: str | None) -> tuple[str | None, str | None]:
+        """What somebody looks for, as he says it; of rights that show mail only."""
+        if self.right not in CONTENT:
+            return purpose, matter
+        said = self._request.query_params
+        purpose, matter = purpose or said.get("purpose"), matter or said.get("matter")
+        if max(len(purpose or ""), len(matter or "")) > _LONGEST_SAID:
+            raise BadRequest("purpose and matter are 500 characters at most")
+        required = self.tenant.authority.required
+        if "purpose" in required and not (purpose or "").strip():
+            raise BadRequest("say what it is for (purpose)", code="purpose.required")
+        if "matter" in required:
+            self._require_matter(matter)
+        return purpose, matter
+
+    def _require_matter(self, matter: str | None) -> None:
+        if not matter:
+            raise BadRequest("name the matter it is for", code="matter.required")
+        known = {each.id: each for each in self.tenant.cases.matters()}.get(matter)
+        if known is None or known.closed is not None:
+            raise BadRequest("no open matter of this id", code="matter.unknown")
 
 
 class GuardedRoute(APIRoute):
@@ -149,7 +179,7 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
     services = services_of(request)
     who, tenant = identify(request, services)
-    caller = Caller(acting(who, tenant, action, request, route), tenant, action, request)
+    caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
     wanted = request.query_params.getlist("compartment")
     if wanted:
@@ -172,7 +202,7 @@ def _behind_the_wall(
     services = services_of(request)
     found = services.tenants(wanted[0]) if len(wanted) == 1 and well_formed(wanted[0]) else None
     if found is not None and found.parent == caller.tenant.id:
-        within = Caller(caller.actor, found, caller.action, request)
+        within = Caller(caller.actor, found, right, caller.action, request)
         within.now = caller.now
         within.decision = _decided(within, right)
         if within.decision.allowed:

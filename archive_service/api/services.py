@@ -89,6 +89,11 @@ class Authority(Protocol):
         """Whether every role needs a grant."""
         ...
 
+    @property
+    def required(self) -> frozenset[str]:
+        """What whoever is shown mail must say: ``purpose``, ``matter``, both or neither."""
+        ...
+
     def grants(self, subject: str) -> Sequence[Grant]:
         """Every grant ever given to a subject. Raises ArchiveError: then nothing rests on a grant."""
         ...

@@ -283,6 +283,7 @@ class FakeAuthority:
     given: list[Grant] = field(default_factory=list)
     bound: Node = field(default_factory=Everything)
     always: bool = False
+    required: frozenset[str] = frozenset()
 
     def grants(self, subject: str) -> list[Grant]:
         return [grant for grant in self.given if grant.subject == subject]
@@ -492,7 +493,9 @@ def with_cases(archive: Archive) -> dict[str, str]:
     for each in asked[1:]:
         desk.decide(other, each, Verdict.APPROVED, "so")
     grant = desk.carry_out(asked[2])["grant"]
-    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter}
+    ends = NOW + timedelta(days=9)
+    account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
+    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter, "account": account}
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -600,6 +603,13 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
+    ("POST", "/v1/accounts"): (
+        {"admin"},
+        "/v1/accounts",
+        {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": "2026-06-01T00:00:00Z"},
+    ),
+    ("DELETE", "/v1/accounts/{id}"): ({"admin"}, "/v1/accounts/{account}", None),
     ("POST", "/v1/compartments"): (
         {"admin", "compliance_officer", "dpo"},
         "/v1/compartments",

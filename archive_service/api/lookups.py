@@ -6,6 +6,7 @@ from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import Caller, well_formed
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
 from archive_service.catalog.merge import merge
+from archive_service.model.evidence import Evidence
 from search.query_language import And, Ids
 
 
@@ -45,6 +46,15 @@ def capture(caller: Caller, capture_id: str) -> CaptureRow:
     if row is None or caller.tenant.barred([row.id]) or not within(caller, [row.finding.message]):
         raise NoSuchThing
     return row
+
+
+def looks(caller: Caller, captures: Sequence[CaptureRow]) -> dict[str, list[Evidence]]:
+    """By capture, what was seen of it after its ``250``, checked against the ledger. Raises as ``Contents.looks``."""
+    known = caller.tenant.catalog.evidence([row.id for row in captures])
+    found = (
+        (row.id, caller.tenant.contents.looks(row, known[row.id])) for row in captures if row.id in known
+    )
+    return {name: [look.evidence for look in seen] for name, seen in found}
 
 
 def job(caller: Caller, job_id: str, kind: str | None = None) -> Job:

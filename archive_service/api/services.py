@@ -10,13 +10,23 @@ from archive_service.access.cases import Cases
 from archive_service.access.events import AccessLog
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
-from archive_service.catalog.base import CaptureRow, Catalog, Jobs, MessageRow
+from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
 from archive_service.ledger.grants import Grant
 from archive_service.model.clock import Clock, utc_now
+from archive_service.model.evidence import Evidence
 from archive_service.model.mail import SourceKind
 from search.indexes.base import SearchIndex
 from search.query_language import Node
+
+
+class Looked(Protocol):
+    """One look at a capture."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was seen."""
+        ...
 
 
 class Contents(Protocol):
@@ -24,6 +34,11 @@ class Contents(Protocol):
 
     def check(self, message: MessageRow) -> None:
         """The catalog's rows of a message against the ledger. Raises Tampered: then nothing of it is shown."""
+        ...
+
+    def looks(self, capture: CaptureRow, rows: Sequence[EvidenceRow]) -> Sequence[Looked]:
+        """What was seen of a capture after its ``250``, by the ledger; ``rows``: what the catalog says of that. Raises
+        as ``raw``."""
         ...
 
     def raw(self, capture: CaptureRow) -> bytes:

@@ -1,6 +1,6 @@
 """What the routes take and give, as JSON. A view shows; it decides nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from archive_service.access.events import AccessRecord
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
 from archive_service.catalog.merge import flags_of
+from archive_service.model.evidence import Evidence, marks
 from archive_service.model.mail import Part, Role, SourceKind
 from search.indexes.base import Hit
 
@@ -128,12 +129,23 @@ class RecipientView(BaseModel):
     forwarded_from: str = ""
 
 
+class EvidenceView(BaseModel):
+    """What was seen of a capture after its ``250``. ``malware``: ``not_scanned``, ``found`` if any scan found
+    something, else what the last one said. ``names``: of what was found. ``looks``: each as it stands in the order log
+    (FORMAT.md section 5), signatures and answers of the DNS included."""
+
+    malware: str
+    names: list[str]
+    looks: list[dict[str, Any]]
+
+
 class CaptureView(BaseModel):
     """One arrival of the message. ``mailbox`` stands only where the journal says which one it took the message from."""
 
     id: str
     source: str
     received_at: str
+    evidence: EvidenceView
     mailbox: str = ""
 
 
@@ -274,15 +286,31 @@ def hit_view(hit: Hit, row: MessageRow) -> HitView:
     )
 
 
-def capture_view(row: CaptureRow) -> CaptureView:
-    """What is known of one arrival."""
+def capture_view(row: CaptureRow, looks: Sequence[Evidence] = ()) -> CaptureView:
+    """What is known of one arrival; ``looks``: what was seen of it."""
     finding = row.finding
     mailbox = {} if finding.parsed.mailbox is None else {"mailbox": finding.parsed.mailbox}
-    return CaptureView(id=row.id, source=finding.source, received_at=finding.received_at, **mailbox)
+    return CaptureView(
+        id=row.id,
+        source=finding.source,
+        received_at=finding.received_at,
+        evidence=_evidence_view(looks),
+        **mailbox,
+    )
 
 
-def message_view(row: MessageRow) -> MessageView:
-    """``row`` has at least one capture."""
+def _evidence_view(looks: Sequence[Evidence]) -> EvidenceView:
+    scans = [look.malware.result for look in looks if look.malware is not None]
+    names = marks(looks)
+    return EvidenceView(
+        malware="found" if names else scans[-1] if scans else "not_scanned",
+        names=names,
+        looks=[look.plain() for look in looks],
+    )
+
+
+def message_view(row: MessageRow, looks: Mapping[str, Sequence[Evidence]]) -> MessageView:
+    """``row`` has at least one capture; ``looks``: what was seen of each, by its id."""
     parsed = row.captures[0].finding.parsed
     return MessageView(
         id=row.id,
@@ -295,7 +323,7 @@ def message_view(row: MessageRow) -> MessageView:
         flags=list(flags_of(row.captures)),
         recipients=[RecipientView(**recipient.plain()) for recipient in row.recipients],
         envelope_complete=row.envelope_complete,
-        captures=[capture_view(capture) for capture in row.captures],
+        captures=[capture_view(capture, looks.get(capture.id, ())) for capture in row.captures],
         attachments=attachment_views(parsed.parts),
         holds=[],
         retention=RetentionView(lock_until=max(capture.lock_until for capture in row.captures)),

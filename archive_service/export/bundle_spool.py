@@ -9,12 +9,21 @@ from types import TracebackType
 
 from pydantic import BaseModel
 
-from archive_service.export.evidence import CaptureEvidence, CaptureProof, ExportFailed, MessageEvidence
+from archive_service.export.evidence import (
+    CaptureEvidence,
+    CaptureProof,
+    ExportFailed,
+    LookProof,
+    MessageEvidence,
+)
 from archive_service.export.manifest import (
+    LOOKS,
     ListedAttachment,
     Proof,
     ProvenCapture,
     ProvenCheckpoint,
+    ProvenLook,
+    ProvenLooks,
     ProvenRoot,
 )
 from archive_service.export.numbering import capture_file
@@ -117,6 +126,10 @@ class Spool:
             ],
         )
         pieces.append(self._keep("proof.json", _record(proof)))
+        looks = [self._look(look) for capture in evidence.captures for look in capture.looks]
+        if looks:
+            record = ProvenLooks(version=1, message=evidence.message.id, looks=looks)
+            pieces.append(self._keep(LOOKS, _record(record)))
         self._note(evidence, sorted(pieces, key=lambda piece: piece.name))
 
     def messages(self) -> Iterator[SpooledMessage]:
@@ -169,7 +182,18 @@ class Spool:
             checkpoint=self._checkpoint(proof),
         )
 
-    def _checkpoint(self, proof: CaptureProof) -> str:
+    def _look(self, look: LookProof) -> ProvenLook:
+        return ProvenLook(
+            capture=look.evidence.capture,
+            evidence=canonical(look.evidence.plain()).decode("utf-8"),
+            salt=look.salt.hex(),
+            entry=look.entry.decode("utf-8"),
+            index=look.index,
+            inclusion=[node.hex() for node in look.inclusion],
+            checkpoint=self._checkpoint(look),
+        )
+
+    def _checkpoint(self, proof: CaptureProof | LookProof) -> str:
         """The name of the checkpoint's file, written when first seen."""
         if proof.checkpoint not in self._checkpoints:
             root = ProvenRoot(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive_service.catalog.base import CaptureRow, Catalog, MessageRow
-from archive_service.export.evidence import CaptureEvidence, CustodyEvent, MessageEvidence, named
+from archive_service.export.evidence import CaptureEvidence, CustodyEvent, LookProof, MessageEvidence, named
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.ledger.payloads import PayloadVault
@@ -66,11 +66,14 @@ class Collector:
         self.contents.check(message)
         captures: list[CaptureEvidence] = []
         custody: list[CustodyEvent] = []
+        seen = self.catalog.evidence([row.id for row in message.captures])
         for row in message.captures:
             opened = self.contents.opened(row)
             proof = self.proofs.capture_proof(row, opened)
-            captures.append(CaptureEvidence(row, opened.raw, proof))
+            looks = tuple(map(self.proofs.look_proof, self.contents.looks(row, seen.get(row.id, []))))
+            captures.append(CaptureEvidence(row, opened.raw, proof, looks))
             custody.extend(self._custody(row, proof.tree_size, proof.root.index))
+            custody.extend(_looked_at(look) for look in looks)
         text = self.extract.extract(captures[0].raw, message.captures[0].finding.parsed)
         return MessageEvidence(
             message, tuple(captures), text, tuple(sorted(custody, key=lambda event: event.time))
@@ -85,3 +88,13 @@ class Collector:
         yield CustodyEvent(finding.time, "identified", str(order), finding.seq, row.id)
         anchored, root = self.proofs.anchored(root_seq)
         yield CustodyEvent(anchored, "anchored", root, root_seq, str(size))
+
+
+def _looked_at(look: LookProof) -> CustodyEvent:
+    return CustodyEvent(
+        look.evidence.at,
+        f"looked_{look.evidence.look.value}",
+        look.log_origin,
+        look.index,
+        look.evidence.program,
+    )

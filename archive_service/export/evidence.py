@@ -12,6 +12,7 @@ from pathlib import Path
 
 from archive_service.catalog.base import CaptureRow, MessageRow
 from archive_service.model.errors import ArchiveError
+from archive_service.model.evidence import Evidence
 from archive_service.model.mail import Text
 
 NoteSigner = Callable[[str], str]
@@ -98,12 +99,30 @@ class CaptureProof:
 
 
 @dataclass(frozen=True)
+class LookProof:
+    """What was seen of a capture after its ``250``: ``evidence`` and ``salt`` open the commit of ``entry``, which
+    stands at ``index`` of the order log; the rest as in ``CaptureProof``."""
+
+    evidence: Evidence
+    salt: bytes
+    entry: bytes
+    log_origin: str
+    index: int
+    inclusion: tuple[bytes, ...]
+    tree_size: int
+    checkpoint: str
+    root: RootProof
+
+
+@dataclass(frozen=True)
 class CaptureEvidence:
-    """One capture as received, byte for byte, already verified against its entry, with its proof."""
+    """One capture as received, byte for byte, already verified against its entry, with its proof; and what was seen of
+    it, in order."""
 
     row: CaptureRow
     raw: bytes
     proof: CaptureProof
+    looks: tuple[LookProof, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ FORMAT = "archive-service/bundle/v1"
 MANIFEST = "manifest.json"
 SEAL = "manifest.sig"
 SCRIPT = "verify.py"
+LOOKS = "evidence.json"
 
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,3}$"
 CHECKPOINT_NAME = r"^checkpoints/[0-9]{1,9}\.json$"
@@ -138,6 +139,27 @@ class Proof(_Record):
     message: str
     captures: list[ProvenCapture]
     attachments: list[ListedAttachment]
+
+
+class ProvenLook(_Record):
+    """What was seen of a capture of this message after its receipt: ``commit`` of ``entry`` opens with ``salt`` and the
+    bytes of ``evidence``, which is canonical JSON; ``entry`` names the capture's entry; the rest as above."""
+
+    capture: str
+    evidence: str
+    salt: Hex32
+    entry: str
+    index: Whole
+    inclusion: list[Hex32]
+    checkpoint: CheckpointName
+
+
+class ProvenLooks(_Record):
+    """``evidence.json`` of a message's folder; only where there is any."""
+
+    version: VersionOne
+    message: str
+    looks: list[ProvenLook]
 
 
 class ProvenRoot(_Record):

@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from archive_service.catalog.base import CaptureRow, MessageRow
-from archive_service.export.evidence import CaptureProof, RootProof
-from archive_service.export.reading import LedgerContents
+from archive_service.export.evidence import CaptureProof, LookProof, RootProof
+from archive_service.export.reading import LedgerContents, Looked
 from archive_service.ledger.note import Signer
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.proofs import Inclusion, Proof, prove
@@ -74,6 +74,23 @@ class LedgerProofs:
             checkpoint=entry.note,
             salt=opened.salt1,
             record_commit=opened.record_commit(),
+            root=RootProof(proof.salt, root.line, root.index, root.path, root.size, root.note),
+        )
+
+    def look_proof(self, looked: Looked) -> LookProof:
+        """What a bundle holds of a look at a capture. Raises as ``prove``."""
+        log = LogId.parse(str(looked.entry.fields["log"]))
+        proof = self.prove(log, looked.entry.seq)
+        entry, root = proof.entry, proof.root
+        return LookProof(
+            evidence=looked.evidence,
+            salt=looked.salt,
+            entry=entry.line,
+            log_origin=str(entry.log),
+            index=entry.index,
+            inclusion=entry.path,
+            tree_size=entry.size,
+            checkpoint=entry.note,
             root=RootProof(proof.salt, root.line, root.index, root.path, root.size, root.note),
         )
 

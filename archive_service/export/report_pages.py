@@ -217,6 +217,7 @@ def lay_message(flow: Flow, sheet: Sheet, words: Words, number: int, count: int)
         flow.text(sheet.body_note, SMALL, grey=GREY)
     _lay_attachments(flow, sheet, words)
     _lay_envelope(flow, sheet, words)
+    _lay_looks(flow, sheet, words)
     _lay_custody(flow, sheet, words)
     flow.end()
 
@@ -242,6 +243,17 @@ def _lay_attachments(flow: Flow, sheet: Sheet, words: Words) -> None:
     columns = [Column(words("file"), 0.50), Column(words("type"), 0.32), Column(words("size"), 0.18)]
     rows = [(cells, f"SHA-256 {digest}") for cells, digest in sheet.attachments]
     flow.table(columns, rows, title=words("attachments"))
+
+
+def _lay_looks(flow: Flow, sheet: Sheet, words: Words) -> None:
+    for number, look in enumerate(sheet.looks):
+        if not number:
+            flow.heading(words("looks"), keep=4 * _FACT)
+        flow.space(6 if number else 0)
+        for at, fact in enumerate(look):
+            if not at:
+                flow.need(4 * _FACT)
+            flow.fact(fact.label, fact.value, mono=fact.mono)
 
 
 def _lay_custody(flow: Flow, sheet: Sheet, words: Words) -> None:

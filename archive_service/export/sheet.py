@@ -9,9 +9,11 @@ from typing import Any
 from archive_service.export.evidence import CaptureEvidence, ExportFailed, MessageEvidence
 from archive_service.export.fonts import han_of
 from archive_service.export.headers import quoted_headers
+from archive_service.export.look_facts import look_lines, marked
 from archive_service.export.typesetting import Typecase
 from archive_service.export.words import Words
 from archive_service.model.canonical import parse_canonical
+from archive_service.model.evidence import marks
 from archive_service.model.mail import Parsed, Part, Recipient
 
 BODY_LIMIT = 300_000  # characters of a body that are set: some hundred pages
@@ -46,6 +48,7 @@ class Sheet:
     attachments: tuple[tuple[tuple[str, ...], str], ...]  # (name, type, size), SHA-256
     captures: tuple[tuple[Fact, ...], ...]
     events: tuple[tuple[str, ...], ...]
+    looks: tuple[tuple[Fact, ...], ...] = ()  # what was seen of the captures
 
     def dump(self) -> bytes:
         """One line of JSON."""
@@ -56,7 +59,8 @@ class Sheet:
         """The reverse of ``dump``."""
         plain: dict[str, Any] = json.loads(line)
         plain["headers"] = tuple(Fact(**fact) for fact in plain["headers"])
-        plain["captures"] = tuple(tuple(Fact(**fact) for fact in capture) for capture in plain["captures"])
+        for name in ("captures", "looks"):
+            plain[name] = tuple(tuple(Fact(**fact) for fact in facts) for facts in plain[name])
         return Sheet(**plain)
 
 
@@ -118,6 +122,7 @@ class _SheetMaker:
             attachments=tuple(self._attachment(part) for part in attachments_of(self._evidence)),
             captures=tuple(self._capture(number) for number in range(len(self._evidence.captures))),
             events=self._events(),
+            looks=self._looks(),
         )
         if self._case.steered > steered:
             sheet = replace(sheet, remarks=(*sheet.remarks, self._line(self._words("flag_steered"))))
@@ -173,6 +178,9 @@ class _SheetMaker:
             place = "" if len(numbers) == len(captures) else ", ".join(map(str, numbers))
             prefix = self._words("flag_on_capture", number=place) if place else ""
             remarks.append(self._line(prefix + self._words.flag(flag)))
+        names = marks(look.evidence for capture in captures for look in capture.looks)
+        if names:
+            remarks.insert(0, self._line(marked(names, self._words)))
         reason = self._evidence.text.not_fully_indexed
         if reason:
             remarks.append(self._line(self._words("flag_not_indexed", reason=reason)))
@@ -230,6 +238,16 @@ class _SheetMaker:
         parsed = capture.row.finding.parsed
         inner = capture.raw[parsed.inner_start : parsed.inner_end]
         return Fact(self._words("inner"), hashlib.sha256(inner).hexdigest(), mono=True)
+
+    def _looks(self) -> tuple[tuple[Fact, ...], ...]:
+        return tuple(
+            tuple(
+                Fact(label, self._shortened(value), mono)
+                for label, value, mono in look_lines(look, number, self._words)
+            )
+            for number, capture in enumerate(self._evidence.captures, 1)
+            for look in capture.looks
+        )
 
     def _events(self) -> tuple[tuple[str, ...], ...]:
         rows = []

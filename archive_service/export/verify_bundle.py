@@ -14,6 +14,7 @@ from archive_service.export.bundle_reader import Bundle, Flaw, Unreadable, open_
 from archive_service.export.manifest import (
     CHECKPOINT_NAME,
     FORMAT,
+    LOOKS,
     MANIFEST,
     SCRIPT,
     SEAL,
@@ -131,6 +132,7 @@ def _check_names(manifest: Manifest, listed: set[str]) -> Iterator[Flaw]:
             yield Flaw("bates", message.folder, "not the folder of its Bates number")
         captures = (capture_file(number) for number, _ in enumerate(message.captures, 1))
         named.update(f"{message.folder}/{name}" for name in ("message.eml", "proof.json", *captures))
+        named.update({f"{message.folder}/{LOOKS}"} & listed)
     for name in sorted(named - listed):
         yield Flaw("unlisted", name, "the manifest names it but has no hash of it")
     for name in sorted(listed - named):

@@ -9,15 +9,20 @@ from typing import Any
 
 from archive_service.export.bundle_reader import Bundle, Flaw, Unreadable
 from archive_service.export.manifest import (
+    LOOKS,
     ListedMessage,
     Proof,
     ProvenCapture,
     ProvenCheckpoint,
+    ProvenLook,
+    ProvenLooks,
     ProvenRoot,
     parse_record,
 )
 from archive_service.export.numbering import capture_file
 from archive_service.ledger.anchors import anchor_of
+from archive_service.ledger.evidence import TYPE as EVIDENCE
+from archive_service.ledger.evidence import evidence_commit
 from archive_service.ledger.merkle import leaf_hash, verify_inclusion
 from archive_service.ledger.note import Checkpoint, Verifier
 from archive_service.model.canonical import parse_canonical
@@ -86,6 +91,56 @@ class ProofCheck:
         for number, capture in enumerate(proof.captures):
             inner = None if number else f"{message.folder}/message.eml"
             yield from self._check_capture(capture, f"{message.folder}/{capture.file}", inner)
+        yield from self._check_looks(message, {capture.id: capture for capture in proof.captures})
+
+    def _check_looks(self, message: ListedMessage, captures: dict[str, ProvenCapture]) -> Iterator[Flaw]:
+        """What was seen of these captures: each look is committed to by an entry of the tenant's order log."""
+        name = f"{message.folder}/{LOOKS}"
+        if name not in self._intact:
+            return
+        try:
+            record = parse_record(ProvenLooks, self._bundle.read(name))
+        except (ValueError, Unreadable) as error:
+            yield Flaw("evidence", name, str(error))
+            return
+        if record.message != message.id or not record.looks:
+            yield Flaw("evidence", name, "not the evidence of this message")
+            return
+        for look in record.looks:
+            try:
+                log = self._look_log(look, captures.get(look.capture))
+                if look.checkpoint not in self.checkpoints:
+                    yield from self._add_checkpoint(look.checkpoint, log)
+                checkpoint = self.checkpoints[look.checkpoint]
+                if checkpoint is not None:
+                    _check_inclusion(look, checkpoint, log)
+            except _Fault as fault:
+                yield Flaw(fault.kind, name, str(fault))
+
+    def _look_log(self, look: ProvenLook, capture: ProvenCapture | None) -> str:
+        """The order log in which the entry stands, which must be of this capture and commit to this evidence."""
+        entry = _entry(look.entry, "evidence", EVIDENCE, look.index)
+        if capture is None or entry.get("capture") != look.capture:
+            raise _Fault("evidence", "an entry of another capture")
+        own = _entry(capture.entry, "entry", "capture", capture.index)
+        if entry.get("of") != {"log": own.get("log"), "seq": capture.index}:
+            raise _Fault("evidence", "an entry of another capture")
+        log = str(entry.get("log"))
+        if self._owner is None or log != str(LogId(self._owner, "order-1")):
+            raise _Fault("tenant", "an entry of another log than this tenant's order")
+        if (log, look.index) in self._places:
+            raise _Fault("evidence", "this entry stands in the bundle twice")
+        self._places.add((log, look.index))
+        said = look.evidence.encode()
+        if evidence_commit(bytes.fromhex(look.salt), said) != entry.get("commit"):
+            raise _Fault("evidence", "it does not open the commit of its entry")
+        try:
+            about = parse_canonical(said)
+        except (ValueError, RecursionError) as error:
+            raise _Fault("evidence", "not canonical JSON") from error
+        if not isinstance(about, dict) or about.get("capture") != look.capture:
+            raise _Fault("evidence", "it speaks of another capture")
+        return log
 
     def _check_capture(self, capture: ProvenCapture, where: str, inner: str | None) -> Iterator[Flaw]:
         try:
@@ -191,7 +246,7 @@ def _entry(line: str, fault: str, kind: str, index: int) -> dict[str, Any]:
     return result
 
 
-def _check_inclusion(capture: ProvenCapture, checkpoint: Checkpoint, log: str) -> None:
+def _check_inclusion(capture: ProvenCapture | ProvenLook, checkpoint: Checkpoint, log: str) -> None:
     if checkpoint.origin != log:
         raise _Fault("inclusion", "its checkpoint is of another log")
     path = [bytes.fromhex(node) for node in capture.inclusion]

@@ -4,6 +4,7 @@ Evidence says what was seen, by what, when. It changes nothing of a capture, and
 later look does not replace an earlier one, for keys rotate and signatures of malware come late.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -154,6 +155,6 @@ class Evidence(Frozen):
         return self.malware.name if self.malware is not None and self.malware.result == "found" else None
 
 
-def marks(evidence: "list[Evidence]") -> list[str]:
+def marks(looks: Iterable[Evidence]) -> list[str]:
     """The names of all malware that any look has found, first seen first: a mark is never taken back."""
-    return list(dict.fromkeys(each.mark for each in evidence if each.mark is not None))
+    return list(dict.fromkeys(each.mark for each in looks if each.mark is not None))

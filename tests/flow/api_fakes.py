@@ -20,7 +20,7 @@ from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, TenantServices
-from archive_service.catalog.base import CaptureRow, Changes, Job, MessageRow, Position
+from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.grants import Grant
@@ -46,6 +46,7 @@ class FakeCatalog:
     rows: dict[str, MessageRow] = field(default_factory=dict)
     positions: list[Position] = field(default_factory=lambda: [Position(7, 7, 3)])
     asked: list[str] = field(default_factory=list)
+    looks: dict[str, list[EvidenceRow]] = field(default_factory=dict)
 
     def position(self) -> Position:
         """The last one stays; those before it are passed one a call."""
@@ -58,6 +59,9 @@ class FakeCatalog:
     def capture(self, capture_id: str) -> CaptureRow | None:
         captures = (capture for row in self.rows.values() for capture in row.captures)
         return next((capture for capture in captures if capture.id == capture_id), None)
+
+    def evidence(self, captures: Sequence[str]) -> dict[str, list[EvidenceRow]]:
+        return {name: self.looks[name] for name in captures if name in self.looks}
 
     def took(self) -> dict[str, int]:
         raise AssertionError("the API does not follow the log")
@@ -162,6 +166,11 @@ class FakeContents:
     def check(self, message: MessageRow) -> None:
         if self.broken is not None:
             raise self.broken
+
+    def looks(self, capture: CaptureRow, rows: Sequence[EvidenceRow]) -> Sequence[EvidenceRow]:
+        if self.broken is not None:
+            raise self.broken
+        return rows
 
     def raw(self, capture: CaptureRow) -> bytes:
         if self.broken is not None:

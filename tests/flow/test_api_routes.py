@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.api.cursors import cursor
-from archive_service.catalog.base import Position
+from archive_service.catalog.base import EvidenceRow, Position
 from archive_service.model.errors import KeyUnavailable, Overloaded, StoreError, Tampered
+from archive_service.model.evidence import Evidence, Malware
 from search.query_language import render
 from tests.flow.api_fakes import INNER, NOW, RAW, archive_with_export, is_problem, search
+
+UNSEEN = {"malware": "not_scanned", "names": [], "looks": []}
 
 
 @pytest.fixture
@@ -137,8 +140,18 @@ def test_a_message_has_the_fields_of_the_contract(archive):
         ],
         "envelope_complete": True,
         "captures": [
-            {"id": "m1c0", "source": "src1", "received_at": "2026-02-01T00:00:00.000000Z"},
-            {"id": "m1c1", "source": "src1", "received_at": "2026-02-02T00:00:00.000000Z"},
+            {
+                "id": "m1c0",
+                "source": "src1",
+                "received_at": "2026-02-01T00:00:00.000000Z",
+                "evidence": UNSEEN,
+            },
+            {
+                "id": "m1c1",
+                "source": "src1",
+                "received_at": "2026-02-02T00:00:00.000000Z",
+                "evidence": UNSEEN,
+            },
         ],
         "attachments": [
             {
@@ -152,6 +165,44 @@ def test_a_message_has_the_fields_of_the_contract(archive):
         "holds": [],
         "retention": {"lock_until": "2026-04-02T00:00:00.000000Z"},
     }
+
+
+def looks_at(capture, *results):
+    """Evidence rows of scans that said this: a name, or a word."""
+    for number, result in enumerate(results):
+        found = {"result": "found", "name": result} if result.startswith("Test") else {"result": result}
+        malware = Malware(size=9, **found)
+        told = {
+            "capture": capture,
+            "look": "malware",
+            "at": "2026-02-01T00:00:01.000000Z",
+            "program": "ClamAV",
+        }
+        yield EvidenceRow(50 + number, Evidence(**told, attempt=number + 1, malware=malware))
+
+
+def test_a_mark_is_shown_with_its_capture_and_warned_of_beside_the_bytes(archive):
+    archive.one.catalog.looks = {"m1c1": list(looks_at("m1c1", "Test.Böse\r\nX: y", "clean"))}
+    first, second = archive.call("GET", "/v1/messages/m1", "legal").json()["captures"]
+    assert first["evidence"] == UNSEEN
+    assert (second["evidence"]["malware"], second["evidence"]["names"]) == ("found", ["Test.Böse\r\nX: y"])
+    assert [look["attempt"] for look in second["evidence"]["looks"]] == [1, 2]
+    for path, data in (("messages/m1", INNER), ("captures/m1c1", RAW)):
+        response = archive.call("GET", f"/v1/{path}/raw", "legal")
+        assert response.content == data  # marked, and otherwise what it was
+        assert response.headers["x-archive-malware"] == "Test.B_se_X:_y"
+    assert "x-archive-malware" not in archive.call("GET", "/v1/captures/m1c0/raw", "legal").headers
+
+
+def test_what_was_not_scanned_is_never_called_clean(archive):
+    for results, shown in (
+        (("too_large",), "too_large"),
+        (("failed", "clean"), "clean"),
+        ((), "not_scanned"),
+    ):
+        archive.one.catalog.looks = {"m1c0": list(looks_at("m1c0", *results))}
+        captures = archive.call("GET", "/v1/messages/m1", "legal").json()["captures"]
+        assert captures[0]["evidence"]["malware"] == shown
 
 
 def test_the_mailbox_that_a_journal_names_is_shown_with_its_capture(archive):

@@ -440,7 +440,9 @@ def test_a_collector_names_the_message_that_it_fails_at() -> None:
 
     parts: dict[str, Any] = {
         "vault": None,
-        "catalog": SimpleNamespace(messages=lambda ids: [rows[name] for name in ids if name in rows]),
+        "catalog": SimpleNamespace(
+            messages=lambda ids: [rows[name] for name in ids if name in rows], evidence=lambda ids: {}
+        ),
         "contents": SimpleNamespace(check=lambda message: None, opened=damaged),
         "proofs": None,
         "extract": None,

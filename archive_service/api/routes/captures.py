@@ -16,5 +16,6 @@ def raw(id: str, caller: CallerDep) -> Response:
     """One SMTP transaction or imported item, byte for byte, whatever wraps the message."""
     row = lookups.capture(caller, id)
     data = caller.tenant.contents.raw(row)
+    looks = lookups.looks(caller, [row]).get(row.id, [])
     caller.record([row.finding.message, row.id])
-    return mail_response(data, row.id, row.finding.parsed.flags)
+    return mail_response(data, row.id, row.finding.parsed.flags, looks)

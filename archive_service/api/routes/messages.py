@@ -23,8 +23,9 @@ def view(id: str, caller: CallerDep) -> MessageView:
     """What is known of a message."""
     row = lookups.message(caller, id)
     caller.tenant.contents.check(row)
+    looks = lookups.looks(caller, row.captures)
     caller.record([row.id])
-    return message_view(row)
+    return message_view(row, looks)
 
 
 @router.get("/v1/messages/{id}/raw", openapi_extra=needs(Right.READ, "message.raw"), response_class=Response)
@@ -34,8 +35,9 @@ def raw(id: str, caller: CallerDep) -> Response:
     capture = row.captures[0]
     parsed = capture.finding.parsed
     inner = caller.tenant.contents.raw(capture)[parsed.inner_start : parsed.inner_end]
+    looks = [look for seen in lookups.looks(caller, row.captures).values() for look in seen]
     caller.record([row.id, capture.id])
-    return mail_response(inner, row.id, parsed.flags)
+    return mail_response(inner, row.id, parsed.flags, looks)
 
 
 @router.get("/v1/messages/{id}/proof", openapi_extra=needs(Right.READ, "message.proof"))

@@ -14,7 +14,9 @@ What is checked, in this order:
  3. no file is missing, added, or differs in size or SHA-256 from the manifest;
  4. each capture: its bytes and salt open the commit of its log entry; the entry stands in the log
     (RFC 6962 inclusion proof) under a signed checkpoint; the checkpoint is anchored in the root log,
-    itself signed; message.eml is exactly the stated slice of the first capture.
+    itself signed; message.eml is exactly the stated slice of the first capture;
+ 5. where a message has evidence.json: what it says of a capture (malware, signatures, answers of the DNS) opens the
+    commit of an entry of the tenant's order log, which stands under a checkpoint as above.
 """
 # One file, so that it can be read, copied and run anywhere; old spellings, so that Python 3.8 takes it.
 # ruff: noqa: B905, E402, T201, UP006, UP007, UP035, UP045
@@ -46,6 +48,7 @@ CHECKPOINT_FILE = re.compile(r"checkpoints/[0-9]{1,9}\.json\Z")
 REPORT_FILE = re.compile(r"report(-[0-9]{1,4})?\.pdf\Z")
 CAPTURE_FILE = re.compile(r"capture-[0-9]{1,9}\.eml\Z")
 LOG = re.compile(r"[0-9a-f]{20}/capture-[1-9][0-9]{0,5}\Z")
+LOOKS = "evidence.json"
 HEX32 = re.compile(r"[0-9a-f]{64}\Z")
 CHUNK = 1 << 20
 LIMITS = {MANIFEST: 512 << 20, SEAL: 64 << 10}
@@ -319,6 +322,21 @@ PROOF_FORM = {
         }
     ],
 }
+LOOKS_FORM = {
+    "version": int,
+    "message": str,
+    "looks": [
+        {
+            "capture": str,
+            "evidence": str,
+            "salt": HEX32,
+            "entry": str,
+            "index": int,
+            "inclusion": [HEX32],
+            "checkpoint": CHECKPOINT_FILE,
+        }
+    ],
+}
 CHECKPOINT_FORM = {
     "version": int,
     "note": str,
@@ -574,6 +592,7 @@ class Checker:
                 self.findings.add("bates", message["folder"], "not the folder of its Bates number")
             files = [f"capture-{number + 1}.eml" for number in range(len(message["captures"]))]
             named |= {f"{message['folder']}/{name}" for name in ["message.eml", "proof.json", *files]}
+            named |= {f"{message['folder']}/{LOOKS}"} & set(self.listed)
         for name in sorted(named - set(self.listed)):
             self.findings.add("unlisted", name, "the manifest names it but has no hash of it")
         for name in sorted(set(self.listed) - named):
@@ -630,7 +649,57 @@ class Checker:
                 self.check_capture(capture, where, "" if number else message["folder"] + "/message.eml")
             except Wrong as error:
                 self.findings.add(error.kind, where, error)
-        return None
+        return self.check_looks(message, {capture["id"]: capture for capture in captures})
+
+    def check_looks(self, message: Any, captures: Dict[str, Any]) -> None:
+        """What was seen of these captures after their receipt, if the bundle says so."""
+        name = f"{message['folder']}/{LOOKS}"
+        if name not in self.intact:
+            return
+        try:
+            value = parse_json(read_small(self.box, name))
+            shape(value, LOOKS_FORM)
+            if not has(value, version=1, message=message["id"]) or not value["looks"]:
+                raise ValueError("not the evidence of this message")
+        except (ValueError, Wrong) as error:
+            self.findings.add("evidence", name, error)
+            return
+        for look in value["looks"]:
+            try:
+                self.check_look(look, captures.get(look["capture"]))
+            except Wrong as error:
+                self.findings.add(error.kind, name, error)
+
+    def check_look(self, look: Any, capture: Any) -> None:
+        """Evidence opens the commit of an entry of the order log that names the capture's own entry."""
+        try:
+            entry = parse_json(look["entry"].encode("utf-8"))
+            own = parse_json(capture["entry"].encode("utf-8")) if capture else None
+            said = parse_json(look["evidence"].encode("utf-8"))
+        except ValueError:
+            raise Wrong("evidence", "not canonical JSON") from None
+        if not has(entry, version=1, type="evidence", seq=look["index"], capture=look["capture"]):
+            raise Wrong("evidence", "not an entry of evidence")
+        place = {"log": own.get("log"), "seq": capture["index"]} if isinstance(own, dict) else None
+        if place is None or not has(entry.get("of"), **place) or not has(said, capture=look["capture"]):
+            raise Wrong("evidence", "an entry of another capture")
+        log = entry.get("log")
+        if not self.tenant or log != self.tenant + "/order-1":
+            raise Wrong("tenant", "an entry of another log than this tenant's order")
+        if (log, look["index"]) in self.seen:
+            raise Wrong("evidence", "this entry stands in the bundle twice")
+        self.seen.add((log, look["index"]))
+        data = look["evidence"].encode("utf-8")
+        salted = b"archive-service/evidence-commit/v1\x00" + bytes.fromhex(look["salt"]) + data
+        if hashlib.sha256(salted + struct.pack(">Q", len(data))).hexdigest() != entry.get("commit"):
+            raise Wrong("evidence", "it does not open the commit of its entry")
+        checkpoint = self.checkpoint(look["checkpoint"], log)
+        if checkpoint is None:
+            return  # named already
+        if checkpoint[0] != log:
+            raise Wrong("inclusion", "its checkpoint is of another log")
+        if not included(look["entry"], look["index"], look["inclusion"], checkpoint[1], checkpoint[2]):
+            raise Wrong("inclusion", "its entry does not stand in the log of its checkpoint")
 
     def check_capture(self, capture: Any, where: str, inner: str) -> None:
         entry = self.entry(capture)

@@ -1,1 +1,2 @@
-"""Retention classes, holds, disposition: the schedule decides, the logs prove. (Arrives with its own issue.)"""
+"""Retention: the schedule (``schedule``), who may be forgotten and when (``precedence``, ``erasure``), what was never to
+be archived (``exclusion``). The schedule decides, the logs prove."""

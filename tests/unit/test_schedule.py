@@ -1,0 +1,280 @@
+"""Retention classes, rules and terms: pure, so every promise is shown on plain values."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from archive_service.model.clock import from_rfc3339, rfc3339
+from archive_service.model.mail import Finding, Parsed, Part, Recipient
+from archive_service.model.schedule import Direction, RetentionClass, Rule, Schedule, Start, after
+from retention.schedule.facts import facts_of
+from retention.schedule.rules import directions, rule_of
+from retention.schedule.templates import TEMPLATES
+from retention.schedule.terms import Events, assess, year_end
+
+NOBODY = Events(lambda _: frozenset(), lambda _: None, lambda _: None)
+MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+DURATIONS = st.builds("P{}Y{}M{}D".format, st.integers(0, 60), st.integers(0, 40), st.integers(1, 3000))
+
+
+def finding(received="2026-03-02T10:00:00.000000Z", sent="2026-03-02T09:59:00.000000Z", **more):
+    parsed = {
+        "parser": "mime-2",
+        "dialect": "plain",
+        "inner_start": 0,
+        "inner_end": 1000,
+        "inner_digest": "00",
+        "sender": "Anne@ex.fr",
+        "recipients": (Recipient(address="bob@dehors.fr"),),
+        "subject": "Facture n° 12 de l'été",
+        "sent_at": sent,
+    }
+    outer = {"capture": "c", "message": "m", "source": "s1", "received_at": received}
+    outer |= {name: more.pop(name) for name in ("source", "channel") if name in more}
+    return Finding(**outer, parsed=Parsed(**parsed | more))
+
+
+def klass(name="k", **more):
+    fields = {"id": name, "name": name, "basis": "b", "article": "a", "maximum": "P1Y"}
+    return RetentionClass(**fields | more)
+
+
+def schedule(*rules, **more):
+    fields = {"classes": (klass("rest"), klass("taken")), "default": "rest", "domains": ("ex.fr",)}
+    return Schedule(**fields | more, rules=tuple(Rule(**{"class": "taken"} | rule) for rule in rules))
+
+
+def taken(rule, of=None, custodians=frozenset()):
+    found = rule_of(schedule({"id": "r"} | rule), facts_of(of or finding()), lambda _: custodians)
+    return found is not None
+
+
+# --- terms
+
+
+def test_l123_22_the_term_runs_from_the_end_of_the_financial_year():
+    found = assess(Schedule(classes=TEMPLATES, default="accounting-fr"), facts_of(finding()), NOBODY)
+    assert found.start == "2027-01-01T00:00:00.000000Z"
+    assert found.keep_until == found.dispose_after == "2037-01-01T00:00:00.000000Z"
+    assert found.kept("2036-12-31T23:59:59.999999Z")
+    assert not found.kept("2037-01-01T00:00:00.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("moment", "ends", "over"),
+    [
+        ("2026-03-31T23:59:59+00:00", "03-31", "2026-04-01T00:00:00.000000Z"),
+        ("2026-04-01T00:00:00+00:00", "03-31", "2027-04-01T00:00:00.000000Z"),
+        ("2027-02-28T12:00:00+00:00", "02-29", "2027-03-01T00:00:00.000000Z"),
+        ("2028-02-29T12:00:00+00:00", "02-29", "2028-03-01T00:00:00.000000Z"),
+    ],
+    ids=["last moment", "first moment", "no leap year", "leap year"],
+)
+def test_l123_22_the_end_of_a_financial_year_is_the_midnight_behind_its_last_day(moment, ends, over):
+    assert rfc3339(year_end(from_rfc3339(moment), ends)) == over
+
+
+def test_l110_4_a_limitation_period_is_no_duty_to_keep():
+    found = assess(Schedule(classes=TEMPLATES, default="commercial-fr"), facts_of(finding()), NOBODY)
+    assert (found.keep_until, found.dispose_after) == (None, "2031-03-02T09:59:00.000000Z")
+
+
+@pytest.mark.parametrize("made", TEMPLATES, ids=lambda each: each.id)
+def test_every_template_says_which_article_and_where_it_can_be_read(made):
+    assert made.article
+    assert made.read_at.startswith("https://")
+    assert made.minimum is None or made.lock == "COMPLIANCE"
+
+
+@given(MOMENTS, DURATIONS)
+def test_a_duration_goes_forward_by_the_calendar(moment, duration):
+    later = after(moment, duration)
+    assert later > moment
+    assert later.time() == moment.time()
+
+
+@given(MOMENTS, DURATIONS, DURATIONS, st.sampled_from(["12-31", "02-29", "06-30"]))
+def test_gdpr_article_5_whatever_a_class_says_there_is_an_end_and_never_before_the_minimum(
+    moment, first, second, ends
+):
+    try:
+        made = klass("rest", minimum=first, maximum=second, start=Start.FINANCIAL_YEAR, year_ends=ends)
+    except ValidationError:
+        return  # the maximum is shorter, or longer than 150 years: refused
+    received = rfc3339(moment)
+    found = assess(Schedule(classes=(made,), default="rest"), facts_of(finding(received, received)), NOBODY)
+    assert received < found.keep_until <= found.dispose_after
+    assert not (found.kept(found.dispose_after) or found.past(received))
+
+
+def test_gdpr_article_5_who_chooses_the_date_of_a_mail_does_not_choose_its_end():
+    for date in ("1990-01-01T00:00:00Z", "2400-01-01T00:00:00Z", None, "nonsense"):
+        facts = facts_of(finding(sent=date))
+        assert facts.sent_at == facts.received_at
+    imported = facts_of(finding(sent="1999-01-01T00:00:00Z", channel="import"))
+    assert imported.sent_at == "1999-01-01T00:00:00.000000Z"
+
+
+def test_a_term_that_starts_with_an_event_is_open_until_then_and_never_for_ever():
+    made = klass("rest", start=Start.MATTER, matter="m1", event_by="P10Y", minimum="P1Y", maximum="P2Y")
+    whole = Schedule(classes=(made,), default="rest")
+    waiting = assess(whole, facts_of(finding()), NOBODY)
+    assert (waiting.open, waiting.dispose_after) == (True, "2038-03-02T10:00:00.000000Z")
+    closed = Events(NOBODY.custodians, {"m1": "2027-01-01T00:00:00.000000Z"}.get, NOBODY.left)
+    found = assess(whole, facts_of(finding()), closed)
+    assert (found.open, found.keep_until) == (False, "2028-01-01T00:00:00.000000Z")
+
+
+def test_a_departure_counts_when_the_last_of_those_named_has_left():
+    made = klass("taken", start=Start.DEPARTURE, event_by="P50Y", maximum="P3M")
+    whole = Schedule(
+        classes=(klass("rest"), made),
+        default="rest",
+        rules=(Rule(**{"id": "r", "class": "taken", "custodians": ("c1", "c2")}),),
+    )
+    left = {"c1": "2026-06-01T00:00:00.000000Z"}
+    events = Events(lambda _: frozenset({"c1", "c2", "c3"}), NOBODY.closed, left.get)
+    assert assess(whole, facts_of(finding()), events).open
+    left["c2"] = "2026-09-01T00:00:00.000000Z"
+    assert assess(whole, facts_of(finding()), events).start == "2026-09-01T00:00:00.000000Z"
+
+
+# --- rules
+
+
+@pytest.mark.parametrize(
+    ("rule", "takes"),
+    [
+        ({}, True),
+        ({"sources": ["s1"]}, True),
+        ({"sources": ["s2"]}, False),
+        ({"domains": ["DEHORS.fr"]}, True),
+        ({"domains": ["hors.fr"]}, False),
+        ({"direction": "outbound"}, True),
+        ({"direction": "internal"}, False),
+        ({"subject": ["facture ete"]}, True),
+        ({"subject": ["factur"]}, False),
+        ({"subject": ["..."]}, False),
+        ({"labels": ["confidentiel"]}, False),
+        ({"larger": 999}, True),
+        ({"larger": 1000}, False),
+        ({"smaller": 1000}, False),
+        ({"custodians": ["c1"]}, True),
+        ({"custodians": ["c2"]}, False),
+        ({"sources": ["s1"], "larger": 5000}, False),
+    ],
+    ids=str,
+)
+def test_a_rule_takes_what_fulfils_all_its_conditions(rule, takes):
+    assert taken(rule, custodians=frozenset({"c1"})) is takes
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes"),
+    [
+        (".PDF", True),
+        ("application/pdf", True),
+        ("application/*", True),
+        ("image/*", False),
+        (".xlsx", False),
+    ],
+)
+def test_a_rule_knows_attachments_by_type_or_ending(kind, takes):
+    part = Part(path="2", content_type="Application/PDF", filename="Été.pdf", start=0, end=1, size=1,
+                sha256="", attachment=True)  # fmt: skip
+    assert taken({"attachments": [kind]}, finding(parts=(part,))) is takes
+    inline = part.model_copy(update={"attachment": False})
+    assert not taken({"attachments": [kind]}, finding(parts=(inline,)))
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipients", "way"),
+    [
+        ("a@ex.fr", ["b@ex.fr", "c@sub.ex.fr"], {Direction.INTERNAL}),
+        ("a@ex.fr", ["b@ex.fr", "c@dehors.fr"], {Direction.OUTBOUND}),
+        ("a@dehors.fr", ["b@ex.fr"], {Direction.INBOUND}),
+        ("a@dehors.fr", ["b@ailleurs.fr"], set()),
+        (None, ["b@ex.fr"], set()),
+    ],
+    ids=["inside", "out", "in", "elsewhere", "no sender"],
+)
+def test_a_direction_is_between_own_domains_and_elsewhere(sender, recipients, way):
+    facts = facts_of(finding(sender=sender, recipients=tuple(Recipient(address=each) for each in recipients)))
+    assert directions(facts, ["ex.fr"]) == way
+
+
+def test_the_smallest_priority_decides_then_the_first_that_stands_there():
+    whole = Schedule(
+        classes=(klass("rest"), klass("one"), klass("two")),
+        default="rest",
+        rules=(
+            Rule(**{"id": "late", "class": "one", "priority": 9}),
+            Rule(**{"id": "first", "class": "two", "priority": 5}),
+            Rule(**{"id": "second", "class": "one", "priority": 5}),
+        ),
+    )
+    assert assess(whole, facts_of(finding()), NOBODY).rule == "first"
+
+
+def test_what_no_rule_takes_is_of_the_default_class():
+    found = assess(schedule({"id": "r", "sources": ["other"]}), facts_of(finding()), NOBODY)
+    assert (found.klass.id, found.rule) == ("rest", None)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"maximum": "P5Y", "minimum": "P6Y"},
+        {"maximum": "P30D", "minimum": "P1M"},
+        {"maximum": None},
+        {"maximum": "P0D"},
+        {"maximum": "P151Y"},
+        {"maximum": "PT5H"},
+        {"start": "financial_year"},
+        {"year_ends": "12-31"},
+        {"start": "financial_year", "year_ends": "02-30"},
+        {"start": "matter", "matter": "m1"},
+        {"start": "departure"},
+        {"lock": "COMPLIANCE"},
+        {"unknown": 1},
+    ],
+    ids=str,
+)
+def test_a_senseless_class_is_refused(fields):
+    with pytest.raises(ValidationError):
+        klass(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"default": "nowhere"},
+        {"classes": ()},
+        {"classes": (klass("rest"), klass("rest"), klass("taken"))},
+        {"domains": ()},
+    ],
+    ids=["default", "no class", "twice", "no domains"],
+)
+def test_a_senseless_schedule_is_refused(fields):
+    with pytest.raises(ValidationError):
+        schedule({"id": "r", "direction": "inbound"}, **fields)
+
+
+def test_a_schedule_comes_back_as_it_was_written():
+    whole = schedule({"id": "r", "direction": "inbound", "priority": 3, "attachments": [".pdf"]})
+    assert Schedule.model_validate(whole.plain()) == whole
+    assert Schedule(classes=TEMPLATES, default="ordinary").plain()["classes"][0]["start"] == "financial_year"
+
+
+@given(MOMENTS, st.integers(0, 5000))
+def test_where_the_term_starts_with_the_receipt_it_ends_with_the_duration(moment, days):
+    received = rfc3339(moment)
+    whole = Schedule(classes=(klass("rest", maximum=f"P{days + 1}D"),), default="rest")
+    end = assess(whole, facts_of(finding(received, received)), NOBODY).dispose_after
+    assert from_rfc3339(end) - moment == timedelta(days=days + 1)

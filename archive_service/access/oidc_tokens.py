@@ -46,7 +46,7 @@ class OidcTokens:
     ) -> None:
         self.provider = provider
         self.source = source
-        self._tenant = tenant
+        self.tenant = tenant
         self._clock = clock
 
     @property
@@ -145,7 +145,7 @@ class OidcTokens:
         subject = claims.get(self.provider.subject_claim)
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
             raise not_valid()
-        tenant = self._tenant()
+        tenant = self.tenant()
         if tenant is None:
             raise Denied("the provider's tenant is not here", code="auth.required")
         words = _words(claims, self.provider.roles_claim)

@@ -10,6 +10,7 @@ from archive_service.api.routes import (
     access_log,
     accounts,
     approvals,
+    auth,
     captures,
     compartments,
     custodians,
@@ -66,6 +67,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(matters.router)
     app.include_router(erasures.router)
     app.include_router(compartments.router)
+    app.include_router(auth.router)
     app.include_router(jobs.router)
     app.include_router(accounts.router)
     app.include_router(health.router)

@@ -1,17 +1,26 @@
-"""Whose request it is: by its bearer token, and in which role."""
+"""Whose request it is, by its bearer token or its browser's session, and in which role.
+
+A session comes by itself with whatever a browser is made to ask, so a request by session must be of our own pages
+(``require_own_page``). One with an Authorization header is by token alone.
+"""
 
 from fastapi import Request
 
+from archive_service.access.browser import Browser
 from archive_service.access.events import Actor
 from archive_service.access.identified import Identified, not_valid
 from archive_service.api import pen
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.model.errors import Denied
 
+CSRF = "X-Archive-CSRF"
+"""A header that no form and no other site's page can send with our cookie."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110 section 9.2.1
+
 
 def identify(request: Request, services: ApiServices) -> tuple[Identified, TenantServices]:
-    """Who asks, and his tenant. Raises Denied (``auth.required``), Overloaded, ArchiveError."""
-    who = services.bearers.identify(_bearer(request))
+    """Who asks, and his tenant. Raises Denied (``auth.required``, ``auth.cross_site``), Overloaded, ArchiveError."""
+    who = _of_session(request, services) or services.bearers.identify(_bearer(request))
     tenant = services.tenants(who.tenant)
     if tenant is None:
         raise not_valid()
@@ -28,6 +37,30 @@ def acting(who: Identified, tenant: TenantServices, action: str, request: Reques
         said = {"route": f"{request.method} {route}", "reason": error.code}
         pen.write(tenant, request, action, actor=who.subject, outcome="refused", detail=said)
         raise
+
+
+def require_own_page(request: Request, browser: Browser) -> None:
+    """That a request by session comes from a page of ours, or was typed by its person. What another site's page makes a
+    browser ask is refused: a change, for it is not meant, and a look, for it would stand in the person's name in the
+    access log. Raises Denied (``auth.cross_site``)."""
+    headers = request.headers
+    foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+    if request.method not in _SAFE:
+        origin = headers.get("origin", browser.origin)
+        foreign = foreign or origin.lower() != browser.origin or CSRF.lower() not in headers
+    if foreign:
+        raise Denied(f"not asked by a page of ours; changes need the header {CSRF}", code="auth.cross_site")
+
+
+def _of_session(request: Request, services: ApiServices) -> Identified | None:
+    browser = services.browser
+    if browser is None or "authorization" in request.headers:
+        return None
+    session = browser.session(request.cookies)
+    if session is None:
+        return None
+    require_own_page(request, browser)
+    return session.who
 
 
 def _bearer(request: Request) -> str:

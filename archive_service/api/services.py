@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from archive_service.access.accounts import Accounts
+from archive_service.access.browser import Browser
 from archive_service.access.cases import Cases
 from archive_service.access.events import AccessLog
 from archive_service.access.four_eyes import FourEyes
@@ -168,10 +169,11 @@ class TenantServices:
 class ApiServices:
     """``tenants``: by opaque id, None for a tenant that is not. ``bearers``: who holds a token. ``ready``: stable codes
     of what keeps the service from answering, none when it is ready.
-    ``projection_wait``: seconds a read waits for ``min_seq``."""
+    ``projection_wait``: seconds a read waits for ``min_seq``. ``browser``: None where nobody signs in with one."""
 
     tenants: Callable[[str], TenantServices | None]
     bearers: Bearers
     ready: Callable[[], list[str]]
     clock: Clock = utc_now
     projection_wait: float = 10.0
+    browser: Browser | None = None

@@ -12,7 +12,7 @@ from archive_service.api.services import ApiServices, TenantServices
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
-from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
+from archive_service.serving.identities import TenantsHere, browser_of, identity_of, oidc_of
 from archive_service.serving.supervisor import share
 from archive_service.settings import Settings, host_port
 from archive_service.tenant_services import OpenTenant, open_tenant
@@ -48,6 +48,14 @@ class Tenants:
         with self._lock:
             found = self._core.tenant_of(owner)
         return found.token_public_key() if found is not None else None
+
+    def secret(self, owner: str) -> bytes | None:
+        """What a tenant's cookies are sealed under keys of, or None."""
+        if not is_owner(owner):
+            return None
+        with self._lock:
+            found = self._core.tenant_of(owner)
+        return found.keyring.secret("token") if found is not None else None
 
     def named(self, name: str) -> str | None:
         """The opaque id of the tenant of a name, or None."""
@@ -87,11 +95,13 @@ def run(settings: Settings, tally: Tally) -> None:
     core = open_core(settings)
     tenants = Tenants(core)
     here = TenantsHere(tenants.token_key, tenants.named, tenants.get)
-    oidc = oidc_of(settings, HttpWeb(settings.oidc_ca_bundle), here, core.clock)
+    web = HttpWeb(settings.oidc_ca_bundle)
+    oidc = oidc_of(settings, web, here, core.clock)
     services = ApiServices(
         tenants=tenants.get,
         bearers=identity_of(settings, oidc, here, core.clock),
         ready=tenants.ready,
+        browser=browser_of(settings, oidc, web, tenants.secret, core.clock),
         clock=core.clock,
     )
     listening = share(*host_port(settings.http, "http"))

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from archive_service.access import accounts
+from archive_service.access.browser import Browser
+from archive_service.access.cookies import SealedCookies
 from archive_service.access.identified import Identified, not_valid
 from archive_service.access.identity import Identity
-from archive_service.access.oidc_providers import OidcProvider, providers
+from archive_service.access.oidc_providers import OidcProvider, providers, secrets_of
 from archive_service.access.oidc_source import ProviderSource, Web
 from archive_service.access.oidc_tokens import OidcTokens
+from archive_service.access.sign_in import SignIn
 from archive_service.access.tokens import TokenVerifier
 from archive_service.api.services import TenantServices
 from archive_service.model.clock import Clock
+from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -49,6 +53,27 @@ def identity_of(
         return tenant.accounts.holder(token)
 
     return Identity(builtin, tokens, of_account)
+
+
+def browser_of(
+    settings: Settings,
+    tokens: tuple[OidcTokens, ...],
+    web: Web,
+    secret: Callable[[str], bytes | None],
+    clock: Clock,
+) -> Browser | None:
+    """Signing in with a browser at those providers that have a client for it; None where there is none. Raises Invalid
+    when the archive's own address is not known."""
+    known = [each for each in tokens if each.provider.client is not None]
+    if not known:
+        return None
+    if settings.public_url is None:
+        raise Invalid("public_url is needed for signing in with a browser", code="settings.invalid")
+    given = settings.oidc_secrets.get_secret_value() if settings.oidc_secrets is not None else None
+    secrets = secrets_of(given, (each.provider for each in known))
+    redirect = f"{settings.public_url}/v1/auth/callback"
+    sign_ins = {each.name: SignIn(each, web, redirect, secrets.get(each.name)) for each in known}
+    return Browser(settings.public_url, sign_ins, SealedCookies(secret, clock), settings.session_minutes * 60)
 
 
 def _tokens(provider: OidcProvider, web: Web, tenants: TenantsHere, clock: Clock) -> OidcTokens:

@@ -612,6 +612,10 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("GET", "/v1/auth/login"): (PUBLIC, "/v1/auth/login", None),
+    ("GET", "/v1/auth/callback"): (PUBLIC, "/v1/auth/callback", None),
+    ("POST", "/v1/auth/logout"): (PUBLIC, "/v1/auth/logout", None),
+    ("GET", "/v1/auth/me"): (PUBLIC, "/v1/auth/me", None),
     ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
     ("POST", "/v1/accounts"): (
         {"admin"},

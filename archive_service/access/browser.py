@@ -1,0 +1,146 @@
+"""Browsers: a sign-in that begins and ends in the same one, and the session that it leaves there.
+
+A session is a sealed cookie: who, in which roles, until when. Every machine opens it, none keeps it. Its price is said:
+signing out takes it from the browser and is remembered by the process that did it; a copy that somebody made before
+works elsewhere until its end, so sessions are short.
+"""
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from archive_service.access.cookies import SealedCookies
+from archive_service.access.events import RoleName
+from archive_service.access.identified import Identified
+from archive_service.access.sign_in import Begun, SignIn, failed
+from archive_service.model.errors import Denied, NotFound
+
+SIGN_IN_SECONDS = 600.0
+_BACK = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
+_MOST_ENDED = 10_000
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who is signed in. ``ends``: seconds since 1970."""
+
+    id: str
+    who: Identified
+    provider: str
+    ends: float
+
+
+@dataclass(frozen=True)
+class Cookie:
+    """To be set; without a value, to be removed."""
+
+    name: str
+    value: str
+    seconds: int
+
+
+@dataclass
+class Browser:
+    """Signing in and out. ``public``: the URL that browsers reach the archive by, without a path's end. Thread-safe."""
+
+    public: str
+    sign_ins: Mapping[str, SignIn]
+    cookies: SealedCookies
+    session_seconds: float
+    _ended: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def secure(self) -> bool:
+        """Whether cookies travel over TLS alone: always, but for an archive on loopback."""
+        return self.public.startswith("https://")
+
+    @property
+    def origin(self) -> str:
+        """What browsers send as Origin for requests of our own pages."""
+        return "/".join(self.public.split("/")[:3]).lower()
+
+    @property
+    def session_name(self) -> str:
+        """``__Host-``: no other host of the domain can set it (RFC 6265bis)."""
+        return f"{'__Host-' if self.secure else ''}archive_session"
+
+    def begin(self, provider: str | None, back: str) -> tuple[str, Cookie]:
+        """Where to go, and what to keep. Raises NotFound for a provider that nobody signs in with, Denied,
+        Overloaded."""
+        if provider is None and len(self.sign_ins) == 1:
+            (provider,) = self.sign_ins
+        sign_in = self.sign_ins.get(provider or "")
+        if sign_in is None:
+            raise NotFound("no such identity provider", code="auth.provider_unknown")
+        tenant = sign_in.tokens.tenant()
+        if tenant is None:
+            raise failed("tenant")
+        url, begun = sign_in.begin(back if _BACK.fullmatch(back) else "/")
+        value = self.cookies.seal("sign-in", tenant, dict(begun.plain()), SIGN_IN_SECONDS)
+        return url, Cookie(self._begun_name(begun.state), value, int(SIGN_IN_SECONDS))
+
+    def begun(self, kept: Mapping[str, str], came: Mapping[str, str]) -> tuple[str, Begun]:
+        """The sign-in that this browser began, and its tenant's opaque id. Raises Denied."""
+        opened = self.cookies.open("sign-in", kept.get(self._begun_name(came.get("state", "")), ""))
+        if opened is None:
+            raise failed("state")
+        tenant, value = opened
+        value.pop("ends")
+        return tenant, Begun(**value)
+
+    def finish(self, begun: Begun, came: Mapping[str, str]) -> tuple[Session, tuple[Cookie, Cookie]]:
+        """Who signed in, and the cookies to set: his session, and the end of the sign-in. Raises as ``SignIn.finish``,
+        and Denied (``auth.no_role``) for somebody without a role here."""
+        sign_in = self.sign_ins.get(begun.provider)
+        if sign_in is None:
+            raise failed("provider")
+        who = sign_in.finish(begun, came)
+        if not who.roles:
+            raise Denied("no role of this archive is held", code="auth.no_role")
+        name = secrets.token_hex(16)
+        value = {
+            "id": name,
+            "subject": who.subject,
+            "roles": sorted(who.roles),
+            "provider": begun.provider,
+        }
+        sealed = self.cookies.seal("session", who.tenant, value, self.session_seconds)
+        ends = self.cookies.clock().timestamp() + self.session_seconds
+        kept = Cookie(self.session_name, sealed, int(self.session_seconds))
+        return Session(name, who, begun.provider, ends), (kept, self.gone(begun))
+
+    def gone(self, begun: Begun) -> Cookie:
+        """The sign-in's cookie is of no more use."""
+        return Cookie(self._begun_name(begun.state), "", 0)
+
+    def session(self, kept: Mapping[str, str]) -> Session | None:
+        """The session of a browser, or None: none, not ours, over, signed out here, or of a provider that the settings
+        know no more."""
+        opened = self.cookies.open("session", kept.get(self.session_name, ""))
+        if opened is None:
+            return None
+        tenant, value = opened
+        with self._lock:
+            ended = value["id"] in self._ended
+        if ended or value["provider"] not in self.sign_ins:
+            return None
+        who = Identified(value["subject"], tenant, frozenset(map(RoleName, value["roles"])))
+        return Session(value["id"], who, value["provider"], value["ends"])
+
+    def end(self, session: Session) -> tuple[Cookie, str | None]:
+        """Sign out: the cookie's end, and where the provider's own session is ended."""
+        now = self.cookies.clock().timestamp()
+        with self._lock:
+            if len(self._ended) >= _MOST_ENDED:
+                self._ended = {name: ends for name, ends in self._ended.items() if ends > now}
+            self._ended[session.id] = session.ends
+        leaving = self.sign_ins[session.provider].leaving(f"{self.public}/")
+        return Cookie(self.session_name, "", 0), leaving
+
+    def _begun_name(self, state: str) -> str:
+        """One for each sign-in, for two may be under way in two tabs."""
+        short = re.sub(r"[^A-Za-z0-9_-]", "", state)[:12]
+        return f"{'__Host-' if self.secure else ''}archive_sign_in_{short}"

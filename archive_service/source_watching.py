@@ -35,17 +35,18 @@ def set_canary(tenant: Tenant, source_id: str, canary: Mapping[str, Any] | None)
     return _change(tenant, source_id, "source.canary", lambda _: {"canary": plain})
 
 
-def give_undeliverable(tenant: Tenant, source_id: str) -> tuple[Source, int]:
+def give_undeliverable(tenant: Tenant, source_id: str, *, anew: bool = False) -> tuple[Source, int]:
     """Give a source an address for reports that could not be delivered, unless it has one: a second decision is none.
-    As ``set_watch``."""
+    ``anew``: another one, the one there was is none from then on. As ``set_watch``."""
     tenant.acts.refresh()
     source = tenant.acts.source(source_id)
-    if source is not None and source.undeliverable is not None:
+    if source is not None and source.undeliverable is not None and not anew:
         return source, tenant.acts.seen
 
     def fields(source: Source) -> dict[str, Any]:
+        standing = None if anew else source.undeliverable
         domain = source.address.rpartition("@")[2]
-        return {"address": source.undeliverable or f"{UNDELIVERABLE}{secret_local_part()}@{domain}"}
+        return {"address": standing or f"{UNDELIVERABLE}{secret_local_part()}@{domain}"}
 
     return _change(tenant, source_id, "source.undeliverable", fields)
 

@@ -20,8 +20,7 @@ _MINUTES = {"d": 24 * 60, "h": 60, "m": 1}
 
 def register_watching(actions: Any) -> None:
     """Add the actions to ``source``."""
-    show = _action(actions, "show", "one source with all that is set for it", _show)
-    del show
+    _action(actions, "show", "one source with all that is set for it", _show)
     watch = _action(actions, "watch", "when its silence, fall of rate and lag are worth an alarm", _watch)
     for name, about in (
         ("silence", "nothing came for so long"),
@@ -46,7 +45,10 @@ def register_watching(actions: Any) -> None:
     password.add_argument("--password-env", metavar="NAME", help="the environment variable with the password")
     canary.add_argument("--every", default="1h", metavar="TIME", help="how often: 1h")
     canary.add_argument("--within", default="15m", metavar="TIME", help="it must be back in so long: 15m")
-    _action(actions, "undeliverable", "its address for reports that could not be delivered", _undeliverable)
+    back = _action(
+        actions, "undeliverable", "its address for reports that could not be delivered", _undeliverable
+    )
+    back.add_argument("--new", action="store_true", help="another one; the one there was is none any more")
 
 
 def _action(actions: Any, name: str, about: str, run: Any) -> Any:
@@ -81,8 +83,7 @@ def _show(given: argparse.Namespace, tenant: Tenant, source: Source) -> tuple[So
 
 
 def _undeliverable(given: argparse.Namespace, tenant: Tenant, source: Source) -> tuple[Source, int | None]:
-    del given
-    return give_undeliverable(tenant, source.id)
+    return give_undeliverable(tenant, source.id, anew=given.new)
 
 
 def _watch(given: argparse.Namespace, tenant: Tenant, source: Source) -> tuple[Source, int | None]:

@@ -184,6 +184,9 @@ class Acts:
         return True
 
     def _keep(self, source: Source) -> None:
+        before = self._sources.get(source.id)
+        if before is not None and before.undeliverable not in (None, source.undeliverable):
+            self._by_address.pop(str(before.undeliverable), None)
         self._sources[source.id] = source
         former = (each.address for each in source.former)
         for address in (source.address, source.undeliverable, *former):

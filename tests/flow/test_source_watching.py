@@ -136,6 +136,20 @@ def test_any_other_source_gets_one_when_it_is_asked_for(data: Path) -> None:
     assert json.loads(done("source", "show", *words, "--json").out)["undeliverable"] == given
 
 
+def test_a_new_one_ends_the_one_there_was(data: Path) -> None:
+    former = source(data, "show").answer["undeliverable"]
+    given = source(data, "undeliverable", "--new").answer["undeliverable"]
+    assert given != former
+    core = open_core(Settings(data=data))
+    try:
+        acts = core.tenant("acme").acts
+        acts.refresh()
+        assert acts.source_at(former) is None
+        assert acts.source_at(given) == acts.sources()[0]
+    finally:
+        core.close()
+
+
 def test_mail_to_either_address_is_the_sources(data: Path) -> None:
     core = open_core(Settings(data=data))
     try:

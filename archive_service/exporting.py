@@ -79,6 +79,9 @@ def run_export(
 ) -> tuple[BundleResult, Selected]:
     """Write the bundle to ``target``; its ids, and whom the query named, are in the access log, durable, before this
     returns. Raises ArchiveError: then there is no file."""
+    opened.tenant.acts.refresh()
+    if opened.tenant.acts.incidents.open:
+        raise Refused("an incident is open: nothing is exported", code="incident.open")
     selected = select(opened, asked)
     ids, named = selected.ids, selected.named
     progress(0, len(ids))

@@ -6,6 +6,7 @@ from typing import Any
 from archive_service.access.cases import Cases, grant_act
 from archive_service.access.events import Actor, RoleName
 from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
@@ -79,6 +80,24 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
 
 
 def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
+def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
+    """``incident.close`` {incident}: exports and the destruction of keys go on."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        acts.refresh()
+        known = acts.incidents.known.get(str(given.get("incident")))
+        if known is None:
+            raise NotFound("no such incident", code="incident.unknown")
+        return {"incident": known.id}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        seq = closing(acts, approval.request["incident"], approval.by, clock, lambda: spend().id)
+        return {"incident": approval.request["incident"], "seq": seq}
+
+    roles = frozenset({_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER})
+    return StrongAction("incident.close", roles, roles | {_R.LEGAL}, check, carry_out)
+
+
     """The captures that are named, or those of the messages that are. Raises NotFound for one that is not there."""
     names, messages = _names(given, "captures"), _names(given, "messages")
     if bool(names) == bool(messages):

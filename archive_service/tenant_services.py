@@ -8,9 +8,10 @@ from typing import Any
 from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases
 from archive_service.access.four_eyes import FourEyes
+from archive_service.access.incidents import IncidentDesk
 from archive_service.access.log import LedgerAccessLog
 from archive_service.access.scope import scope_of
-from archive_service.api.services import TenantServices
+from archive_service.api.services import IncidentState, TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
@@ -30,7 +31,7 @@ from archive_service.sealed_actions import (
     reseal_action,
 )
 from archive_service.source_changes import rotate, set_guard
-from archive_service.strong_actions import erasure_action, grant_action
+from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
 from search.query_language import Node
 
 
@@ -92,6 +93,11 @@ class ActsAuthority:
 
     def scope(self, within: Sequence[Grant]) -> Node:
         """See ``access.scope``."""
+    def incident(self) -> IncidentState:
+        """By the acts at their head."""
+        self.acts.refresh()
+        return IncidentState(self.acts.incidents.open, self.acts.incidents.valid_from)
+
         return scope_of(within, self.acts.matters.known, self.acts.custodians)
 
 
@@ -170,6 +176,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     access = GroupLog(tenant.vault, core.slots(tenant.id, "access"), "access", lambda: tenant.acts.seen)
     contents = LedgerContents(tenant.vault, tenant.acts.barred)
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
+    access_log = LedgerAccessLog(tenant.vault, tenant.id, access)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
     actions = (
@@ -181,12 +188,13 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         reseal_action(core, tenant, live.catalog, contents),
     )
     services = TenantServices(
+        incident_close_action(tenant.acts, core.clock),
         id=tenant.id,
         name=tenant.name,
         catalog=live.catalog,
         index=live.index,
         jobs=SealedJobs(core.engines.jobs(tenant.id), lambda: tenant.keyring.secret("token")),
-        access_log=LedgerAccessLog(tenant.vault, tenant.id, access),
+        access_log=access_log,
         contents=contents,
         proofs=proofs,
         sources=AddSources(tenant, core.settings.smtp_domain),
@@ -204,5 +212,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         sealed=SealedParts(core, tenant),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
+        incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
+        holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

@@ -204,6 +204,8 @@ class ErasureBatch:
         now = rfc3339(self._clock())
         keeps = self._acts.erasures.keeps_of(asked.capture, now)
         keeps += self._keeps_of_store(asked)
+        if self._acts.incidents.open:
+            raise Refused("an incident is open: no key is destroyed", code="incident.open")
         return decide(Case(str(asked.log), asked.capture, asked.ground, keeps))
 
     def _keeps_of_store(self, asked: Asked) -> list[KeepGround]:
@@ -349,7 +351,9 @@ class ErasureBatch:
             kms.rotate()
 
     def _end_grace(self, outcome: Outcome) -> None:
-        """Key versions whose grace is over are destroyed."""
+        """Key versions whose grace is over are destroyed; none while an incident is open."""
+        if self._acts.incidents.open:
+            return
         now = rfc3339(self._clock())
         for batch in list(self._acts.erasures.batches.values()):
             if batch.destroyed_at is not None or batch.destroy_after is None or batch.destroy_after > now:

@@ -114,7 +114,9 @@ class Accounts:
         if not known.open(rfc3339(self._clock())):
             raise not_valid()
         role = RoleName(known.role)
-        return Identified(subject(known), match[1], frozenset({role}), frozenset(known.only))
+        return Identified(
+            subject(known), match[1], frozenset({role}), frozenset(known.only), _seconds(known.at)
+        )
 
     def _known(self, account: str) -> Account:
         found = self._acts.accounts.known.get(account)
@@ -169,3 +171,7 @@ def _scope(role: RoleName, only: Collection[str]) -> list[str]:
             code="account.scope",
         )
     return sorted(set(only))
+
+
+def _seconds(moment: str) -> float:
+    return from_rfc3339(moment.replace("Z", "+00:00")).timestamp()

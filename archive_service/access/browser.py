@@ -127,7 +127,9 @@ class Browser:
             ended = value["id"] in self._ended
         if ended or value["provider"] not in self.sign_ins:
             return None
-        who = Identified(value["subject"], tenant, frozenset(map(RoleName, value["roles"])))
+        begun = value["ends"] - self.session_seconds
+        roles = frozenset(map(RoleName, value["roles"]))
+        who = Identified(value["subject"], tenant, roles, issued_at=begun)
         return Session(value["id"], who, value["provider"], value["ends"])
 
     def end(self, session: Session) -> tuple[Cookie, str | None]:

@@ -27,12 +27,14 @@ class RoleName(StrEnum):
 @dataclass(frozen=True)
 class Actor:
     """Whoever holds a valid token: its subject, the role of this request, and the opaque id of its tenant. ``only``: a
-    service account's rights, by their words; None leaves the role's."""
+    service account's rights, by their words; None leaves the role's. ``issued_at``: when what he showed was issued,
+    seconds since 1970."""
 
     subject: str
     role: RoleName
     tenant: str
     only: frozenset[str] | None = None
+    issued_at: float = field(default=0.0, compare=False)
 
 
 class AccessEvent(Frozen):

@@ -18,12 +18,14 @@ ACCOUNT = "account"
 
 @dataclass(frozen=True)
 class Identified:
-    """A subject, the opaque id of his tenant, and the roles that he may act in. ``only``: as in Actor."""
+    """A subject, the opaque id of his tenant, and the roles that he may act in. ``only``, ``issued_at``: as
+    in Actor."""
 
     subject: str
     tenant: str
     roles: frozenset[RoleName]
     only: frozenset[str] | None = None
+    issued_at: float = field(default=0.0, compare=False)
 
     def acting(self, wanted: str | None) -> Actor:
         """In the role that he asked for, or in his only one. Raises Denied: ``auth.role_not_held``,
@@ -45,7 +47,7 @@ class Identified:
         return self._as(role)
 
     def _as(self, role: RoleName) -> Actor:
-        return Actor(self.subject, role, self.tenant, self.only)
+        return Actor(self.subject, role, self.tenant, self.only, self.issued_at)
 
 
 class Bearers(Protocol):

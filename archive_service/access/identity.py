@@ -64,4 +64,4 @@ class Identity:
         actor = builtin.verify(token)
         if is_reserved(actor.subject, self._names):
             raise not_valid()
-        return Identified(actor.subject, actor.tenant, frozenset({actor.role}))
+        return Identified(actor.subject, actor.tenant, frozenset({actor.role}), issued_at=actor.issued_at)

@@ -151,7 +151,13 @@ class OidcTokens:
         words = _words(claims, self.provider.roles_claim)
         roles = {role for word in words for role in self.provider.roles.get(word, ())}
         roles |= set[RoleName](self.provider.people.get(subject, ()))
-        return Identified(f"{self.name}:{subject}", tenant, frozenset(roles))
+        return Identified(f"{self.name}:{subject}", tenant, frozenset(roles), issued_at=_issued(claims))
+
+
+def _issued(claims: Mapping[str, Any]) -> float:
+    """When the token was issued; 1970 where it does not say: after an incident such a token is void."""
+    issued = claims.get("iat")
+    return float(issued) if _is_date(issued) else 0.0
 
 
 def _require_access_token(header: Mapping[str, Any], claims: Mapping[str, Any], *, strict: bool) -> None:

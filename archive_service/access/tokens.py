@@ -129,7 +129,7 @@ class TokenVerifier:
         self._check_time(claims)
         if claims.tenant != header.kid:
             raise _refused()
-        return Actor(subject=claims.sub, role=claims.role, tenant=claims.tenant)
+        return Actor(subject=claims.sub, role=claims.role, tenant=claims.tenant, issued_at=claims.iat)
 
     def _check_time(self, claims: _Claims) -> None:
         """RFC 7519 sections 4.1.4 to 4.1.6."""

@@ -19,6 +19,8 @@ from archive_service.api.routes import (
     exports,
     grants,
     health,
+    holds,
+    incidents,
     integrity,
     jobs,
     matters,
@@ -67,7 +69,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(matters.router)
     app.include_router(erasures.router)
     app.include_router(compartments.router)
-    app.include_router(auth.router)
+    app.include_router(incidents.router)
     app.include_router(jobs.router)
     app.include_router(accounts.router)
     app.include_router(health.router)

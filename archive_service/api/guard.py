@@ -18,8 +18,8 @@ from archive_service.access.policy import CONTENT, RULES, Decision, Right, decid
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
 from archive_service.api.errors import BadRequest, NoSuchThing, UntracedAnswer
-from archive_service.api.services import ApiServices, TenantServices
-from archive_service.model.clock import rfc3339
+from archive_service.api.services import ApiServices, IncidentState, TenantServices
+from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.errors import Denied
 from search.query_language import Node
 
@@ -52,6 +52,7 @@ class Caller:
 
     bound: Node | None = None
     now: str = ""  # RFC 3339
+    incident = IncidentState()
     decision: Decision = Decision(False, ())
 
     def __init__(
@@ -181,6 +182,9 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     who, tenant = identify(request, services)
     caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
+    caller.incident = tenant.authority.incident()
+    if caller.actor.issued_at < _seconds(caller.incident.valid_from):
+        raise Denied("the token is not valid", code="auth.required")
     wanted = request.query_params.getlist("compartment")
     if wanted:
         caller = _behind_the_wall(caller, wanted, right, request, route)
@@ -204,11 +208,17 @@ def _behind_the_wall(
     if found is not None and found.parent == caller.tenant.id:
         within = Caller(caller.actor, found, right, caller.action, request)
         within.now = caller.now
+        within.incident = found.authority.incident()
         within.decision = _decided(within, right)
-        if within.decision.allowed:
+        void = within.actor.issued_at < _seconds(within.incident.valid_from)
+        if within.decision.allowed and not void:
             return within
     _refuse(caller, request, route)
     raise NoSuchThing
+
+
+def _seconds(moment: str) -> float:
+    return from_rfc3339(moment.replace("Z", "+00:00")).timestamp() if moment else 0.0
 
 
 def _refuse(caller: Caller, request: Request, route: str) -> None:

@@ -9,6 +9,7 @@ from archive_service.access.accounts import Accounts
 from archive_service.access.browser import Browser
 from archive_service.access.cases import Cases
 from archive_service.access.events import AccessLog
+from archive_service.access.incidents import IncidentDesk
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
@@ -98,6 +99,14 @@ class Integrity(Protocol):
 
 
 class Authority(Protocol):
+@dataclass(frozen=True)
+class IncidentState:
+    """``open``: nothing is exported. ``valid_from``: whatever was issued to anybody before is void (RFC 3339)."""
+
+    open: bool = False
+    valid_from: str = ""
+
+
     """What the acts at their head give and bound. Thread-safe."""
 
     @property
@@ -115,6 +124,10 @@ class Authority(Protocol):
         ...
 
     def scope(self, within: Sequence[Grant]) -> Node:
+    def incident(self) -> IncidentState:
+        """Raises ArchiveError: then nobody is let in."""
+        ...
+
         """What the grants bound, as a query."""
         ...
 
@@ -163,6 +176,8 @@ class TenantServices:
     erasures: Callable[[], Sequence[dict[str, Any]]]
     sealed: Sealed
     parent: str | None = None
+    holds: HoldDesk
+    incidents: IncidentDesk
 
 
 @dataclass(frozen=True)

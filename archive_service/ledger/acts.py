@@ -14,6 +14,8 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.exclusions import Exclusions
 from archive_service.ledger.grants import Grants
+from archive_service.ledger.holds import Holds
+from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
@@ -60,6 +62,7 @@ class Acts:
         self.grants = Grants()
         self.matters = Matters()
         self._states: tuple[ActState, ...] = (
+        self.incidents = Incidents()
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
             self.custodians,
@@ -69,6 +72,8 @@ class Acts:
             self.matters,
         )
         self.moved = False
+            self.holds,
+            self.incidents,
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""
 
     @property

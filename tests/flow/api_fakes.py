@@ -17,16 +17,17 @@ from archive_service.access.cases import Cases
 from archive_service.access.events import AccessEvent, AccessRecord, Actor, RoleName
 from archive_service.access.four_eyes import FourEyes, StrongAction
 from archive_service.access.identity import Identity
+from archive_service.access.incidents import IncidentDesk
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
-from archive_service.api.services import ApiServices, TenantServices
+from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.grants import Grant
 from archive_service.model.errors import Invalid, NotFound, StoreError
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
-from archive_service.strong_actions import erasure_action, grant_action
+from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
 from archive_service.tenant_services import erasures_of
 from search.indexes.base import Found, Hit
 from search.query_language import Everything, Node
@@ -296,10 +297,14 @@ class FakeAuthority:
 
     def grants(self, subject: str) -> list[Grant]:
         return [grant for grant in self.given if grant.subject == subject]
+    state: IncidentState = field(default_factory=IncidentState)
 
     def scope(self, within: Sequence[Grant]) -> Node:
         assert within
         return self.bound
+    def incident(self) -> IncidentState:
+        return self.state
+
 
 
 class FakeSealed:
@@ -365,11 +370,16 @@ class FakeTenant:
     @cached_property
     def four_eyes(self) -> FourEyes:
         actions = (
+    @cached_property
+    def incidents(self) -> IncidentDesk:
+        return IncidentDesk(self.acts, self.access_log, self.catalog, lambda: NOW)
+
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
             *(accepting(name) for name in ("compartment.make", "exclusion.set")),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
+            incident_close_action(self.acts, lambda: NOW),
 
     @property
     def public_pem(self) -> bytes:
@@ -400,6 +410,7 @@ class FakeTenant:
             parent=self.parent,
         )
 
+            incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
     def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
         pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return TokenIssuer(self.id, pem).issue(subject, RoleName(role), ttl, lambda: NOW)
@@ -504,7 +515,9 @@ def with_cases(archive: Archive) -> dict[str, str]:
     grant = desk.carry_out(asked[2])["grant"]
     ends = NOW + timedelta(days=9)
     account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
-    return {"approval": asked[0], "approved": asked[1], "grant": grant, "matter": matter, "account": account}
+    incident = tenant.incidents.open(asker, "vol d'un poste", None).id
+    more = {"matter": matter, "account": account, "incident": incident}
+    return {"approval": asked[0], "approved": asked[1], "grant": grant, **more}
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -612,17 +625,10 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
-    ("GET", "/v1/auth/login"): (PUBLIC, "/v1/auth/login", None),
-    ("GET", "/v1/auth/callback"): (PUBLIC, "/v1/auth/callback", None),
-    ("POST", "/v1/auth/logout"): (PUBLIC, "/v1/auth/logout", None),
-    ("GET", "/v1/auth/me"): (PUBLIC, "/v1/auth/me", None),
-    ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
-    ("POST", "/v1/accounts"): (
-        {"admin"},
-        "/v1/accounts",
-        {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": "2026-06-01T00:00:00Z"},
-    ),
-    ("DELETE", "/v1/accounts/{id}"): ({"admin"}, "/v1/accounts/{account}", None),
+    ("POST", "/v1/incidents"): (WATCHFUL, "/v1/incidents", {"reason": "vol d'un poste"}),
+    ("GET", "/v1/incidents"): (WATCHFUL, "/v1/incidents", None),
+    ("GET", "/v1/incidents/{id}/report"): (WATCHFUL, "/v1/incidents/{incident}/report", None),
+    ("POST", "/v1/incidents/{id}/close"): (WATCHFUL, "/v1/incidents/{incident}/close", {"reason": "fini"}),
     ("POST", "/v1/compartments"): (
         {"admin", "compliance_officer", "dpo"},
         "/v1/compartments",

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,7 @@ class RealApi(AbstractContextManager["RealApi"]):
             done("init", "--data", data, "--tenant", "acme")
         self.core: Core = open_core(load(None, data=data, **settings))
         self.pool = pool
+        self._ahead = timedelta(0)
         self.tenants = Tenants(self.core)
         services = ApiServices(
             tenants=self.tenants.get,
@@ -55,15 +57,24 @@ class RealApi(AbstractContextManager["RealApi"]):
             catch_up(self.core, tenant, self.pool)
 
     def token(self, role: str, subject: str, tenant: Tenant | None = None) -> str:
-        from datetime import timedelta
-
         chosen = tenant or self.tenant
-        return TokenIssuer(chosen.id, chosen.token_key()).issue(subject, RoleName(role), timedelta(hours=1))
+        issuer = TokenIssuer(chosen.id, chosen.token_key())
+        return issuer.issue(
+            subject, RoleName(role), timedelta(hours=1), lambda: self.core.clock() + self._ahead
+        )
+
+    def later(self) -> None:
+        """Tokens from here on are issued in a later second: theirs are whole seconds."""
+        self._ahead += timedelta(seconds=1)
+
+    def with_token(self, method: str, path: str, token: str, /, **body: Any) -> httpx.Response:
+        """One request of whoever holds the token."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return asyncio.run(self._call(method, path, headers, {"json": body} if body else {}))
 
     def call(self, method: str, path: str, role: str, subject: str, /, **body: Any) -> httpx.Response:
         """One request of a person in a role."""
-        headers = {"Authorization": f"Bearer {self.token(role, subject)}"}
-        return asyncio.run(self._call(method, path, headers, {"json": body} if body else {}))
+        return self.with_token(method, path, self.token(role, subject), **body)
 
     def approved(
         self, asked: httpx.Response, role: str = "legal", subject: str = "zoe", where: str = ""

@@ -33,6 +33,7 @@ _LOOKUP = 1000  # ids looked up at once
 )
 def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportAnswer:
     """Queue an export of what a query finds, or of the messages named."""
+    _require_no_incident(caller)
     ids, named = _checked(asked, caller)
     job = Job(
         id=secrets.token_hex(16),
@@ -77,6 +78,7 @@ def status(id: str, caller: CallerDep) -> ExportAnswer:
 )
 def download(id: str, caller: CallerDep) -> Response:
     """The finished export, a ZIP."""
+    _require_no_incident(caller)
     job = lookups.job(caller, id, KIND)
     if job.state in ("failed", "cancelled"):
         raise Conflict("the export did not finish", code="export.failed")
@@ -95,6 +97,12 @@ def download(id: str, caller: CallerDep) -> Response:
         formats=job.request.get("formats"),
     )
     return response
+
+
+def _require_no_incident(caller: Caller) -> None:
+    """Raises Conflict: while an incident is open nothing leaves."""
+    if caller.incident.open:
+        raise Conflict("an incident is open: nothing is exported", code="incident.open")
 
 
 def _checked(asked: ExportAsked, caller: Caller) -> tuple[list[str], list[dict[str, Any]]]:

@@ -125,12 +125,12 @@ class Dns:
             if answer.rcode in ("NOERROR", "NXDOMAIN"):
                 return answer
             worst = answer
-        if worst.rcode == "TIMEOUT":
+        if worst.rcode in ("TIMEOUT", "BAD_ANSWER"):
             self._require_life()
         return worst
 
     def _require_life(self) -> None:
-        """Raises LookerAway unless a resolver knows the root."""
+        """Raises LookerAway unless a resolver says anything of the root."""
         for server in self._servers:
             try:
                 self._reply(dns.name.root, server, self._seconds / len(self._servers), dns.rdatatype.NS)

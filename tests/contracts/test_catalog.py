@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import create_engine, delete, literal_column, text, update
 
 from archive_service.catalog import tables
-from archive_service.catalog.base import CaptureRow, Changes, Position, Withdrawn
+from archive_service.catalog.base import Backlog, CaptureRow, Changes, EvidenceRow, Position, Withdrawn
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import StoreDenied, StoreError
+from archive_service.model.evidence import Evidence, Look, Malware
 from archive_service.model.mail import Finding, Parsed, Recipient, Source
 from tests.services.postgres import new_owner, postgres_url
 
@@ -394,3 +395,89 @@ def test_tamper_a_row_that_nobody_of_us_wrote_is_said_to_be_unreadable(catalog, 
         assert caught.value.code == "catalog.unreadable"
         assert "no more than that" not in str(caught.value)
     assert [row.id for row in catalog.messages(["m2"])] == ["m2"]
+
+
+# --- what was seen after the 250
+
+
+def seen(order_seq, name, look="malware", at="2024-03-02T10:00:00.000000Z", again=None, mark=None):
+    result = {"result": "found", "name": mark} if mark else {"result": "clean"}
+    evidence = Evidence(
+        capture=name,
+        look=look,
+        at=at,
+        program="test",
+        again=again,
+        malware=Malware(size=1, **result) if look == "malware" else None,
+    )
+    return EvidenceRow(order_seq, evidence)
+
+
+def look_changes(*evidence, rows, captures=(), withdrawn=()):
+    return Changes(captures=captures, sources=(), rows=rows, acts=0, evidence=evidence, withdrawn=withdrawn)
+
+
+NOW = 1_709_373_600 + 86400  # 2024-03-03T10:00:00Z
+
+
+def due(catalog, look=Look.MALWARE, now=NOW, limit=10, **more):
+    return [row.id for row in catalog.due(look, now, limit, **more)]
+
+
+def test_what_nobody_looked_at_is_due_oldest_or_newest_first(catalog):
+    assert due(catalog) == [] and catalog.backlog(Look.MALWARE, NOW) == Backlog(0, None)
+    catalog.apply(changes(*[capture(n, f"m{n}") for n in range(5)], rows=5))
+    assert due(catalog) == ["c0", "c1", "c2", "c3", "c4"]
+    assert due(catalog, newest=True, limit=2) == ["c4", "c3"]
+    assert catalog.backlog(Look.MALWARE, NOW) == Backlog(5, 1_709_287_200)  # since the oldest was received
+    catalog.apply(look_changes(seen(5, "c0"), seen(6, "c4"), rows=7))
+    assert due(catalog) == ["c1", "c2", "c3"] and len(due(catalog, Look.ORIGIN)) == 5
+    assert catalog.backlog(Look.MALWARE, NOW).waiting == 3
+
+
+def test_another_look_is_due_when_the_last_one_says_so(catalog):
+    catalog.apply(changes(capture(0, "m0"), capture(1, "m1"), rows=2))
+    catalog.apply(look_changes(seen(2, "c0", again="2024-03-03T09:00:00.000000Z"), seen(3, "c1"), rows=4))
+    assert due(catalog, now=NOW - 3601) == [] and due(catalog) == ["c0"]
+    assert catalog.backlog(Look.MALWARE, NOW) == Backlog(1, NOW - 3600)
+    catalog.apply(look_changes(seen(4, "c0"), rows=5))
+    assert due(catalog) == []
+    assert [row.order_seq for row in catalog.evidence(["c0", "nobody"])["c0"]] == [2, 4]
+
+
+def test_evidence_stands_after_reopening_and_is_dumped(open_catalog):
+    catalog = open_catalog()
+    rows = [seen(1, "c0", mark="Test.A"), seen(2, "c0", look="origin")]
+    catalog.apply(look_changes(*rows, captures=[capture(0, "m0")], rows=3))
+    again = open_catalog()
+    assert again.evidence(["c0"]) == {"c0": rows}
+    dumped = [row for row in again.dump() if row["table"] == "evidence"]
+    assert [(row["order_seq"], row["capture"], row["mark"]) for row in dumped] == [
+        (1, "c0", "Test.A"),
+        (2, "c0", None),
+    ]
+    catalog.apply(look_changes(seen(1, "c0", mark="Other"), rows=2))  # behind the position
+    assert again.evidence(["c0"]) == {"c0": rows}
+
+
+def test_marks_are_counted_by_captures_since_a_time(catalog):
+    catalog.apply(changes(capture(0, "m0"), capture(1, "m1"), rows=2))
+    late = "2024-03-05T10:00:00.000000Z"
+    marked = [seen(2, "c0", mark="A"), seen(3, "c0", mark="B", at=late), seen(4, "c1", mark="A")]
+    catalog.apply(look_changes(*marked, rows=5))
+    assert catalog.found_since("2024-03-01T00:00:00.000000Z") == 2
+    assert catalog.found_since(late) == 1 and catalog.found_since("2024-04-01T00:00:00.000000Z") == 0
+
+
+def test_evidence_of_a_barred_capture_goes_and_does_not_come_back(catalog):
+    catalog.apply(look_changes(seen(1, "c0"), captures=[capture(0, "m0")], rows=2))
+    catalog.apply(look_changes(rows=3, withdrawn=[Withdrawn("c0", "log-a", 0, 2)]))
+    assert catalog.evidence(["c0"]) == {} and due(catalog) == []
+    catalog.apply(look_changes(seen(3, "c0"), rows=4))
+    assert catalog.evidence(["c0"]) == {}
+
+
+def test_a_capture_found_again_keeps_its_evidence(catalog):
+    catalog.apply(look_changes(seen(1, "c0"), captures=[capture(0, "m0")], rows=2))
+    catalog.apply(changes(capture(2, "m1", name="c0"), rows=3))
+    assert due(catalog) == [] and len(catalog.evidence(["c0"])["c0"]) == 1

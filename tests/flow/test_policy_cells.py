@@ -9,7 +9,11 @@ from archive_service.ledger.grants import Grant
 from tests.flow.api_fakes import PUBLIC, TABLE, archive_with_export, is_problem, search, with_cases
 
 ROLES = [str(role) for role in RoleName]
-SAME_IN_BOTH = ("/v1/sources", "/v1/custodians", "/scim")  # these stand-ins hold the same things for every tenant
+SAME_IN_BOTH = (
+    "/v1/sources",
+    "/v1/custodians",
+    "/scim",
+)  # these stand-ins hold the same things for every tenant
 WITH_ID = [
     key
     for key in TABLE

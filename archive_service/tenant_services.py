@@ -174,9 +174,9 @@ class OpenTenant:
 def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     """The services of a tenant in this process. Its access log slot is claimed with the first look."""
     access = GroupLog(tenant.vault, core.slots(tenant.id, "access"), "access", lambda: tenant.acts.seen)
+    access_log = LedgerAccessLog(tenant.vault, tenant.id, access)
     contents = LedgerContents(tenant.vault, tenant.acts.barred)
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
-    access_log = LedgerAccessLog(tenant.vault, tenant.id, access)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
     actions = (
@@ -185,10 +185,10 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         compartment_action(core, tenant, cases),
         exclusion_action(core, tenant),
         exclusion_end_action(core, tenant),
+        incident_close_action(tenant.acts, core.clock),
         reseal_action(core, tenant, live.catalog, contents),
     )
     services = TenantServices(
-        incident_close_action(tenant.acts, core.clock),
         id=tenant.id,
         name=tenant.name,
         catalog=live.catalog,
@@ -209,10 +209,9 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         authority=ActsAuthority(
             tenant.acts, core.settings.require_grants or tenant.acts.parent is not None, _required(core)
         ),
+        incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         sealed=SealedParts(core, tenant),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
-        incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
-        holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
     )
     return OpenTenant(tenant, services, access, contents, proofs)

@@ -201,11 +201,11 @@ class ErasureBatch:
 
     def _permit(self, asked: Asked) -> Permit:
         """The one decision, by the acts as read and the store's own holds and locks. Raises Refused."""
+        if self._acts.incidents.open:
+            raise Refused("an incident is open: no key is destroyed", code="incident.open")
         now = rfc3339(self._clock())
         keeps = self._acts.erasures.keeps_of(asked.capture, now)
         keeps += self._keeps_of_store(asked)
-        if self._acts.incidents.open:
-            raise Refused("an incident is open: no key is destroyed", code="incident.open")
         return decide(Case(str(asked.log), asked.capture, asked.ground, keeps))
 
     def _keeps_of_store(self, asked: Asked) -> list[KeepGround]:

@@ -60,20 +60,19 @@ class Acts:
         self.erasures = Erasures()
         self.exclusions = Exclusions()
         self.grants = Grants()
+        self.incidents = Incidents()
         self.matters = Matters()
         self._states: tuple[ActState, ...] = (
-        self.incidents = Incidents()
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
             self.custodians,
             self.erasures,
             self.exclusions,
             self.grants,
+            self.incidents,
             self.matters,
         )
         self.moved = False
-            self.holds,
-            self.incidents,
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""
 
     @property

@@ -294,10 +294,10 @@ class FakeAuthority:
     bound: Node = field(default_factory=Everything)
     always: bool = False
     required: frozenset[str] = frozenset()
+    state: IncidentState = field(default_factory=IncidentState)
 
     def grants(self, subject: str) -> list[Grant]:
         return [grant for grant in self.given if grant.subject == subject]
-    state: IncidentState = field(default_factory=IncidentState)
 
     def scope(self, within: Sequence[Grant]) -> Node:
         assert within
@@ -376,10 +376,10 @@ class FakeTenant:
 
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
+            incident_close_action(self.acts, lambda: NOW),
             *(accepting(name) for name in ("compartment.make", "exclusion.set")),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
-            incident_close_action(self.acts, lambda: NOW),
 
     @property
     def public_pem(self) -> bytes:
@@ -407,10 +407,10 @@ class FakeTenant:
             authority=self.authority,
             erasures=lambda: erasures_of(self.acts),
             sealed=FakeSealed(),
+            incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
             parent=self.parent,
         )
 
-            incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
     def token(self, role: RoleName | str, subject: str = "lea", ttl: timedelta = timedelta(hours=1)) -> str:
         pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return TokenIssuer(self.id, pem).issue(subject, RoleName(role), ttl, lambda: NOW)

@@ -79,7 +79,6 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
     return StrongAction("grant.give", asks, decides, check, carry_out)
 
 
-def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
 def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
     """``incident.close`` {incident}: exports and the destruction of keys go on."""
 
@@ -98,6 +97,7 @@ def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
     return StrongAction("incident.close", roles, roles | {_R.LEGAL}, check, carry_out)
 
 
+def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
     """The captures that are named, or those of the messages that are. Raises NotFound for one that is not there."""
     names, messages = _names(given, "captures"), _names(given, "messages")
     if bool(names) == bool(messages):

@@ -91,13 +91,13 @@ class ActsAuthority:
         self.acts.refresh()
         return self.acts.grants.of(subject)
 
-    def scope(self, within: Sequence[Grant]) -> Node:
-        """See ``access.scope``."""
     def incident(self) -> IncidentState:
         """By the acts at their head."""
         self.acts.refresh()
         return IncidentState(self.acts.incidents.open, self.acts.incidents.valid_from)
 
+    def scope(self, within: Sequence[Grant]) -> Node:
+        """See ``access.scope``."""
         return scope_of(within, self.acts.matters.known, self.acts.custodians)
 
 

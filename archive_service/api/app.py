@@ -19,7 +19,6 @@ from archive_service.api.routes import (
     exports,
     grants,
     health,
-    holds,
     incidents,
     integrity,
     jobs,

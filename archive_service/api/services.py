@@ -98,7 +98,6 @@ class Integrity(Protocol):
         ...
 
 
-class Authority(Protocol):
 @dataclass(frozen=True)
 class IncidentState:
     """``open``: nothing is exported. ``valid_from``: whatever was issued to anybody before is void (RFC 3339)."""
@@ -107,6 +106,7 @@ class IncidentState:
     valid_from: str = ""
 
 
+class Authority(Protocol):
     """What the acts at their head give and bound. Thread-safe."""
 
     @property
@@ -123,11 +123,11 @@ class IncidentState:
         """Every grant ever given to a subject. Raises ArchiveError: then nothing rests on a grant."""
         ...
 
-    def scope(self, within: Sequence[Grant]) -> Node:
     def incident(self) -> IncidentState:
         """Raises ArchiveError: then nobody is let in."""
         ...
 
+    def scope(self, within: Sequence[Grant]) -> Node:
         """What the grants bound, as a query."""
         ...
 
@@ -175,9 +175,8 @@ class TenantServices:
     authority: Authority
     erasures: Callable[[], Sequence[dict[str, Any]]]
     sealed: Sealed
-    parent: str | None = None
-    holds: HoldDesk
     incidents: IncidentDesk
+    parent: str | None = None
 
 
 @dataclass(frozen=True)

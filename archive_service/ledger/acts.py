@@ -14,7 +14,6 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.exclusions import Exclusions
 from archive_service.ledger.grants import Grants
-from archive_service.ledger.holds import Holds
 from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault

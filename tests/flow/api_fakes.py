@@ -299,12 +299,12 @@ class FakeAuthority:
     def grants(self, subject: str) -> list[Grant]:
         return [grant for grant in self.given if grant.subject == subject]
 
-    def scope(self, within: Sequence[Grant]) -> Node:
-        assert within
-        return self.bound
     def incident(self) -> IncidentState:
         return self.state
 
+    def scope(self, within: Sequence[Grant]) -> Node:
+        assert within
+        return self.bound
 
 
 class FakeSealed:
@@ -368,12 +368,14 @@ class FakeTenant:
         return Cases(self.acts, lambda: NOW)
 
     @cached_property
-    def four_eyes(self) -> FourEyes:
-        actions = (
-    @cached_property
     def incidents(self) -> IncidentDesk:
         return IncidentDesk(self.acts, self.access_log, self.catalog, lambda: NOW)
 
+    @cached_property
+
+    @cached_property
+    def four_eyes(self) -> FourEyes:
+        actions = (
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
             incident_close_action(self.acts, lambda: NOW),
@@ -517,6 +519,7 @@ def with_cases(archive: Archive) -> dict[str, str]:
     account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
     incident = tenant.incidents.open(asker, "vol d'un poste", None).id
     more = {"matter": matter, "account": account, "incident": incident}
+    held = tenant.cases.set_matter(other, {"name": "Affaire 9", "purpose": "litige"}).id
     return {"approval": asked[0], "approved": asked[1], "grant": grant, **more}
 
 
@@ -625,6 +628,21 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("GET", "/v1/auth/login"): (PUBLIC, "/v1/auth/login", None),
+    ("GET", "/v1/auth/callback"): (PUBLIC, "/v1/auth/callback", None),
+    ("POST", "/v1/auth/logout"): (PUBLIC, "/v1/auth/logout", None),
+    ("GET", "/v1/auth/me"): (PUBLIC, "/v1/auth/me", None),
+    ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
+    ("POST", "/v1/accounts"): (
+        {"admin"},
+        "/v1/accounts",
+        {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": "2026-06-01T00:00:00Z"},
+    ),
+        CASE,
+    ),
+        CASE,
+        {"reason": "fini"},
+    ),
     ("POST", "/v1/incidents"): (WATCHFUL, "/v1/incidents", {"reason": "vol d'un poste"}),
     ("GET", "/v1/incidents"): (WATCHFUL, "/v1/incidents", None),
     ("GET", "/v1/incidents/{id}/report"): (WATCHFUL, "/v1/incidents/{incident}/report", None),

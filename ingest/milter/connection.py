@@ -8,7 +8,7 @@ import asyncio
 from typing import cast
 
 from ingest.milter.endpoint import MilterEndpoint
-from ingest.milter.packets import LENGTH_OCTETS, Malformed, Packet, command_of
+from ingest.milter.packets import CONTENT, LENGTH_OCTETS, Malformed, Packet, command_of
 from ingest.smtp.idle_timer import IdleTimer
 from ingest.smtp.input_buffer import InputBuffer
 from ingest.smtp.limits import Charge
@@ -84,13 +84,11 @@ class Connection(asyncio.Protocol):
         length = int.from_bytes(head, "big") - 1
         if not 0 <= length <= limits.junk:
             raise Malformed
-        letter = (await self._octets(1, self.endpoint.settings.data_timeout))[0]
-        if length > limits.packet:
-            command = command_of(letter)
+        command = command_of((await self._octets(1, self.endpoint.settings.data_timeout))[0])
+        if length > (limits.packet if command in CONTENT else limits.step):
             await self._pass_over(length)
             return Packet(command, None)
-        data = await self._octets(length, self.endpoint.settings.data_timeout)
-        return Packet(command_of(letter), data)
+        return Packet(command, await self._octets(length, self.endpoint.settings.data_timeout))
 
     async def _octets(self, octets: int, seconds: float) -> bytes:
         """Exactly so many; ``seconds`` are for each wait."""

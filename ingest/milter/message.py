@@ -9,6 +9,7 @@ from ingest.milter import replies as milter_replies
 from ingest.milter.endpoint import MilterEndpoint
 from ingest.milter.packets import Path
 from ingest.smtp import replies
+from ingest.smtp.limits import Charge
 from ingest.smtp.replies import Reply
 from ingest.smtp.steps import attempt
 from ingest.smtp.transfer import Transfer
@@ -37,6 +38,7 @@ class Message:
         self._match: SourceMatch | None = None
         self._recipients: list[str] = []
         self._envelope_octets = 0
+        self._charge = Charge(endpoint.budget)  # for recipients, and what is gathered of the header
         self._admitted = False
         self._transfer: Transfer | None = None
         self._gathered = bytearray()
@@ -88,7 +90,10 @@ class Message:
         octets = len(path.address.encode("utf-8", "surrogatepass")) + 1
         if self._envelope_octets + octets > self._endpoint.limits.envelope:
             return replies.TOO_MANY_RECIPIENTS
+        if self._endpoint.budget.exhausted:
+            return replies.OVERLOADED
         self._envelope_octets += octets
+        self._charge.add(octets)
         self._recipients.append(path.address)
         return None
 
@@ -126,11 +131,13 @@ class Message:
     async def write(self, content: bytes) -> None:
         """A piece of the mail. Waits while the store is behind; a failure is told at the end."""
         self._gathered += content
+        self._charge.add(len(content))
         if len(self._gathered) >= _GATHERED:
             await self._hand_on()
 
     async def _hand_on(self) -> None:
         content, self._gathered = bytes(self._gathered), bytearray()
+        self._charge.drop(len(content))  # the transfer charges what it holds
         if content and self._transfer is not None and self._failure is None:
             await self._transfer.write(content)
 
@@ -162,7 +169,8 @@ class Message:
         return milter_replies.OVERSIZED
 
     async def abort(self) -> None:
-        """The mail will not come to its end: nothing of it is archived. Does nothing after ``finish``."""
+        """Give back what it held. If it has not come to its end, nothing of it is archived."""
         self._gathered.clear()
+        self._charge.clear()
         if self._transfer is not None:
             await self._transfer.abort()

@@ -37,6 +37,8 @@ class Command(StrEnum):
     UNKNOWN = "U"
 
 
+CONTENT = frozenset((Command.HEADER, Command.END_OF_HEADER, Command.BODY, Command.END_OF_BODY))
+
 CONTINUE = b"c"
 TEMPFAIL = b"t"
 REPLY_CODE = b"y"

@@ -10,6 +10,7 @@ from ingest.milter.macros import Macros
 from ingest.milter.message import Message
 from ingest.milter.negotiation import SOURCE, Agreed, agree
 from ingest.milter.packets import (
+    CONTENT,
     Client,
     Command,
     Malformed,
@@ -24,7 +25,7 @@ from ingest.smtp import replies
 from ingest.smtp.replies import Reply
 from ingest.smtp.steps import log_unexpected
 
-_CONTENT = (Command.HEADER, Command.END_OF_HEADER, Command.BODY, Command.END_OF_BODY)
+_LONGEST_NAME = 1024  # characters of a client's name or HELO that are kept
 
 
 class MilterSession(Connection):
@@ -77,7 +78,7 @@ class MilterSession(Connection):
     async def _obey(self, packet: Packet) -> None:
         """One step. Raises Leave at the end, Malformed for what is none."""
         command = packet.command
-        if command in _CONTENT:
+        if command in CONTENT:
             await self._content(packet)
         elif packet.data is None:
             raise Malformed
@@ -99,7 +100,7 @@ class MilterSession(Connection):
             self._client = client(data)
             self._answer(command)
         elif command is Command.HELO:
-            self._helo = only_string(data)
+            self._helo = only_string(data)[:_LONGEST_NAME]
             self._answer(command)
         elif command is Command.UNKNOWN:
             self._answer(command)
@@ -140,7 +141,7 @@ class MilterSession(Connection):
         known = self._client
         return MilterClient(
             client=known.address if known is not None else None,
-            name=(known.name or None) if known is not None else None,
+            name=(known.name[:_LONGEST_NAME] or None) if known is not None else None,
             helo=self._helo,
             tls=f"{version} {cipher}" if version and cipher else version,
             user=self._macros.get("auth_authen"),

@@ -131,6 +131,16 @@ async def test_any_body_comes_through_byte_for_byte(body: bytes) -> None:
 
 
 @on_both_loops
+async def test_a_large_mail_is_not_held_in_memory() -> None:
+    async with milter_serving() as site:
+        mta = await site.connect()
+        await mta.envelope()
+        assert await mta.content(b"x" * 50_000_000) == b"c"
+        assert len(site.intake.bodies[0]) == len(HEADER) + 50_000_000
+        assert site.server.endpoint.budget.peak < 10_000_000
+
+
+@on_both_loops
 async def test_odd_headers_come_through() -> None:
     fields = (
         (b"X-Long", b" " + b"y" * 300_000),
@@ -423,6 +433,33 @@ async def test_what_is_no_step_ends_the_connection_with_come_again(wire: bytes) 
         assert gone_wrong(await mta.answer(), b"451 4.5.2")
         assert await mta.at_end()
         assert site.intake.captures == []
+
+
+@on_both_loops
+async def test_steps_have_a_bound_and_what_is_kept_of_a_name_too() -> None:
+    async with milter_serving() as site:
+        mta = await site.connect()
+        await mta.send(packet("H", nul("h" * 60_000)))
+        await mta.envelope()
+        held = site.server.endpoint.budget.used
+        assert held >= len("bob@x.test")
+        assert await mta.content() == b"c"
+        told = site.intake.captures[0][0].milter
+        assert told is not None and told.helo == "h" * 1024
+        await mta.send(packet("H", nul("h" * 70_000)))
+        assert gone_wrong(await mta.answer(), b"451 4.5.2")
+        assert await mta.at_end()
+
+
+@on_both_loops
+async def test_recipients_are_charged_and_shed_when_memory_is_gone() -> None:
+    budget = MemoryBudget(100_000)
+    async with milter_serving(budget=budget) as site:
+        mta = await site.connect()
+        assert await mta.ask(packet("M", nul("<>"))) == b"c"
+        answers = [await mta.ask(packet("R", nul(b"<" + b"x" * 50_000 + b">"))) for _ in range(8)]
+        assert answers[0] == b"c" and gone_wrong(answers[-1], b"452 4.3.1")
+        assert budget.peak < 300_000
 
 
 @on_both_loops

@@ -85,7 +85,7 @@ class Postfix:
 
     def run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [_program(program), "-c", str(self.folder / "etc"), *arguments],
+            [path_of(program), "-c", str(self.folder / "etc"), *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -95,7 +95,8 @@ class Postfix:
         return done.stdout
 
 
-def _program(name: str) -> str:
+def path_of(name: str) -> str:
+    """The path of one of Postfix' programs."""
     found = find_tool(name) or shutil.which(name, path="/usr/sbin")
     if found is None or os.geteuid() != 0:
         missing("Postfix", HOW)
@@ -106,7 +107,7 @@ def _program(name: str) -> str:
 def postfix(archive: str, domain: str, *settings: str) -> Iterator[Postfix]:
     """A Postfix whose copies for ``domain`` go to the archive's SMTP endpoint ``archive`` (HOST:PORT), and everything
     else nowhere. ``settings`` are lines of main.cf, in which ``{folder}`` is where its files may be."""
-    _program("postfix")
+    path_of("postfix")
     # Not below pytest's folder: nobody but its owner may enter that, and Postfix' processes run as others.
     folder = Path(tempfile.mkdtemp(prefix="archive-postfix-"))
     folder.chmod(0o755)

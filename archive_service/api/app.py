@@ -71,6 +71,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(incidents.router)
     app.include_router(jobs.router)
     app.include_router(accounts.router)
+    app.include_router(auth.router)
     app.include_router(health.router)
     app.include_router(description.router)
 

@@ -628,10 +628,6 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
-    ("GET", "/v1/auth/login"): (PUBLIC, "/v1/auth/login", None),
-    ("GET", "/v1/auth/callback"): (PUBLIC, "/v1/auth/callback", None),
-    ("POST", "/v1/auth/logout"): (PUBLIC, "/v1/auth/logout", None),
-    ("GET", "/v1/auth/me"): (PUBLIC, "/v1/auth/me", None),
     ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
     ("POST", "/v1/accounts"): (
         {"admin"},
@@ -683,6 +679,14 @@ TABLE = {
 }
 
 # The only routes with a token whose answers may leave without an access entry: they show no mail.
+OF_BROWSERS = {
+    ("GET", "/v1/auth/login"),
+    ("GET", "/v1/auth/callback"),
+    ("POST", "/v1/auth/logout"),
+    ("GET", "/v1/auth/me"),
+}
+"""Public, and of no use without an identity provider: tests/flow/test_sign_in.py has one."""
+
 UNTRACED = {
     "/v1/exports/{id}",
     "/v1/integrity",

@@ -7,6 +7,7 @@ from archive_service.access.events import RoleName
 from archive_service.access.policy import Right
 from archive_service.api.guard import GuardedRoute, needs
 from tests.flow.api_fakes import (
+    OF_BROWSERS,
     TABLE,
     TRACED,
     UNTRACED,
@@ -51,7 +52,7 @@ def all_routes(app):
 def test_every_route_stands_behind_the_door_and_in_the_table(archive):
     routes = all_routes(archive.app)
     assert all(isinstance(route, GuardedRoute) for route in routes)
-    assert {(method, route.path) for route in routes for method in route.methods} == set(TABLE)
+    assert {(method, route.path) for route in routes for method in route.methods} == set(TABLE) | OF_BROWSERS
     assert {
         route.path for route in routes if not route.traced and route.right is not Right.PUBLIC
     } == UNTRACED

@@ -18,7 +18,7 @@ from archive_service.access.identified import ACCOUNT, Identified, not_valid
 from archive_service.access.policy import RULES, Right
 from archive_service.ledger.accounts import Account
 from archive_service.ledger.acts import Acts
-from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 
 LONGEST_LIFE = timedelta(days=366)

@@ -11,7 +11,8 @@ FORMAT = (Path(__file__).parents[2] / "FORMAT.md").read_text(encoding="utf-8")
 
 
 def flags() -> list[str]:
-    told = FORMAT[FORMAT.index("Words that dialects give") : FORMAT.index("Who sees only the ledger sees")]
+    start = FORMAT.index("Words that dialects give")
+    told = FORMAT[start : FORMAT.index("\n\n", start)]
     found = [word for word in re.findall(r"`([a-z_]+)`", told) if word not in {"mime"}]
     assert len(found) > 15
     return found

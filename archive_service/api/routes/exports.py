@@ -39,7 +39,7 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportA
         id=secrets.token_hex(16),
         kind=KIND,
         actor=caller.actor.subject,
-        request=asked.model_dump(exclude_none=True)
+        request=asked.model_dump(exclude_defaults=True)
         | ({"ids": ids} if ids else {})
         | ({"custodians": named} if named else {})
         | {"role": str(caller.actor.role)}

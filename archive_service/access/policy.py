@@ -36,6 +36,10 @@ class Right(StrEnum):
     APPROVALS_DECIDE = "approvals.decide"
     ERASURES = "erasures"
     ERASURES_ASK = "erasures.ask"
+    SCHEDULES = "schedules"
+    SCHEDULES_CHANGE = "schedules.change"
+    DISPOSITIONS = "dispositions"
+    DISPOSITIONS_CHANGE = "dispositions.change"
     EXCLUSIONS = "exclusions"
     COMPARTMENTS = "compartments"
     ACCOUNTS = "accounts"
@@ -97,6 +101,10 @@ RULES: Mapping[Right, Rule] = MappingProxyType(
             (Right.APPROVALS_DECIDE, (*_OVERSIGHT, _R.ADMIN), ()),
             (Right.ERASURES, (*_OVERSIGHT, _R.AUDITOR), ()),
             (Right.ERASURES_ASK, _OVERSIGHT, ()),
+            (Right.SCHEDULES, (*_OVERSIGHT, _R.AUDITOR), ()),
+            (Right.SCHEDULES_CHANGE, _OVERSIGHT, ()),
+            (Right.DISPOSITIONS, (*_OVERSIGHT, _R.AUDITOR), ()),
+            (Right.DISPOSITIONS_CHANGE, _OVERSIGHT, ()),
             (Right.EXCLUSIONS, (_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER), ()),
             (Right.COMPARTMENTS, (_R.ADMIN, _R.COMPLIANCE_OFFICER, _R.DPO), ()),
             (Right.ACCOUNTS, (_R.ADMIN,), ()),

@@ -24,6 +24,7 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
+    schedules,
     search,
     sources,
 )
@@ -67,6 +68,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(grants.router)
     app.include_router(matters.router)
     app.include_router(erasures.router)
+    app.include_router(schedules.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)
     app.include_router(jobs.router)

@@ -150,9 +150,22 @@ class CaptureView(BaseModel):
 
 
 class RetentionView(BaseModel):
-    """``lock_until``: the latest lock among the message's captures."""
+    """``lock_until``: the latest lock among the message's captures, as the store says. The rest is said only where a
+    schedule is in force: what it says of the capture that is kept longest, and of each. ``keep_until``: the end of the
+    legal minimum, null without one; ``dispose_after``: from then on it goes; ``open``: the event that the term starts
+    with is not known, and the times are the latest that they can be."""
 
     lock_until: str
+    klass: str | None = Field(default=None, serialization_alias="class")
+    basis: str | None = None
+    article: str | None = None
+    rule: str | None = None
+    schedule_version: int | None = None
+    start: str | None = None
+    keep_until: str | None = None
+    dispose_after: str | None = None
+    open: bool = False
+    captures: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class MessageView(BaseModel):
@@ -309,8 +322,11 @@ def _evidence_view(looks: Sequence[Evidence]) -> EvidenceView:
     )
 
 
-def message_view(row: MessageRow, looks: Mapping[str, Sequence[Evidence]]) -> MessageView:
-    """``row`` has at least one capture; ``looks``: what was seen of each, by its id."""
+def message_view(
+    row: MessageRow, looks: Mapping[str, Sequence[Evidence]], retention: Mapping[str, Any]
+) -> MessageView:
+    """``row`` has at least one capture; ``looks``: what was seen of each, by its id; ``retention``: how long it is
+    kept."""
     parsed = row.captures[0].finding.parsed
     return MessageView(
         id=row.id,
@@ -326,7 +342,9 @@ def message_view(row: MessageRow, looks: Mapping[str, Sequence[Evidence]]) -> Me
         captures=[capture_view(capture, looks.get(capture.id, ())) for capture in row.captures],
         attachments=attachment_views(parsed.parts),
         holds=[],
-        retention=RetentionView(lock_until=max(capture.lock_until for capture in row.captures)),
+        retention=RetentionView(
+            **{{"class": "klass"}.get(name, name): value for name, value in retention.items()}
+        ),
     )
 
 

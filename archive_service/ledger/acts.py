@@ -18,6 +18,7 @@ from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
+from archive_service.ledger.schedules import Schedules
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Source
@@ -61,6 +62,7 @@ class Acts:
         self.grants = Grants()
         self.incidents = Incidents()
         self.matters = Matters()
+        self.schedules = Schedules()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
@@ -70,6 +72,7 @@ class Acts:
             self.grants,
             self.incidents,
             self.matters,
+            self.schedules,
         )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""

@@ -318,6 +318,21 @@ class FakeSealed:
         return 3
 
 
+class FakeSchedules:
+    def versions(self) -> list[dict[str, Any]]:
+        return []
+
+    def templates(self) -> list[dict[str, Any]]:
+        return []
+
+    def dry_run(self, given: Any) -> dict[str, Any]:
+        counts = ("captures", "kept_longer", "kept_shorter", "past_maximum")
+        return {"rules": [], "moves": [], "compared_with": None, **dict.fromkeys(counts, 0)}
+
+    def of(self, captures: Any) -> dict[str, Any]:
+        return {"lock_until": max(capture.lock_until for capture in captures)}
+
+
 class Lazily:
     """Makes what it stands for at its first use: most tests of the door use none of it."""
 
@@ -379,7 +394,7 @@ class FakeTenant:
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
             incident_close_action(self.acts, lambda: NOW),
-            *(accepting(name) for name in ("compartment.make", "exclusion.set")),
+            *(accepting(name) for name in ("compartment.make", "exclusion.set", "schedule.set")),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
 
@@ -410,6 +425,7 @@ class FakeTenant:
             erasures=lambda: erasures_of(self.acts),
             sealed=FakeSealed(),
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
+            schedules=FakeSchedules(),
             parent=self.parent,
         )
 
@@ -672,6 +688,9 @@ TABLE = {
         {"messages": ["m1"], "ground": "request", "basis": "RGPD 17", "reason": "why"},
     ),
     ("GET", "/v1/erasures"): (OVERSIGHT | {"auditor"}, "/v1/erasures", None),
+    ("GET", "/v1/schedules"): (OVERSIGHT | {"auditor"}, "/v1/schedules", None),
+    ("POST", "/v1/schedules"): (OVERSIGHT, "/v1/schedules", {"schedule": {}, "reason": "why"}),
+    ("POST", "/v1/schedules/dry-run"): (OVERSIGHT | {"auditor"}, "/v1/schedules/dry-run", {"schedule": {}}),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),
     ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
     ("GET", "/metrics"): (PUBLIC, "/metrics", None),

@@ -9,12 +9,14 @@ from archive_service.model.errors import Denied
 
 CASE = {"search", "read", "export"}
 OVERSIGHT = {"custodians", "matters", "grants", "approvals", "approvals.decide", "erasures", "erasures.ask"}
+OVERSIGHT |= {"schedules", "schedules.change", "dispositions", "dispositions.change"}
 ALLOWED = {
     "compliance_officer": CASE
     | OVERSIGHT
     | {"jobs", "matters.change", "grants.change", "exclusions", "compartments", "policy", "incidents"},
     "legal": CASE | OVERSIGHT | {"jobs", "matters.change", "policy"},
-    "auditor": {"access_log", "integrity", "matters", "grants", "approvals", "erasures", "policy"},
+    "auditor": {"access_log", "integrity", "matters", "grants", "approvals", "erasures", "policy"}
+    | {"schedules", "dispositions"},
     "admin": {
         *(
             "sources",

@@ -24,8 +24,9 @@ def view(id: str, caller: CallerDep) -> MessageView:
     row = lookups.message(caller, id)
     caller.tenant.contents.check(row)
     looks = lookups.looks(caller, row.captures)
+    retention = caller.tenant.schedules.of(row.captures)
     caller.record([row.id])
-    return message_view(row, looks)
+    return message_view(row, looks, retention)
 
 
 @router.get("/v1/messages/{id}/raw", openapi_extra=needs(Right.READ, "message.raw"), response_class=Response)

@@ -1,0 +1,222 @@
+"""A tenant's retention schedule over its archive: what it says of a capture, what another one would say of all."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.schedules import Version
+from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.custodians import address_key, day_after
+from archive_service.model.errors import Invalid, NotFound
+from archive_service.model.mail import Finding
+from archive_service.model.schedule import Schedule
+from archive_service.vault.stores.base import ObjectStore
+from retention.schedule.facts import Facts, facts_of
+from retention.schedule.templates import TEMPLATES
+from retention.schedule.terms import Assessment, Events, assess
+
+_RULELESS = "(default)"
+
+
+def events_of(acts: Acts) -> Events:
+    """What the acts read so far tell."""
+
+    def custodians(facts: Facts) -> frozenset[str]:
+        day, keys = facts.sent_at[:10], [address_key(each) for each in facts.parties]
+        return frozenset(
+            person.id
+            for key in keys
+            for person in acts.custodians.holders(key)
+            if any(held.address == key and held.on(day) for held in person.addresses)
+        )
+
+    def closed(matter: str) -> str | None:
+        known = acts.matters.known.get(matter)
+        return None if known is None else known.closed
+
+    def left(custodian: str) -> str | None:
+        known = acts.custodians.get(custodian)
+        return None if known is None or known.left is None else f"{day_after(known.left)}T00:00:00.000000Z"
+
+    return Events(custodians, closed, left)
+
+
+def assessed(acts: Acts, finding: Finding, now: str) -> tuple[Version, Assessment] | None:
+    """What the schedule in force at ``now`` says of a capture, by the acts read so far; None without a schedule."""
+    version = acts.schedules.in_force(now)
+    if version is None:
+        return None
+    return version, assess(version.schedule, facts_of(finding), events_of(acts))
+
+
+def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
+    """A schedule whose sources, custodians and matters there are, by the acts read so far. Raises Invalid
+    (``schedule.invalid``), naming where."""
+    try:
+        schedule = Schedule.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Invalid(f"{where or 'schedule'}: {first['msg']}", code="schedule.invalid") from error
+    for rule in schedule.rules:
+        if any(acts.source(each) is None for each in rule.sources):
+            raise Invalid(f"rule {rule.id}: no such source", code="schedule.invalid")
+        if any(acts.custodians.get(each) is None for each in rule.custodians):
+            raise Invalid(f"rule {rule.id}: no such custodian", code="schedule.invalid")
+    for klass in schedule.classes:
+        if klass.matter is not None and klass.matter not in acts.matters.known:
+            raise Invalid(f"class {klass.id}: no such matter", code="schedule.invalid")
+    return schedule
+
+
+def version_view(version: Version) -> dict[str, Any]:
+    """JSON-ready."""
+    return {
+        "version": version.number,
+        "effective_from": version.effective_from,
+        "set_by": version.by,
+        "set_at": version.at,
+        "approval": version.approval,
+        "schedule": version.schedule.plain(),
+    }
+
+
+@dataclass(frozen=True)
+class TenantSchedules:
+    """See ``api.services.Schedules``."""
+
+    acts: Acts
+    catalog: Catalog
+    store: ObjectStore
+    clock: Clock
+
+    def versions(self) -> list[dict[str, Any]]:
+        """By the acts at their head, newest first; ``in_force`` says which one decides now."""
+        self.acts.refresh()
+        now = self.acts.schedules.in_force(rfc3339(self.clock()))
+        return [
+            {**version_view(each), "in_force": each is now} for each in reversed(self.acts.schedules.versions)
+        ]
+
+    def templates(self) -> list[dict[str, Any]]:
+        """Classes to begin with."""
+        return [each.plain() for each in TEMPLATES]
+
+    def dry_run(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Over every capture in the catalog; nothing is changed. Raises Invalid."""
+        self.acts.refresh()
+        schedule = checked_schedule(given, self.acts)
+        return _Trial(self.acts, schedule, rfc3339(self.clock())).over(self.catalog)
+
+    def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
+        """By the acts read so far, and by the store for the locks. Raises StoreError, Tampered."""
+        now = rfc3339(self.clock())
+        each = [self._of(capture, now) for capture in captures]
+        last = max(each, key=lambda one: one.get("dispose_after") or "")
+        shown = {name: value for name, value in last.items() if name != "id"}
+        return {**shown, "lock_until": max(one["lock_until"] for one in each), "captures": each}
+
+    def _of(self, capture: CaptureRow, now: str) -> dict[str, Any]:
+        found = assessed(self.acts, capture.finding, now)
+        said = {"id": capture.id, "lock_until": lock_until(self.store, capture)}
+        return said if found is None else {**said, **_said(*found)}
+
+
+def _said(version: Version, found: Assessment) -> dict[str, Any]:
+    return {
+        "class": found.klass.id,
+        "basis": found.klass.basis,
+        "article": found.klass.article,
+        "rule": found.rule,
+        "schedule_version": version.number,
+        "start": found.start,
+        "keep_until": found.keep_until,
+        "dispose_after": found.dispose_after,
+        "open": found.open,
+    }
+
+
+def lock_until(store: ObjectStore, capture: CaptureRow) -> str:
+    """Until when the store refuses to delete a capture's object: as it says, or, for one that is not there, as its
+    entry did. Raises StoreError, Tampered."""
+    try:
+        lock = store.stat(capture.object_key)[0][1]
+    except NotFound:
+        return capture.lock_until
+    return capture.lock_until if lock.until is None else rfc3339(lock.until)
+
+
+class _Trial:
+    """Counts what a schedule would take, beside what the one in force takes."""
+
+    def __init__(self, acts: Acts, schedule: Schedule, now: str) -> None:
+        self._schedule = schedule
+        self._before = acts.schedules.in_force(now)
+        self._events = events_of(acts)
+        self._now = now
+        self._kinds = {source.id: str(source.kind) for source in acts.sources()}
+        self._barred = acts.erasures.barred
+        self._taken: Counter[tuple[str, str]] = Counter()
+        self._bytes: Counter[tuple[str, str]] = Counter()
+        self._of_kind: Counter[tuple[tuple[str, str], str]] = Counter()
+        self._moves: Counter[tuple[str, str]] = Counter()
+        self._times: Counter[str] = Counter()
+
+    def over(self, catalog: Catalog) -> dict[str, Any]:
+        """The counts."""
+        total = 0
+        for row in catalog.changed(0, catalog.position().rows):
+            for capture in row.captures:
+                if not self._barred(capture.id):
+                    self._count(capture.finding)
+                    total += 1
+        return {
+            "captures": total,
+            "rules": self._rules(),
+            "compared_with": None if self._before is None else self._before.number,
+            "moves": [{"from": a, "to": b, "captures": n} for (a, b), n in sorted(self._moves.items())],
+            "kept_longer": self._times["longer"],
+            "kept_shorter": self._times["shorter"],
+            "past_maximum": self._times["past"],
+        }
+
+    def _count(self, finding: Finding) -> None:
+        facts = facts_of(finding)
+        found = assess(self._schedule, facts, self._events)
+        key = (found.rule or _RULELESS, found.klass.id)
+        self._taken[key] += 1
+        self._bytes[key] += facts.size
+        self._of_kind[key, self._kinds.get(finding.source, "unknown")] += 1
+        self._times["past"] += found.past(self._now)
+        if self._before is None:
+            return
+        before = assess(self._before.schedule, facts, self._events)
+        if before.klass.id != found.klass.id:
+            self._moves[before.klass.id, found.klass.id] += 1
+        self._times["longer"] += found.dispose_after > before.dispose_after
+        self._times["shorter"] += found.dispose_after < before.dispose_after
+
+    def _rules(self) -> list[dict[str, Any]]:
+        """Every rule as it is asked, the default last, also those that take nothing."""
+        rules = [(rule.id, rule.klass) for rule in self._schedule.in_order()]
+        return [
+            {
+                "rule": None if key[0] == _RULELESS else key[0],
+                "class": key[1],
+                "captures": self._taken[key],
+                "bytes": self._bytes[key],
+                "kinds": self._kinds_of(key, self._of_kind.items()),
+            }
+            for key in [*rules, (_RULELESS, self._schedule.default)]
+        ]
+
+    @staticmethod
+    def _kinds_of(
+        key: tuple[str, str], counted: Iterable[tuple[tuple[tuple[str, str], str], int]]
+    ) -> dict[str, int]:
+        return {kind: number for (of, kind), number in sorted(counted) if of == key}

@@ -1,0 +1,63 @@
+"""Changes of retention that need two people: the schedule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from archive_service.access.events import Actor, RoleName
+from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.approvals import Approval
+from archive_service.model.clock import Clock, from_rfc3339, rfc3339
+from archive_service.model.errors import Invalid
+from archive_service.retaining import checked_schedule
+
+_R = RoleName
+OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANAGER})
+
+
+def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
+    """``schedule.set`` {schedule, effective_from?}: the whole schedule anew, from then on, or at once."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        acts.refresh()
+        wanted = given.get("schedule")
+        if not isinstance(wanted, dict):
+            raise Invalid("schedule: classes, rules and a default", code="schedule.invalid")
+        request: dict[str, Any] = {"schedule": checked_schedule(wanted, acts).plain()}
+        if given.get("effective_from") is not None:
+            request["effective_from"] = _moment(given["effective_from"], rfc3339(clock()))
+        return request
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+
+        def act(_: object) -> dict[str, Any]:
+            spend()
+            now = rfc3339(clock())
+            made.update(
+                version=1,
+                act="schedule.set",
+                number=len(acts.schedules.versions) + 1,
+                effective_from=max(now, approval.request.get("effective_from", now)),
+                schedule=approval.request["schedule"],
+                by=approval.by,
+                at=now,
+                approval=approval.id,
+            )
+            return made
+
+        seq = acts.append(act) + 1
+        return {"version": made["number"], "effective_from": made["effective_from"], "seq": seq}
+
+    return StrongAction("schedule.set", OVERSIGHT, OVERSIGHT, check, carry_out)
+
+
+def _moment(given: object, now: str) -> str:
+    """A time to come. Raises Invalid."""
+    try:
+        moment = rfc3339(from_rfc3339(str(given)))
+    except (ValueError, OverflowError) as error:
+        raise Invalid("effective_from is a time by RFC 3339", code="schedule.effective_from") from error
+    if moment < now:
+        raise Invalid("a schedule is not in force before it was set", code="schedule.effective_from")
+    return moment

@@ -1,0 +1,197 @@
+"""The retention schedule over a real archive: set by two people, tried before, and what it says of a message."""
+
+import json
+
+import pytest
+
+from archive_service.following import parser_pool
+from archive_service.settings import load
+from tests.flow.archive_fixtures import done, no_settings_around, run, token
+from tests.flow.real_api import RealApi
+from tests.flow.test_compartments import found, mail, taken
+
+__all__ = ["no_settings_around"]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with parser_pool(load(None), 1) as made:
+        yield made
+
+
+@pytest.fixture
+def api(tmp_path, pool):
+    with RealApi(tmp_path / "archive", pool) as made:
+        yield made
+
+
+def klass(name, maximum, **more):
+    return {"id": name, "name": name, "basis": "politique", "article": "interne 3", "maximum": maximum} | more
+
+
+def schedule(*rules, **more):
+    classes = [klass("ordinary", "P1Y"), klass("invoices", "P10Y", minimum="P10Y", start="sent")]
+    return {"classes": classes, "rules": list(rules), "default": "ordinary", "domains": ["ex.fr"]} | more
+
+
+INVOICES = {"id": "invoices", "class": "invoices", "subject": ["facture"]}
+
+
+def set_schedule(api, whole=None, **more):
+    body = {"schedule": whole or schedule(INVOICES), "reason": "mise à jour"} | more
+    return api.approved(api.call("POST", "/v1/schedules", "records_manager", "rob", **body))
+
+
+def archived(api, tmp_path):
+    mail(tmp_path / "m", "one", "a@ex.fr", "b@dehors.fr", "facture 7")
+    mail(tmp_path / "m", "two", "a@ex.fr", "b@ex.fr", "déjeuner")
+    taken(api, tmp_path / "m")
+    return {hit["subject"]: hit["id"] for hit in found(api)["hits"]}
+
+
+def view(api, message):
+    answer = api.call("GET", f"/v1/messages/{message}", "compliance_officer", "anne")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_message_says_how_long_it_is_kept_and_why(api, tmp_path):
+    ids = archived(api, tmp_path)
+    assert view(api, ids["facture 7"])["retention"].keys() == {"lock_until", "captures"}
+    set_schedule(api)
+    said = view(api, ids["facture 7"])["retention"]
+    assert (said["class"], said["basis"], said["article"]) == ("invoices", "politique", "interne 3")
+    assert said["keep_until"] == said["dispose_after"] == "2036-03-02T10:00:00.000000Z"
+    assert (said["rule"], said["schedule_version"], len(said["captures"])) == ("invoices", 1, 1)
+    other = view(api, ids["déjeuner"])["retention"]
+    assert (other["class"], other["rule"], other["keep_until"]) == ("ordinary", None, None)
+
+
+def test_four_eyes_a_schedule_needs_two_people_and_is_what_was_asked(api):
+    asked = api.call(
+        "POST", "/v1/schedules", "records_manager", "rob", schedule=schedule(INVOICES), reason="r"
+    ).json()
+    own = api.call("POST", f"/v1/approvals/{asked['id']}/approve", "records_manager", "rob", reason="x")
+    assert (own.status_code, own.json()["code"]) == (409, "approval.own")
+    assert api.call("GET", "/v1/schedules", "auditor", "aude").json()["schedules"] == []
+    done_ = api.call("POST", f"/v1/approvals/{asked['id']}/approve", "dpo", "paul", reason="vu").json()
+    assert done_["result"]["version"] == 1
+    (version,) = api.call("GET", "/v1/schedules", "auditor", "aude").json()["schedules"]
+    assert (version["in_force"], version["set_by"], version["approval"]) == (True, "rob", asked["id"])
+    assert version["schedule"]["rules"] == [INVOICES]
+    again = api.call("POST", f"/v1/approvals/{asked['id']}/execute", "dpo", "paul")
+    assert again.json()["code"] == "approval.executed"
+
+
+def test_four_eyes_a_schedule_that_was_set_and_not_told_of_is_set_once(api, monkeypatch):
+    """The append fails without and with its act standing: either way one version comes of one approval."""
+    from archive_service.model.errors import StoreError
+
+    acts = api.tenants.get(api.tenant.id).four_eyes._acts
+    real = acts.append
+    for persist in (False, True):
+        asked = api.call(
+            "POST", "/v1/schedules", "records_manager", "rob", schedule=schedule(), reason="r"
+        ).json()["id"]
+        before = len(acts.schedules.versions)
+
+        def cut(act, persist=persist):
+            made = act(None)
+            if made["act"] != "schedule.set":
+                return real(lambda _: made)
+            if persist:
+                real(act)
+            raise StoreError("away")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(acts, "append", cut)
+            answer = api.call("POST", f"/v1/approvals/{asked}/approve", "legal", "zoe", reason="vu").json()
+        assert answer["error"] == "store.failed"
+        api.call("POST", f"/v1/approvals/{asked}/execute", "legal", "zoe")
+        acts.refresh()
+        assert len(acts.schedules.versions) == before + 1
+
+
+def test_a_dry_run_counts_what_each_rule_takes_and_the_difference_and_changes_nothing(api, tmp_path):
+    archived(api, tmp_path)
+    set_schedule(api)
+    whole = schedule({"id": "inside", "class": "invoices", "direction": "internal"})
+    said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=whole).json()
+    assert said["captures"] == 2
+    assert [(each["rule"], each["captures"], each["kinds"]) for each in said["rules"]] == [
+        ("inside", 1, {"generic": 1}),
+        (None, 1, {"generic": 1}),
+    ]
+    assert said["moves"] == [
+        {"from": "invoices", "to": "ordinary", "captures": 1},
+        {"from": "ordinary", "to": "invoices", "captures": 1},
+    ]
+    assert (said["compared_with"], said["kept_longer"], said["kept_shorter"]) == (1, 1, 1)
+    (version,) = api.call("GET", "/v1/schedules", "auditor", "aude").json()["schedules"]
+    assert version["schedule"]["rules"] == [INVOICES]
+
+
+def test_a_version_is_in_force_from_its_time_on_and_not_before(api, tmp_path):
+    ids = archived(api, tmp_path)
+    set_schedule(api)
+    later = "2099-01-01T00:00:00.000000Z"
+    assert set_schedule(api, schedule(), effective_from=later)["effective_from"] == later
+    assert view(api, ids["facture 7"])["retention"]["schedule_version"] == 1
+    assert api.tenant.acts.refresh()
+    assert api.tenant.acts.schedules.in_force("2099-06-01T00:00:00.000000Z").number == 2
+    past = api.call("POST", "/v1/schedules", "records_manager", "rob", schedule=schedule(), reason="r",
+                    effective_from="2001-01-01T00:00:00Z")  # fmt: skip
+    assert (past.status_code, past.json()["code"]) == (422, "schedule.effective_from")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"default": "nowhere"}, "schedule: "),
+        ({"classes": [klass("ordinary", "P1Y", minimum="P2Y")]}, "classes.0: "),
+        ({"rules": [{**INVOICES, "words": ["contrat"]}]}, "rules.0.words: "),
+        ({"rules": [{**INVOICES, "sources": ["snowhere"]}]}, "rule invoices: "),
+        ({"rules": [{**INVOICES, "custodians": ["cnowhere"]}]}, "rule invoices: "),
+        (
+            {
+                "classes": [klass("ordinary", "P1Y", start="matter", matter="mnowhere", event_by="P9Y")],
+                "rules": [],
+            },
+            "class ordinary: ",
+        ),
+    ],
+    ids=["default", "minimum", "words", "source", "custodian", "matter"],
+)
+def test_a_senseless_schedule_is_refused_and_says_where(api, changes, where):
+    for path, more in (("", {"reason": "r"}), ("/dry-run", {})):
+        answer = api.call(
+            "POST", f"/v1/schedules{path}", "dpo", "paul", schedule=schedule(INVOICES) | changes, **more
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "schedule.invalid")
+        assert answer.json()["detail"].startswith(where)
+
+
+def test_a_schedule_from_the_command_line(api, tmp_path):
+    archived(api, tmp_path)
+    file = tmp_path / "schedule.json"
+    file.write_text(json.dumps(schedule(INVOICES)), "utf-8")
+    by = ("--tenant", "acme", "--data", api.data, "--token", token(api.data, "records_manager", "rob"))
+    assert done("schedule", "dry-run", file, *by, "--json").answer["captures"] == 2
+    made = done("schedule", "set", file, *by, "--reason", "mise à jour", "--json").answer["approval"]
+    assert done("schedule", "show", *by).out == "no schedule was set\n"
+    zoe = ("--tenant", "acme", "--data", api.data, "--token", token(api.data, "legal", "zoe"))
+    done("approvals", "approve", made, *zoe, "--reason", "vu")
+    assert "in force" in done("schedule", "show", *by).out
+    assert "L123-22" in done("schedule", "templates", *by).out
+    file.write_text("{", "utf-8")
+    assert run("schedule", "set", file, *by, "--reason", "r").code == 2
+
+
+def test_the_schedule_survives_everything_but_the_logs(api, tmp_path):
+    ids = archived(api, tmp_path)
+    set_schedule(api)
+    before = view(api, ids["facture 7"])["retention"]
+    api.__exit__(None, None, None)
+    done("rebuild", "--data", api.data)
+    with RealApi(api.data, api.pool) as again:
+        assert view(again, ids["facture 7"])["retention"] == before

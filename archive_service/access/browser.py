@@ -22,6 +22,16 @@ _BACK = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
 _MOST_ENDED = 10_000
 
 
+class NoRole(Denied):
+    """Somebody signed in at his provider and has no role here. ``subject``: who, for the access log."""
+
+    code = "auth.no_role"
+
+    def __init__(self, subject: str) -> None:
+        super().__init__("no role of this archive is held")
+        self.subject = subject
+
+
 @dataclass(frozen=True)
 class Session:
     """Somebody who is signed in. ``ends``: seconds since 1970."""
@@ -93,13 +103,13 @@ class Browser:
 
     def finish(self, begun: Begun, came: Mapping[str, str]) -> tuple[Session, tuple[Cookie, Cookie]]:
         """Who signed in, and the cookies to set: his session, and the end of the sign-in. Raises as ``SignIn.finish``,
-        and Denied (``auth.no_role``) for somebody without a role here."""
+        and NoRole for somebody who is known and has no role here."""
         sign_in = self.sign_ins.get(begun.provider)
         if sign_in is None:
             raise failed("provider")
         who = sign_in.finish(begun, came)
         if not who.roles:
-            raise Denied("no role of this archive is held", code="auth.no_role")
+            raise NoRole(who.subject)
         name = secrets.token_hex(16)
         value = {
             "id": name,

@@ -185,9 +185,9 @@ def test_several_roles_are_chosen_from_by_the_header(idp):
 # --- what fails, and its trace
 
 
-def failed(archive: Archive, code: str) -> None:
+def failed(archive: Archive, code: str, actor: str = "unknown") -> None:
     event = archive.one.access_log.events[-1]
-    assert (event.action, event.actor, event.outcome) == ("auth.sign_in", "unknown", "refused")
+    assert (event.action, event.actor, event.outcome) == ("auth.sign_in", actor, "refused")
     assert event.detail["reason"] == code
 
 
@@ -202,7 +202,7 @@ def test_somebody_who_says_no_is_not_signed_in(idp):
 def test_somebody_without_a_role_is_not_signed_in(idp):
     archive = wired(idp)
     is_problem(Surfer(archive).sign_in("carl"), 403, "auth.no_role")
-    failed(archive, "auth.no_role")
+    failed(archive, "auth.no_role", actor="idp:carl")  # whoever gives roles finds out to whom
 
 
 def test_a_code_is_good_once(idp):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
-from archive_service.access.browser import Browser, Cookie
+from archive_service.access.browser import Browser, Cookie, NoRole
 from archive_service.access.identified import not_valid
 from archive_service.access.sign_in import Begun
 from archive_service.api import credentials, pen
@@ -92,7 +92,7 @@ def callback(request: Request, services: ServicesDep) -> Response:
     try:
         session, cookies = browser.finish(begun, came)
     except ArchiveError as error:
-        _record_failure(tenant, request, begun, error.code)
+        _record_failure(tenant, request, begun, error)
         raise
     detail = {"provider": begun.provider, "roles": sorted(session.who.roles)}
     pen.write(tenant, request, "auth.sign_in", actor=session.who.subject, detail=detail)
@@ -142,11 +142,12 @@ def _browser(services: ApiServices) -> Browser:
     return services.browser
 
 
-def _record_failure(tenant: TenantServices, request: Request, begun: Begun, code: str) -> None:
+def _record_failure(tenant: TenantServices, request: Request, begun: Begun, error: ArchiveError) -> None:
     left_out = _failures.room()
     if left_out is not None:
-        detail = {"provider": begun.provider, "reason": code, "left_out": left_out or None}
-        pen.write(tenant, request, "auth.sign_in", actor="unknown", outcome="refused", detail=detail)
+        actor = error.subject if isinstance(error, NoRole) else "unknown"
+        detail = {"provider": begun.provider, "reason": error.code, "left_out": left_out or None}
+        pen.write(tenant, request, "auth.sign_in", actor=actor, outcome="refused", detail=detail)
 
 
 def _set(answer: Response, browser: Browser, cookie: Cookie) -> None:

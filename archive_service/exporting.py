@@ -11,7 +11,7 @@ from archive_service.catalog.merge import DRAFT
 from archive_service.export.bundle import write_bundle
 from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
-from archive_service.model.errors import NotFound
+from archive_service.model.errors import NotFound, Refused
 from archive_service.tenant_services import OpenTenant
 from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import And, parse

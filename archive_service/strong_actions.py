@@ -10,6 +10,7 @@ from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
+from archive_service.model.clock import Clock
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.grounds import EraseGround
 from archive_service.vault.key_layout import LogId

@@ -24,7 +24,6 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
-    schedules,
     search,
     sources,
 )
@@ -68,12 +67,10 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(grants.router)
     app.include_router(matters.router)
     app.include_router(erasures.router)
-    app.include_router(schedules.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)
     app.include_router(jobs.router)
     app.include_router(accounts.router)
-    app.include_router(auth.router)
     app.include_router(health.router)
     app.include_router(description.router)
 

@@ -318,21 +318,6 @@ class FakeSealed:
         return 3
 
 
-class FakeSchedules:
-    def versions(self) -> list[dict[str, Any]]:
-        return []
-
-    def templates(self) -> list[dict[str, Any]]:
-        return []
-
-    def dry_run(self, given: Any) -> dict[str, Any]:
-        counts = ("captures", "kept_longer", "kept_shorter", "past_maximum")
-        return {"rules": [], "moves": [], "compared_with": None, **dict.fromkeys(counts, 0)}
-
-    def of(self, captures: Any) -> dict[str, Any]:
-        return {"lock_until": max(capture.lock_until for capture in captures)}
-
-
 class Lazily:
     """Makes what it stands for at its first use: most tests of the door use none of it."""
 
@@ -394,7 +379,6 @@ class FakeTenant:
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
             incident_close_action(self.acts, lambda: NOW),
-            *(accepting(name) for name in ("compartment.make", "exclusion.set", "schedule.set")),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
 
@@ -425,7 +409,6 @@ class FakeTenant:
             erasures=lambda: erasures_of(self.acts),
             sealed=FakeSealed(),
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
-            schedules=FakeSchedules(),
             parent=self.parent,
         )
 
@@ -644,6 +627,10 @@ TABLE = {
     ("GET", "/v1/matters/{id}"): (OVERSIGHT | {"auditor"}, "/v1/matters/{matter}", None),
     ("PUT", "/v1/matters/{id}"): (CASE, "/v1/matters/{matter}", {"name": "Affaire 3", "purpose": "enquête"}),
     ("POST", "/v1/matters/{id}/close"): (CASE, "/v1/matters/{matter}/close", {}),
+    ("GET", "/v1/auth/login"): (PUBLIC, "/v1/auth/login", None),
+    ("GET", "/v1/auth/callback"): (PUBLIC, "/v1/auth/callback", None),
+    ("POST", "/v1/auth/logout"): (PUBLIC, "/v1/auth/logout", None),
+    ("GET", "/v1/auth/me"): (PUBLIC, "/v1/auth/me", None),
     ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
     ("POST", "/v1/accounts"): (
         {"admin"},
@@ -688,9 +675,6 @@ TABLE = {
         {"messages": ["m1"], "ground": "request", "basis": "RGPD 17", "reason": "why"},
     ),
     ("GET", "/v1/erasures"): (OVERSIGHT | {"auditor"}, "/v1/erasures", None),
-    ("GET", "/v1/schedules"): (OVERSIGHT | {"auditor"}, "/v1/schedules", None),
-    ("POST", "/v1/schedules"): (OVERSIGHT, "/v1/schedules", {"schedule": {}, "reason": "why"}),
-    ("POST", "/v1/schedules/dry-run"): (OVERSIGHT | {"auditor"}, "/v1/schedules/dry-run", {"schedule": {}}),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),
     ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
     ("GET", "/metrics"): (PUBLIC, "/metrics", None),
@@ -698,14 +682,6 @@ TABLE = {
 }
 
 # The only routes with a token whose answers may leave without an access entry: they show no mail.
-OF_BROWSERS = {
-    ("GET", "/v1/auth/login"),
-    ("GET", "/v1/auth/callback"),
-    ("POST", "/v1/auth/logout"),
-    ("GET", "/v1/auth/me"),
-}
-"""Public, and of no use without an identity provider: tests/flow/test_sign_in.py has one."""
-
 UNTRACED = {
     "/v1/exports/{id}",
     "/v1/integrity",

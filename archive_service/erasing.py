@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
+from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
@@ -72,6 +73,7 @@ def _batch(core: Core, tenant: Tenant, fence: Callable[[], None], acts_passed: i
         grace=timedelta(hours=core.settings.erasure_grace_hours),
         workers=_REMOTE_WORKERS if core.distant else 1,
         fence=fence,
+        undecided=HoldScopes(tenant.acts).undecided,
     )
     return ErasureBatch(parts)
 

@@ -5,13 +5,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.excluding import Excluding
+from archive_service.holds.asked import AskedReader
+from archive_service.holds.covering import Covering
+from archive_service.holds.objects import ObjectHolds
+from archive_service.holds.step import HoldsStep
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
 from archive_service.looking import Looking, make_desk
 from archive_service.model.canaries import is_canary
 from archive_service.model.errors import SlotLost, StoreError
+from archive_service.model.mail import SourceKind
 from archive_service.projection_engines import Pair
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
@@ -19,9 +25,11 @@ from archive_service.vault.keyring import Keyring
 from ingest.identity import message_id
 from ingest.parser_pool import ParserPool
 from search.follower import Follower, FollowerParts
+from search.indexes.tantivy_index import TantivyIndex
 
 _log = logging.getLogger(__name__)
 _ASK_AGAIN = 2.0  # seconds between two looks at a lease far away
+_DISTANT_LOCKS = 16  # holds laid upon objects of a store far away at once
 _DISTANT_READS = 8  # captures on their way from a store far away, beside those that are being parsed
 
 
@@ -54,8 +62,29 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking
         is_canary=partial(is_canary, key),
         exclude=Excluding(core, tenant),
         desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
+        holds=_holds_step(core, tenant, live, pool),
     )
     return Follower(parts)
+
+
+def _holds_step(core: Core, tenant: Tenant, live: Pair, pool: ParserPool) -> HoldsStep:
+    key = tenant.keyring.secret("identity")
+
+    def kind(source: str) -> SourceKind:
+        known = tenant.acts.source(source)
+        return known.kind if known is not None else SourceKind.GENERIC
+
+    reader = AskedReader(
+        tenant.vault,
+        live.catalog,
+        pool,
+        lambda digest, version: message_id(key, digest, version),
+        kind,
+        TantivyIndex,
+        core.work / "holds" / tenant.id,
+    )
+    covering = Covering(tenant.acts, live.catalog, live.index, HoldScopes(tenant.acts), reader)
+    return HoldsStep(covering, ObjectHolds(core.store, tenant.acts, _DISTANT_LOCKS if core.distant else 1))
 
 
 def _agree(live: Pair) -> None:

@@ -19,6 +19,8 @@ from archive_service.compartments import compartments_of
 from archive_service.directory.people import People
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
+from archive_service.holds.desk import HoldDesk
+from archive_service.holds.releasing import hold_release_action
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
@@ -182,6 +184,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     actions = (
         erasure_action(tenant.acts, live.catalog),
         grant_action(tenant.acts, cases),
+        hold_release_action(tenant.acts, core.clock),
         compartment_action(core, tenant, cases),
         exclusion_action(core, tenant),
         exclusion_end_action(core, tenant),
@@ -210,6 +213,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
             tenant.acts, core.settings.require_grants or tenant.acts.parent is not None, _required(core)
         ),
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
+        holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
         sealed=SealedParts(core, tenant),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),

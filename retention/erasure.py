@@ -50,8 +50,9 @@ class Capture:
 @dataclass
 class Outcome:
     """What a run did. ``kept``: captures that a ground to keep protects, by that ground's words; ``waiting``: whose day
-    is not over, or whose act the projections have not passed; ``destroyed``: key versions of the KMS; ``missing``:
-    whose key record is in neither place now: their erasure waits until it is back; ``verify`` names it."""
+    is not over, whose act the projections have not passed, or that a hold was not yet held against; ``destroyed``: key
+    versions of the KMS; ``missing``: whose key record is in neither place now: their erasure waits until it is back;
+    ``verify`` names it."""
 
     erased: int = 0
     survivors: int = 0
@@ -71,7 +72,8 @@ class ErasureParts:
     brings every table key and secret of every owner under the KMS's newest version; ``in_use``: the versions of this
     key service that any record of the key store still names. ``grace``: from the end of a batch to the destruction of
     its old version.
-    ``fence``: raises when another process may be at work on batches (see ``retention.fence``)."""
+    ``fence``: raises when another process may be at work on batches (see ``retention.fence``). ``undecided``: whether a
+    hold has not yet been held against a capture; asked again at the acts' head."""
 
     vault: PayloadVault
     acts: Acts
@@ -83,6 +85,7 @@ class ErasureParts:
     grace: timedelta = timedelta(hours=24)
     workers: int = 1
     fence: Callable[[], None] = lambda: None
+    undecided: Callable[[Asked], bool] = lambda asked: False
 
 
 def ask(
@@ -243,6 +246,9 @@ class ErasureBatch:
         except Refused as error:
             outcome.keep(error)
             return None
+        if self._parts.undecided(asked):
+            outcome.waiting += 1
+            return None
         try:
             found = self._destroyer.generations_of(asked.log, asked.capture)
         except (
@@ -292,6 +298,9 @@ class ErasureBatch:
             self._permit(asked)
         except Refused as error:
             outcome.keep(error)
+            return False
+        if self._parts.undecided(asked):  # a hold was placed since it was chosen
+            outcome.waiting += 1
             return False
         return True
 

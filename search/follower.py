@@ -23,6 +23,13 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 60.0
 
 
+_HOLDS_SECONDS = 5.0  # while there is always more to order: holds are looked at so often all the same
+
+
+HoldsStep = Callable[[], int]
+"""Brings the holds up to what is projected; how much was done, 0 when nothing is left. Raises ArchiveError."""
+
+
 class OrderSlot(Protocol):
     """Where the order log's slot is asked for."""
 
@@ -38,7 +45,8 @@ class FollowerParts:
     ``watches``: its projections are its own, so while another follower is active it projects what that one
     orders. ``width``: captures that are read side by side. ``prepare``: what whoever became the active
     follower does to shared projections before anything else. ``desk``: looks at captures after their ``250``;
-    the active follower appends what it saw."""
+    the active follower appends what it saw. ``holds``: what the active follower does for holds once there is
+    nothing else to do, and every few seconds."""
 
     vault: PayloadVault
     acts: Acts
@@ -54,6 +62,7 @@ class FollowerParts:
     exclude: Exclude | None = None
     is_canary: IsCanary | None = None
     desk: EvidenceDesk | None = None
+    holds: HoldsStep | None = None
 
 
 class Follower:
@@ -68,6 +77,7 @@ class Follower:
         self._slot: Appender | None = None
         self._orderer: Orderer | None = None
         self._retry_at = 0.0
+        self._hold_at = 0.0
         self._trouble = Trouble(_log, "follower")
         self.unreadable = 0
 
@@ -125,7 +135,17 @@ class Follower:
         self.unreadable += ordered.unreadable
         worked = ordered.taken + self._project(ordered)
         self._look_on()
-        return worked or self._projector.finish()
+        if worked and time.monotonic() < self._hold_at:
+            return worked
+        worked = worked or self._projector.finish()
+        return worked + self._hold()
+
+    def _hold(self) -> int:
+        """By what is in the index now. Nothing that a hold may be about goes before (``HoldScopes.undecided``)."""
+        self._hold_at = time.monotonic() + _HOLDS_SECONDS
+        if self._parts.holds is None or self._slot is None:
+            return 0
+        return self._parts.holds()
 
     def _append_seen(self) -> None:
         """What was seen of captures goes into the order. Raises as ``Appender.append``: then what persisted

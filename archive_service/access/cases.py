@@ -59,10 +59,13 @@ class Cases:
         return self._known(chosen)
 
     def close_matter(self, actor: Actor, matter: str) -> Matter:
-        """End a matter: grants for it show nothing any more. Durable on return. Raises NotFound, Refused."""
+        """End a matter: grants for it show nothing any more. Durable on return. Raises NotFound, Refused: also
+        (``matter.held``) while a hold stands in it, which would be forgotten there."""
 
         def act(_: Place) -> dict[str, Any]:
             self._require_current(matter, None)
+            if any(hold.released is None for hold in self._acts.holds.of_matter(matter)):
+                raise Refused("a hold stands in this matter", code="matter.held")
             made = {"matter": matter, "by": actor.subject, "at": rfc3339(self._clock())}
             return {"version": 1, "act": "matter.close", **made}
 

@@ -19,6 +19,7 @@ from archive_service.api.routes import (
     exports,
     grants,
     health,
+    holds,
     incidents,
     integrity,
     jobs,
@@ -66,6 +67,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(approvals.router)
     app.include_router(grants.router)
     app.include_router(matters.router)
+    app.include_router(holds.router)
     app.include_router(erasures.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)

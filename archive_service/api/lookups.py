@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from archive_service.access.policy import Right, decide
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import Caller, well_formed
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
@@ -55,6 +56,15 @@ def looks(caller: Caller, captures: Sequence[CaptureRow]) -> dict[str, list[Evid
         (row.id, caller.tenant.contents.looks(row, known[row.id])) for row in captures if row.id in known
     )
     return {name: [look.evidence for look in seen] for name, seen in found}
+
+
+def holds(caller: Caller, captures: Sequence[CaptureRow]) -> list[dict[str, str]]:
+    """The legal holds upon these captures, as far as the caller may know of them: silent ones are for those who see
+    matters; whoever sees a part of the archive is told of none."""
+    if caller.bound is not None:
+        return []
+    all_of_them = decide(caller.actor, Right.MATTERS).allowed
+    return caller.tenant.holds.of_captures((row.id for row in captures), silent=all_of_them)
 
 
 def job(caller: Caller, job_id: str, kind: str | None = None) -> Job:

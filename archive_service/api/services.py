@@ -14,6 +14,7 @@ from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
+from archive_service.holds.desk import HoldDesk
 from archive_service.ledger.grants import Grant
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.evidence import Evidence
@@ -175,6 +176,7 @@ class TenantServices:
     authority: Authority
     erasures: Callable[[], Sequence[dict[str, Any]]]
     sealed: Sealed
+    holds: HoldDesk
     incidents: IncidentDesk
     parent: str | None = None
 

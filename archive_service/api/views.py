@@ -323,10 +323,13 @@ def _evidence_view(looks: Sequence[Evidence]) -> EvidenceView:
 
 
 def message_view(
-    row: MessageRow, looks: Mapping[str, Sequence[Evidence]], retention: Mapping[str, Any]
+    row: MessageRow,
+    looks: Mapping[str, Sequence[Evidence]],
+    retention: Mapping[str, Any],
+    holds: Sequence[dict[str, Any]] = (),
 ) -> MessageView:
     """``row`` has at least one capture; ``looks``: what was seen of each, by its id; ``retention``: how long it is
-    kept."""
+    kept; ``holds``: upon any of them."""
     parsed = row.captures[0].finding.parsed
     return MessageView(
         id=row.id,
@@ -341,7 +344,7 @@ def message_view(
         envelope_complete=row.envelope_complete,
         captures=[capture_view(capture, looks.get(capture.id, ())) for capture in row.captures],
         attachments=attachment_views(parsed.parts),
-        holds=[],
+        holds=list(holds),
         retention=RetentionView(
             **{{"class": "klass"}.get(name, name): value for name, value in retention.items()}
         ),

@@ -14,6 +14,7 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.exclusions import Exclusions
 from archive_service.ledger.grants import Grants
+from archive_service.ledger.holds import Holds
 from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
 from archive_service.ledger.payloads import PayloadVault
@@ -57,7 +58,8 @@ class Acts:
         self.accounts = ServiceAccounts()
         self.approvals = Approvals()
         self.custodians = Custodians()
-        self.erasures = Erasures()
+        self.holds = Holds()
+        self.erasures = Erasures(self.holds)
         self.exclusions = Exclusions()
         self.grants = Grants()
         self.incidents = Incidents()
@@ -70,6 +72,7 @@ class Acts:
             self.erasures,
             self.exclusions,
             self.grants,
+            self.holds,
             self.incidents,
             self.matters,
             self.schedules,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from archive_service.ledger.holds import Holds
 from archive_service.model.errors import Tampered
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault.key_layout import LogId
@@ -55,8 +56,10 @@ class Batch:
 
 @dataclass
 class Erasures:
-    """One owner's acts as state. Written by ``Acts`` under its lock; a look from elsewhere is one dictionary read."""
+    """One owner's acts as state. Written by ``Acts`` under its lock; a look from elsewhere is one dictionary read.
+    ``holds``: counted among the reasons to keep."""
 
+    holds: Holds = field(default_factory=Holds)
     asked: dict[str, Asked] = field(default_factory=dict)
     erasures: set[str] = field(default_factory=set)
     keeps: dict[str, Keep] = field(default_factory=dict)
@@ -106,12 +109,13 @@ class Erasures:
         return [asked for name, asked in self.asked.items() if name not in gone]
 
     def keeps_of(self, capture: str, now: str) -> list[KeepGround]:
-        """Every ground in force at ``now`` (RFC 3339) to keep a capture."""
-        return [
+        """Every ground in force at ``now`` (RFC 3339) to keep a capture; a hold of a matter is one as a keep is."""
+        keeps = [
             keep.ground
             for keep in self.keeps.values()
             if capture in keep.captures and (keep.until is None or keep.until > now)
         ]
+        return keeps + [KeepGround.HOLD] * len(self.holds.holds_of(capture))
 
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""

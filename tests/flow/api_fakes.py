@@ -22,9 +22,12 @@ from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
+from archive_service.holds.desk import HoldDesk
+from archive_service.holds.releasing import hold_release_action
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.grants import Grant
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, StoreError
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
 from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
@@ -374,10 +377,15 @@ class FakeTenant:
     @cached_property
 
     @cached_property
+    def holds(self) -> HoldDesk:
+        return HoldDesk(self.acts, self.catalog, self.index, lambda: NOW)
+
+    @cached_property
     def four_eyes(self) -> FourEyes:
         actions = (
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
+            hold_release_action(self.acts, lambda: NOW),
             incident_close_action(self.acts, lambda: NOW),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
@@ -407,6 +415,7 @@ class FakeTenant:
             accounts=cast(Accounts, Lazily(lambda: self.accounts)),
             authority=self.authority,
             erasures=lambda: erasures_of(self.acts),
+            holds=cast(HoldDesk, Lazily(lambda: self.holds)),
             sealed=FakeSealed(),
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
             parent=self.parent,
@@ -499,6 +508,13 @@ def archive_with_export(folder: Path) -> Archive:
     return archive
 
 
+def a_hold(name: str) -> dict[str, Any]:
+    """The body of a hold that can be placed."""
+    review = rfc3339(NOW + timedelta(days=90))
+    body = {"name": name, "ground": "litige", "claim": "RG 26/01234", "owner": "zoe", "review": review}
+    return body | {"query": "contrat"}
+
+
 def with_cases(archive: Archive) -> dict[str, str]:
     """Fills the first tenant's acts with what the table's paths name; the ids by their names there."""
     tenant = archive.one
@@ -518,6 +534,8 @@ def with_cases(archive: Archive) -> dict[str, str]:
     account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
     incident = tenant.incidents.open(asker, "vol d'un poste", None).id
     more = {"matter": matter, "account": account, "incident": incident}
+    held = tenant.cases.set_matter(other, {"name": "Affaire 9", "purpose": "litige"}).id
+    more |= {"held": held, "hold": tenant.holds.place(other, held, a_hold("Contrats"))[0].id}
     held = tenant.cases.set_matter(other, {"name": "Affaire 9", "purpose": "litige"}).id
     return {"approval": asked[0], "approved": asked[1], "grant": grant, **more}
 
@@ -640,6 +658,23 @@ TABLE = {
         CASE,
     ),
         CASE,
+        {"reason": "fini"},
+    ),
+    ("POST", "/v1/matters/{id}/holds"): (CASE, "/v1/matters/{held}/holds", a_hold("Paie")),
+    ("GET", "/v1/matters/{id}/holds"): (OVERSIGHT | {"auditor"}, "/v1/matters/{held}/holds", None),
+    ("GET", "/v1/matters/{id}/holds/{hold}"): (
+        OVERSIGHT | {"auditor"},
+        "/v1/matters/{held}/holds/{hold}",
+        None,
+    ),
+    ("POST", "/v1/matters/{id}/holds/{hold}/review"): (
+        CASE,
+        "/v1/matters/{held}/holds/{hold}/review",
+        {"review": a_hold("")["review"], "note": "toujours utile"},
+    ),
+    ("POST", "/v1/matters/{id}/holds/{hold}/release"): (
+        CASE,
+        "/v1/matters/{held}/holds/{hold}/release",
         {"reason": "fini"},
     ),
     ("POST", "/v1/incidents"): (WATCHFUL, "/v1/incidents", {"reason": "vol d'un poste"}),

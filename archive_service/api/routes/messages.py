@@ -26,7 +26,7 @@ def view(id: str, caller: CallerDep) -> MessageView:
     looks = lookups.looks(caller, row.captures)
     retention = caller.tenant.schedules.of(row.captures)
     caller.record([row.id])
-    return message_view(row, looks, retention)
+    return message_view(row, looks, retention, lookups.holds(caller, row.captures))
 
 
 @router.get("/v1/messages/{id}/raw", openapi_extra=needs(Right.READ, "message.raw"), response_class=Response)

@@ -1,0 +1,116 @@
+"""What a hold is about, as a query: with the directory as it is now, so that a person's new address counts too."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from archive_service.access.directory import Resolution, expanded, resolution_of
+from archive_service.access.scope import NOTHING
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.erasures import Asked
+from archive_service.ledger.holds import Hold
+from archive_service.model.errors import QueryError
+from archive_service.model.grounds import EraseGround
+from search.query_language import And, Ids, Node, Or, Sent, parse
+
+BELOW_HOLD = frozenset({EraseGround.REQUEST, EraseGround.MAXIMUM})
+"""Grounds to erase that a hold stands above (``retention.precedence``)."""
+
+
+class Sought(Protocol):
+    """What a hold says of the mail it is about; the fields as in ``ledger.holds.Hold``."""
+
+    @property
+    def query(self) -> str | None: ...
+    @property
+    def custodians(self) -> Sequence[str]: ...
+    @property
+    def groups(self) -> bool: ...
+    @property
+    def messages(self) -> Sequence[str]: ...
+    @property
+    def first(self) -> str | None: ...
+    @property
+    def last(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class HoldScope:
+    """``node``: None for a list of captures, and for a query that can be read no more (``broken``: its code). A digest
+    says whether it is still what was searched for."""
+
+    node: Node | None
+    digest: str
+    people: tuple[Resolution, ...] = ()
+    broken: str | None = None
+
+
+class HoldScopes:
+    """One owner's. Not thread-safe where one is shared: each user makes its own."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+        self._known: dict[str, tuple[int, HoldScope]] = {}
+
+    def of(self, hold: Hold) -> HoldScope:
+        """By the acts as read."""
+        last = self._acts.custodians.last
+        known = self._known.get(hold.id)
+        if known is None or known[0] != last:
+            known = self._known[hold.id] = last, self._made(hold)
+        return known[1]
+
+    def undecided(self, asked: Asked) -> bool:
+        """Whether a hold in force has not yet been held against a capture that is to be erased: it was placed since, or
+        what it searches for has changed. Until then nothing below a hold may have its key destroyed."""
+        if asked.ground not in BELOW_HOLD:
+            return False
+        return any(self._waits(hold, asked) for hold in self._acts.holds.in_force())
+
+    def _waits(self, hold: Hold, asked: Asked) -> bool:
+        scope = self.of(hold)
+        if not hold.searched:
+            return False
+        return scope.broken is not None or hold.scope != scope.digest or hold.asked <= asked.position
+
+    def _made(self, hold: Hold) -> HoldScope:
+        if not hold.searched:
+            return HoldScope(None, "")
+        try:
+            node, people = node_of(self._acts, hold)
+        except QueryError as error:
+            return HoldScope(None, "", broken=error.code)
+        return HoldScope(node, hashlib.sha256(repr(node).encode()).hexdigest()[:32], people)
+
+
+def node_of(acts: Acts, hold: Sought) -> tuple[Node, tuple[Resolution, ...]]:
+    """What a hold searches for, and whom it took for whom. Raises QueryError."""
+    if hold.messages:
+        return Ids(tuple(hold.messages)), ()
+    parts: list[Node] = []
+    people: list[Resolution] = []
+    if hold.query is not None:
+        query, named = expanded(parse(hold.query), acts.custodians)
+        parts.append(query)
+        people += named
+    if hold.custodians:
+        node, found = _custodians(acts, hold)
+        parts.append(node)
+        people += found
+    if hold.first or hold.last:
+        parts.append(Sent(hold.first, hold.last))
+    return (And(tuple(parts)) if len(parts) > 1 else parts[0]), tuple(people)
+
+
+def _custodians(acts: Acts, hold: Sought) -> tuple[Node, list[Resolution]]:
+    """Mail of any of them; nothing while none of them has an address."""
+    found = []
+    for custodian in hold.custodians:
+        known = acts.custodians.get(custodian)
+        if known is not None:
+            found.append(resolution_of(acts.custodians, known, groups=hold.groups))
+    nodes = [node for each in found if (node := each.node()) is not None]
+    if not nodes:
+        return NOTHING, found
+    return (Or(tuple(nodes)) if len(nodes) > 1 else nodes[0]), found

@@ -1,0 +1,113 @@
+"""Whether a hold holds: everything it covers read back from the store, and searched for once more. What is printed is a
+statement that can be made again and compared: count, digest, and the places in the logs that it rests on."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from archive_service.access.hold_scopes import HoldScopes
+from archive_service.catalog.base import Catalog
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.holds import Hold
+from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.errors import NotFound, Tampered
+from archive_service.vault.key_layout import LogId, object_key
+from archive_service.vault.stores.base import ObjectStore
+from search.indexes.base import SearchIndex
+from search.query_language import Node
+
+_PAGE = 500
+_NAMED = 100  # ids that a report names
+
+
+@dataclass
+class HoldReport:
+    """``digest``: SHA-256 over the sorted ids of what it covers, a line feed after each. ``held``: of these, objects
+    that bear a hold; ``free``: that do not, ``missing``: that are not there or cannot be looked at. ``uncovered``: what
+    the hold finds now and does not cover. ``order``, ``acts``: the positions of the logs that this rests on."""
+
+    hold: str
+    matter: str
+    at: str
+    acts: int
+    order: int
+    count: int
+    digest: str
+    held: int = 0
+    free: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    uncovered: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is amiss."""
+        return not (self.free or self.missing or self.uncovered)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready; of what is amiss, some ids and how many there are."""
+        named = {name: getattr(self, name) for name in ("free", "missing", "uncovered")}
+        fields = {name: value for name, value in vars(self).items() if name not in named}
+        for name, ids in named.items():
+            fields |= {name: len(ids), f"{name}_ids": ids[:_NAMED]}
+        return {**fields, "complete": self.complete}
+
+
+def check_hold(
+    acts: Acts, store: ObjectStore, catalog: Catalog, index: SearchIndex, hold: Hold, clock: Clock
+) -> HoldReport:
+    """Read it all back. Raises QueryError, StoreError: then nothing is said."""
+    acts.refresh()
+    report = HoldReport(
+        hold=hold.id,
+        matter=hold.matter,
+        at=rfc3339(clock()),
+        acts=acts.seen,
+        order=catalog.position().indexed,
+        count=len(hold.covered),
+        digest=digest_of(hold),
+    )
+    for place in hold.piece(0, len(hold.covered)):
+        _look(store, place, report)
+    scope = HoldScopes(acts).of(hold)
+    if scope.node is not None:
+        report.uncovered = _uncovered(acts, catalog, index, hold, scope.node)
+    return report
+
+
+def digest_of(hold: Hold) -> str:
+    """See ``HoldReport``."""
+    made = hashlib.sha256()
+    for capture in sorted(hold.covered):
+        made.update(f"{capture}\n".encode("ascii"))
+    return made.hexdigest()
+
+
+def _look(store: ObjectStore, place: tuple[LogId, str], report: HoldReport) -> None:
+    try:
+        _, lock = store.stat(object_key(*place))[0]
+    except (NotFound, Tampered):
+        report.missing.append(place[1])
+        return
+    if lock.hold:
+        report.held += 1
+    else:
+        report.free.append(place[1])
+
+
+def _uncovered(acts: Acts, catalog: Catalog, index: SearchIndex, hold: Hold, node: Node) -> list[str]:
+    """Everything that it finds now, page by page, held against what it covers."""
+    left: list[str] = []
+    below: int | None = None
+    while True:
+        found = index.search(node, limit=_PAGE, below=below, snippets=False)
+        for message in catalog.messages([hit.id for hit in found.hits]):
+            left += [
+                row.id
+                for row in message.captures
+                if hold.wants(row.finding.received_at)
+                and row.id not in hold.covered
+                and not acts.erasures.begun(row.id)
+            ]
+        if len(found.hits) < _PAGE:
+            return left
+        below = found.hits[-1].rank

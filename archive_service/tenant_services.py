@@ -26,6 +26,8 @@ from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
+from archive_service.retaining import TenantSchedules
+from archive_service.retention_actions import schedule_action
 from archive_service.sealed_actions import (
     compartment_action,
     exclusion_action,
@@ -190,6 +192,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         exclusion_end_action(core, tenant),
         incident_close_action(tenant.acts, core.clock),
         reseal_action(core, tenant, live.catalog, contents),
+        schedule_action(tenant.acts, core.clock),
     )
     services = TenantServices(
         id=tenant.id,
@@ -215,6 +218,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
         sealed=SealedParts(core, tenant),
+        schedules=TenantSchedules(tenant.acts, live.catalog, core.store, core.clock),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
     )

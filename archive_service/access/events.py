@@ -1,6 +1,6 @@
 """What an access-log entry says, and who acts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 

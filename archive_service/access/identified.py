@@ -6,7 +6,7 @@ out of two.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from archive_service.access.events import Actor, RoleName

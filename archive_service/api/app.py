@@ -9,8 +9,8 @@ from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
     accounts,
-    approvals,
     auth,
+    approvals,
     captures,
     compartments,
     custodians,
@@ -25,6 +25,10 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
+    scim_description,
+    scim_groups,
+    scim_users,
+    schedules,
     search,
     sources,
 )
@@ -63,16 +67,21 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(access_log.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
+    app.include_router(accounts.router)
+    app.include_router(auth.router)
     app.include_router(custodians.router)
+    app.include_router(scim_users.router)
+    app.include_router(scim_groups.router)
+    app.include_router(scim_description.router)
     app.include_router(approvals.router)
     app.include_router(grants.router)
     app.include_router(matters.router)
     app.include_router(holds.router)
     app.include_router(erasures.router)
+    app.include_router(schedules.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)
     app.include_router(jobs.router)
-    app.include_router(accounts.router)
     app.include_router(health.router)
     app.include_router(description.router)
 

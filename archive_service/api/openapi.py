@@ -12,6 +12,12 @@ _PROBLEM = {
 }
 
 
+_SCIM_ERROR = {
+    "description": "A SCIM error (RFC 7644 section 3.12)",
+    "content": {"application/scim+json": {"schema": {"type": "object"}}},
+}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The description of every route of ``app``."""
     description = app.openapi()
@@ -23,8 +29,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
-    for path in description["paths"].values():
-        for operation in path.values():
+    for path, operations in description["paths"].items():
+        for operation in operations.values():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = _PROBLEM
+            operation["responses"]["default"] = _SCIM_ERROR if path.startswith("/scim/") else _PROBLEM
     return description

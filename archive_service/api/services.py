@@ -149,6 +149,27 @@ class Sealed(Protocol):
         ...
 
 
+class Schedules(Protocol):
+    """The tenant's retention schedule. Thread-safe."""
+
+    def versions(self) -> Sequence[dict[str, Any]]:
+        """Every version, newest first; JSON-ready."""
+        ...
+
+    def templates(self) -> Sequence[dict[str, Any]]:
+        """Classes to begin with; JSON-ready."""
+        ...
+
+    def dry_run(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a schedule would take of everything that is archived; nothing is changed. Raises Invalid."""
+        ...
+
+    def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
+        """How long a message is kept, by the capture that is kept longest, and each of its captures. Raises
+        StoreError, Tampered."""
+        ...
+
+
 @dataclass(frozen=True)
 class TenantServices:
     """One tenant's archive as the routes see it. ``exports``: where finished ZIPs lie, by job id.
@@ -178,6 +199,7 @@ class TenantServices:
     sealed: Sealed
     holds: HoldDesk
     incidents: IncidentDesk
+    schedules: Schedules
     parent: str | None = None
 
 

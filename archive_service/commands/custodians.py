@@ -10,11 +10,13 @@ from archive_service.access.directory import resolution_of, resolve
 from archive_service.bootstrap import open_core
 from archive_service.commands.mail import operator, the_tenant
 from archive_service.commands.output import Output
+from archive_service.directory import ldap_people
 from archive_service.directory.changes import Report
 from archive_service.directory.csv_people import ORIGIN, read_csv
 from archive_service.directory.incoming import Read
 from archive_service.directory.people import People, custodian_view
 from archive_service.directory.planning import Source
+from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.custodians import Custodian, address_key
 from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
@@ -42,6 +44,17 @@ def register(commands: Any) -> None:
     table = _action(kinds, "csv", "from a CSV file (docs/custodians.md)", _import_csv)
     table.add_argument("file", type=Path, metavar="FILE")
     _import_options(table, ORIGIN)
+    server = _action(kinds, "ldap", "from an LDAP server or Active Directory, over TLS", _import_ldap)
+    server.add_argument(
+        "--url", required=True, metavar="URL", help="ldaps://host, or ldap://host with STARTTLS"
+    )
+    server.add_argument("--base", required=True, metavar="DN", help="below which people and groups are")
+    server.add_argument("--bind-dn", metavar="DN", help="who we are there; without it nobody")
+    server.add_argument("--password-file", type=Path, metavar="FILE")
+    server.add_argument("--filter", default=ldap_people.PEOPLE, metavar="FILTER", help="of people (RFC 4515)")
+    server.add_argument("--ca", type=Path, metavar="PEM", help="who signed its certificate")
+    server.add_argument("--no-tls", action="store_true", help="with ldap://: in clear, the password too")
+    _import_options(server, ldap_people.ORIGIN)
 
 
 def _action(actions: Any, name: str, words: str, run: Callable[..., int]) -> Any:
@@ -148,6 +161,24 @@ def _leave(given: argparse.Namespace, settings: Settings, output: Output) -> int
 
 def _import_csv(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     return take_in(given, settings, output, read_csv(given.file.read_bytes(), given.origin))
+
+
+def _import_ldap(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    # ldap3 is slow to load: only who needs it does
+    from archive_service.directory.ldap_client import LdapServer, connected
+
+    password = None
+    if given.password_file is not None:
+        password = given.password_file.read_text("utf-8").removesuffix("\n").removesuffix("\r")
+    if (given.bind_dn is None) != (not password):
+        raise Invalid("--bind-dn and --password-file go together", code="input.usage")
+    server = LdapServer(given.url, given.bind_dn, password, given.ca, given.no_tls)
+    today = rfc3339(utc_now())[:10]
+    with connected(server) as reader:
+        read = ldap_people.read_ldap(
+            reader, given.base, filter=given.filter, today=today, origin=given.origin
+        )
+    return take_in(given, settings, output, read)
 
 
 def take_in(given: argparse.Namespace, settings: Settings, output: Output, read: Read) -> int:

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from archive_service.directory.handing_on import Conflict, settled
 from archive_service.directory.incoming import Read, Trouble
+from archive_service.directory.merging import regrouped
 from archive_service.directory.planning import Plan, Source, fields_of, plan
 from archive_service.ledger.acts import Acts
-from archive_service.ledger.custodians import GROUP, SET
+from archive_service.ledger.custodians import GROUP, SET, Custodians
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.custodians import Custodian, Group
@@ -154,6 +155,37 @@ class DirectoryChanges:
         seq = self._acts.append(act)
         return made[0], seq
 
+    def members(self, group: str) -> list[str]:
+        """Ids of whoever is in the group today and stays, among the acts read so far."""
+        state, today = self._acts.custodians, self.today()
+        return [each for each in state.members(group, today) if not _ended_today(state, each, group, today)]
+
+    def regroup(
+        self, group: str, make: Callable[[Sequence[str]], Sequence[str]], *, by: str, origin: str
+    ) -> None:
+        """Make those the members of a group from today on whom ``make`` makes of today's. Raises NotFound for one whom
+        the directory does not know, Overloaded (``directory.busy``)."""
+        today = self.today()
+        for _ in range(_TRIES):
+            self._acts.refresh()
+            state = self._acts.custodians
+            seen = state.last
+            before = self.members(group)
+            after = list(make(before))
+            changed = []
+            for each in sorted(set(before) ^ set(after)):
+                person = state.get(each)
+                if person is None:
+                    raise NotFound("the directory has no such person", code="custodian.unknown")
+                spans = regrouped(person.groups, group, each in after, today)
+                changed.append(person.model_copy(update={"groups": spans}))
+            try:
+                self._carry_out(Plan(people=changed), seen, by, origin)
+            except _Stale:
+                continue
+            return
+        raise Overloaded("others keep changing the directory", code="directory.busy")
+
     def take_in(
         self, read: Read, source: Source, *, by: str, dry_run: bool = False, strict: bool = False
     ) -> Report:
@@ -255,6 +287,13 @@ def _parts(records: Sequence[Custodian] | Sequence[Group]) -> Iterator[list[Cust
         size += length
     if part:
         yield part
+
+
+def _ended_today(state: Custodians, person: str, group: str, today: str) -> bool:
+    """Whether the person is in the group today for the last time."""
+    found = state.get(person)
+    spans = [each for each in found.groups if each.group == group and each.on(today)] if found else []
+    return all(span.until == today for span in spans)
 
 
 def _new_id(kind: str) -> str:

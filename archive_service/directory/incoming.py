@@ -34,8 +34,8 @@ class Incoming:
     """One person. ``place``: where it stands in what was handed in (a line, an entry), for reports. ``external``: what
     the source calls the person, by origin. None says nothing of a field; "" that there is nothing in it.
 
-    ``left``: the last day; "" when the person is there. ``addresses`` and ``groups``, where they are not None, are all
-    that the source knows of today, unless dated.
+    ``left``: the last day; "" when the person is there. ``gone``: has left, and the source does not say when.
+    ``addresses`` and ``groups``, where they are not None, are all that the source knows of today, unless dated.
     """
 
     place: int
@@ -49,6 +49,7 @@ class Incoming:
     department: str | None = None
     joined: str | None = None
     left: str | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def merged(
         value = getattr(given, name)
         if value is not None:
             fields[name] = value or None
+    if given.gone:
+        fields["left"] = fields.get("left") or max(today, fields.get("joined") or today)
     if not fields.get("name"):
         fields["name"] = _name_for(given, fields)
     if given.addresses is not None:
@@ -83,6 +85,12 @@ def _memberships(
         spans = [span for span in spans if span is not again[0]]
         spans.append(Membership(group=group, begins=again[1]))
     return tuple(sorted(spans, key=lambda span: (span.begins or "", span.group)))
+
+
+def regrouped(stored: tuple[Membership, ...], group: str, member: bool, today: str) -> tuple[Membership, ...]:
+    """The memberships when the person is in the group from today on, or no longer."""
+    others = {each.group for each in stored if each.group != group and each.on(today) and each.until != today}
+    return _memberships(stored, (*sorted(others), *((group,) if member else ())), today)
 
 
 def ended(span: Span, today: str) -> Span:

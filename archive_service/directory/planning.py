@@ -108,11 +108,16 @@ class _Planning:
         self._wanted[person], self._places[person] = record, given.place
 
     def _match(self, given: Incoming) -> str | None:
-        """Whom the directory knows by the source's own key, else who holds the address today and has no such key yet.
-        Raises Refused (``custodian.ambiguous``)."""
+        """Whom the directory knows by the source's own key; else, of those who have no such key yet, by another one
+        that the source gives (an employee's number), else by the address that he holds today. Raises Refused
+        (``custodian.ambiguous``)."""
         known = self._people.get(given.external.get(self._source.origin, ""))
         if known is not None:
             return known
+        for origin, key in given.external.items():
+            other = self._directory.get(self._directory.by_external(origin).get(key, ""))
+            if other is not None and self._source.origin not in other.external:
+                return other.id
         holders = {
             holder.id
             for each in given.addresses or ()

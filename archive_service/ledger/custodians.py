@@ -69,6 +69,19 @@ class Custodians:
         found = (self.get(each) for each in ((ids,) if isinstance(ids, str) else ids))
         return [each for each in found if each is not None]
 
+    def members(self, group: str, day: str) -> list[str]:
+        """Ids of whoever is in the group on a day."""
+        name = json.dumps(group).encode("ascii")
+        return [
+            custodian
+            for custodian, (_, data) in list(self._people.items())
+            if name in data
+            and any(
+                each["group"] == group and each.get("from", "") <= day <= each.get("until", "9999")
+                for each in json.loads(data).get("groups", ())
+            )
+        ]
+
     def by_external(self, origin: str) -> dict[str, str]:
         """What a source calls people, each with the person's id; not to be changed."""
         with self._lock:

@@ -14,7 +14,16 @@ THERE: dict[str, Any] = {
         {"address": "a.martin@ex.fr", "kind": "primary", "from": "2026-01-01"},
     ],
 }
-GROUP_THERE = {"id": "g-there", "name": "Achats", "address": "achats@ex.fr"}
+BY_SCIM = {
+    "id": "c-scim",
+    "name": "Bob Petit",
+    "addresses": [{"address": "bob@ex.fr", "kind": "primary"}],
+    "external": {"scim": "bob@ex.fr"},
+}
+GROUPS = [
+    {"id": "g-there", "name": "Achats", "address": "achats@ex.fr"},
+    {"id": "g-scim", "name": "Compta", "external": {"scim": "compta"}},
+]
 
 
 class _Lazy:
@@ -26,8 +35,8 @@ class _Lazy:
     def __getattr__(self, name: str) -> Any:
         acts = World().acts()
         said = {"version": 1, "by": "anne", "at": "2026-01-01T00:00:00.000000Z", "origin": "api"}
-        acts.append(lambda _: {"act": "custodian.group", "groups": [GROUP_THERE], **said})
-        acts.append(lambda _: {"act": "custodian.set", "people": [THERE], **said})
+        acts.append(lambda _: {"act": "custodian.group", "groups": GROUPS, **said})
+        acts.append(lambda _: {"act": "custodian.set", "people": [THERE, BY_SCIM], **said})
         made = People(acts, self._clock)
         self.__dict__.update(acts=acts, **{each: getattr(made, each) for each in ("changes", "at_head")})
         self.__dict__["expanded"] = made.expanded
@@ -35,5 +44,5 @@ class _Lazy:
 
 
 def people(clock: Clock) -> People:
-    """With one person and one group in it; their versions are 2 and 1."""
+    """With two people and two groups in it; their versions are 2 and 1."""
     return cast(People, _Lazy(clock))

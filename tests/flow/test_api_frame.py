@@ -220,9 +220,10 @@ def test_the_description_says_what_each_route_needs(archive):
     assert set(described) == {(method, path.replace(":path", "")) for method, path in TABLE}
     for (_, path), operation in described.items():
         is_public = operation["x-archive-right"] == "public"
-        assert is_public is not path.startswith("/v1/")
+        assert is_public is not path.startswith(("/v1/", "/scim/"))
         assert operation.get("security") == (None if is_public else [{"bearer": []}])
-        assert "application/problem+json" in operation["responses"]["default"]["content"]
+        form = "scim" if path.startswith("/scim/") else "problem"
+        assert f"application/{form}+json" in operation["responses"]["default"]["content"]
         assert "422" not in operation["responses"]
     hit = description["components"]["schemas"]["HitView"]
     assert {"id", "sent_at", "from", "to", "subject", "snippets", "attachments"} == set(hit["properties"])

@@ -29,6 +29,9 @@ from archive_service.api.routes import (
     scim_groups,
     scim_users,
     schedules,
+    scim_description,
+    scim_groups,
+    scim_users,
     search,
     sources,
 )

@@ -121,6 +121,13 @@ class IncidentDesk:
                 yield row.id, named | ({row.sender.lower()} if row.sender else set())
 
 
+def void(actor: Actor, valid_from: str) -> bool:
+    """Whether what the actor showed was issued before an incident: ``valid_from``, RFC 3339, "" if there was none."""
+    if not valid_from:
+        return False
+    return actor.issued_at < from_rfc3339(valid_from.replace("Z", "+00:00")).timestamp()
+
+
 def closing(acts: Acts, incident: str, by: str, clock: Clock, spend: Callable[[], str]) -> int:
     """End an incident under an approval; the acts-log position that has passed it. Raises NotFound, Refused."""
 

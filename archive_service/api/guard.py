@@ -14,12 +14,13 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from archive_service.access.events import Actor
+from archive_service.access.incidents import void
 from archive_service.access.policy import CONTENT, RULES, Decision, Right, decide
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
 from archive_service.api.errors import BadRequest, NoSuchThing, UntracedAnswer
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
-from archive_service.model.clock import from_rfc3339, rfc3339
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
 from search.query_language import Node
 
@@ -183,7 +184,7 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
     caller.incident = tenant.authority.incident()
-    if caller.actor.issued_at < _seconds(caller.incident.valid_from):
+    if void(caller.actor, caller.incident.valid_from):
         raise Denied("the token is not valid", code="auth.required")
     wanted = request.query_params.getlist("compartment")
     if wanted:
@@ -210,15 +211,10 @@ def _behind_the_wall(
         within.now = caller.now
         within.incident = found.authority.incident()
         within.decision = _decided(within, right)
-        void = within.actor.issued_at < _seconds(within.incident.valid_from)
-        if within.decision.allowed and not void:
+        if within.decision.allowed and not void(within.actor, within.incident.valid_from):
             return within
     _refuse(caller, request, route)
     raise NoSuchThing
-
-
-def _seconds(moment: str) -> float:
-    return from_rfc3339(moment.replace("Z", "+00:00")).timestamp() if moment else 0.0
 
 
 def _refuse(caller: Caller, request: Request, route: str) -> None:

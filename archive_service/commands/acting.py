@@ -8,6 +8,7 @@ from typing import Any
 
 from archive_service.access.events import AccessEvent, Actor
 from archive_service.access.identified import Identified, not_valid
+from archive_service.access.incidents import void
 from archive_service.access.policy import Right, permit
 from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core
@@ -40,6 +41,8 @@ def acting(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tupl
     try:
         actor = _who(core, opened, _token(given.token)).acting(given.as_role)
         authority = opened.services.authority
+        if void(actor, authority.incident().valid_from):
+            raise not_valid()
         grants = authority.grants(actor.subject)
         try:
             permit(actor, right, grants, now=rfc3339(core.clock()), always=authority.always)

@@ -1,6 +1,7 @@
 """The HTTP API over a real embedded archive, called without a socket; a follower's work is done between calls."""
 
 import asyncio
+import time
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +32,6 @@ class RealApi(AbstractContextManager["RealApi"]):
             done("init", "--data", data, "--tenant", "acme")
         self.core: Core = open_core(load(None, data=data, **settings))
         self.pool = pool
-        self._ahead = timedelta(0)
         self.tenants = Tenants(self.core)
         services = ApiServices(
             tenants=self.tenants.get,
@@ -59,13 +59,13 @@ class RealApi(AbstractContextManager["RealApi"]):
     def token(self, role: str, subject: str, tenant: Tenant | None = None) -> str:
         chosen = tenant or self.tenant
         issuer = TokenIssuer(chosen.id, chosen.token_key())
-        return issuer.issue(
-            subject, RoleName(role), timedelta(hours=1), lambda: self.core.clock() + self._ahead
-        )
+        return issuer.issue(subject, RoleName(role), timedelta(hours=1), self.core.clock)
 
     def later(self) -> None:
-        """Tokens from here on are issued in a later second: theirs are whole seconds."""
-        self._ahead += timedelta(seconds=1)
+        """Tokens from here on are issued in a later second than what came before: their times are whole seconds."""
+        now = int(self.core.clock().timestamp())
+        while int(self.core.clock().timestamp()) <= now:
+            time.sleep(0.01)
 
     def with_token(self, method: str, path: str, token: str, /, **body: Any) -> httpx.Response:
         """One request of whoever holds the token."""

@@ -85,6 +85,23 @@ def test_nothing_is_exported_and_no_key_destroyed_until_two_people_close_it(api,
     assert answers[-1] == 202, answers  # the access log's slot was lost to the batch: 503 at first
 
 
+def test_an_incident_by_the_command_line(api):
+    where = ("--tenant", "acme", "--data", api.data, "--json")
+    paul = ("--token", api.token("dpo", "paul"), *where)
+    made = done("incident", "open", "--reason", "poste volé", "--since", "2026-01-01T00:00:00Z", *paul).answer
+    refused = run("incident", "list", *paul)
+    assert (refused.code, refused.answer["error"]["code"]) == (1, "auth.required")
+    api.later()
+    paul = ("--token", api.token("dpo", "paul"), *where)
+    assert [each["id"] for each in done("incident", "list", *paul).answer["incidents"]] == [made["id"]]
+    assert done("incident", "report", made["id"], *paul).answer["records"] == 0
+    asked = done("incident", "close", made["id"], "--reason", "levée", *paul).answer["approval"]
+    zoe = ("--token", api.token("legal", "zoe"), *where)
+    assert done("approvals", "approve", asked, "--reason", "vu", *zoe).answer["state"] == "executed"
+    refused = run("incident", "open", "--reason", "x", *zoe)
+    assert (refused.code, refused.answer["error"]["code"]) == (1, "auth.forbidden")
+
+
 def test_one_incident_at_a_time_and_no_time_to_come(api):
     opened(api)
     again = api.call("POST", "/v1/incidents", "dpo", "paul", reason="encore")

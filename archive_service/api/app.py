@@ -29,9 +29,6 @@ from archive_service.api.routes import (
     scim_groups,
     scim_users,
     schedules,
-    scim_description,
-    scim_groups,
-    scim_users,
     search,
     sources,
 )

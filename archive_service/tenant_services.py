@@ -13,6 +13,7 @@ from archive_service.access.log import LedgerAccessLog
 from archive_service.access.scope import scope_of
 from archive_service.api.services import IncidentState, TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
+from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.compartments import compartments_of
@@ -186,6 +187,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     actions = (
         erasure_action(tenant.acts, live.catalog),
         grant_action(tenant.acts, cases),
+        break_glass_action(tenant.acts, cases, core.clock),
         hold_release_action(tenant.acts, core.clock),
         compartment_action(core, tenant, cases),
         exclusion_action(core, tenant),

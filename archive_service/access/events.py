@@ -28,13 +28,14 @@ class RoleName(StrEnum):
 class Actor:
     """Whoever holds a valid token: its subject, the role of this request, and the opaque id of its tenant. ``only``: a
     service account's rights, by their words; None leaves the role's. ``issued_at``: when what he showed was issued,
-    seconds since 1970."""
+    seconds since 1970. ``break_glass``: the grant that alone lets him act in this role."""
 
     subject: str
     role: RoleName
     tenant: str
     only: frozenset[str] | None = None
     issued_at: float = field(default=0.0, compare=False)
+    break_glass: str | None = None
 
 
 class AccessEvent(Frozen):

@@ -274,6 +274,12 @@ def _of_ledger(settings: Settings) -> tuple[Alarm, ...]:
             "A key that must go has not gone in time: somebody's right to be forgotten waits.",
         ),
         Alarm(
+            "break_glass_open",
+            _CRITICAL,
+            (Level(names.BREAK_GLASS_OPEN, ">", 0),),
+            "Somebody acts by break-glass in a role that he does not hold: two people have let him, for minutes.",
+        ),
+        Alarm(
             "verify_damage",
             _CRITICAL,
             (Level(names.VERIFY_DAMAGE, ">", 0),),

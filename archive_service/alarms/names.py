@@ -48,6 +48,7 @@ EVIDENCE_LOOKS = "archive_evidence_looks_total"
 EVIDENCE_WAITING = "archive_evidence_waiting"
 EVIDENCE_AGE = "archive_evidence_waiting_seconds"
 MALWARE_FOUND = "archive_malware_found"
+BREAK_GLASS_OPEN = "archive_break_glass_open"
 VERIFY_DAMAGE = "archive_verify_damage"
 VERIFY_AGE = "archive_verify_age_seconds"
 STORE_OK = "archive_store_ok"
@@ -137,6 +138,11 @@ METRICS: dict[str, Metric] = {
     EVIDENCE_AGE: Metric("gauge", "How long the capture has waited that waits longest.", ("owner", "look")),
     MALWARE_FOUND: Metric(
         "gauge", "Captures in which malware was found within the last 24 hours.", ("owner",)
+    ),
+    BREAK_GLASS_OPEN: Metric(
+        "gauge",
+        "1 for each break-glass grant that is open, by the grant and its end.",
+        ("owner", "grant", "until"),
     ),
     VERIFY_DAMAGE: Metric("gauge", "Damages that the last complete verify on this machine named."),
     VERIFY_AGE: Metric("gauge", "Seconds since the last complete verify on this machine."),

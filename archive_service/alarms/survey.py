@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive_service.alarms import names
+from archive_service.alarms.break_glass_looks import open_glass
 from archive_service.alarms.canary_book import OF_CANARIES, CanaryBook
 from archive_service.alarms.erasure_looks import Erasures
 from archive_service.alarms.evidence_looks import evidence_samples
@@ -23,6 +24,7 @@ from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import Catalog
 from archive_service.looking import looks
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError
 from archive_service.projection_engines import Pair
 
@@ -35,7 +37,16 @@ _OF_UNREAD = (names.CAPTURES_UNREAD, names.INTAKE_LOCK_USED)
 _OF_COUNTS = (names.REPORTS_UNPARSED, names.INDEX_DIFFERING)
 _OF_EVIDENCE = (names.EVIDENCE_WAITING, names.EVIDENCE_AGE, names.MALWARE_FOUND)
 _OF_ERASURES = (names.ERASURES_PENDING, names.ERASURE_OVERDUE)
-_OF_TENANTS = (*_OF_LOGS, *_OF_FOLLOWER, *_OF_UNREAD, *_OF_EVIDENCE, *_OF_ERASURES, *OF_SOURCES, *OF_CANARIES)
+_OF_TENANTS = (
+    *_OF_LOGS,
+    *_OF_FOLLOWER,
+    *_OF_UNREAD,
+    *_OF_EVIDENCE,
+    *_OF_ERASURES,
+    *OF_SOURCES,
+    *OF_CANARIES,
+    names.BREAK_GLASS_OPEN,
+)
 
 
 @dataclass
@@ -190,6 +201,7 @@ class Survey:
         else:
             found.part(of_catalog, projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
+        found.part([names.BREAK_GLASS_OPEN], lambda: open_glass(tenant.acts, rfc3339(core.clock())))
 
     def _sources(self, tenant: Tenant, catalog: Catalog, now: float, behind: float) -> list[Sample]:
         """Each source against its past, and its canary; the acts have been read to their head."""

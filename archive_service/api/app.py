@@ -9,8 +9,9 @@ from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
     accounts,
-    auth,
     approvals,
+    auth,
+    break_glass,
     captures,
     compartments,
     custodians,
@@ -25,10 +26,10 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
+    schedules,
     scim_description,
     scim_groups,
     scim_users,
-    schedules,
     search,
     sources,
 )
@@ -69,6 +70,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(sources.router)
     app.include_router(accounts.router)
     app.include_router(auth.router)
+    app.include_router(break_glass.router)
     app.include_router(custodians.router)
     app.include_router(scim_users.router)
     app.include_router(scim_groups.router)

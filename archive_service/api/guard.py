@@ -91,7 +91,7 @@ class Caller:
             outcome=outcome,
             purpose=purpose,
             matter=matter,
-            detail=detail,
+            detail=detail | ({"break_glass": True} if self.actor.break_glass else {}),
         )
         self.recorded = True
 
@@ -227,6 +227,9 @@ def _decided(caller: Caller, right: Right) -> Decision:
     """The acts are asked for grants only where the answer rests on one."""
     authority = caller.tenant.authority
     rule = RULES.get(right)
-    needed = rule is not None and (authority.always or caller.actor.role in rule.granted)
-    grants = authority.grants(caller.actor.subject) if needed else ()
-    return decide(caller.actor, right, grants, now=caller.now, always=authority.always)
+    glass = caller.actor.break_glass is not None
+    always = authority.always or glass
+    needed = rule is not None and (always or caller.actor.role in rule.granted)
+    given = authority.grants(caller.actor.subject) if needed else ()
+    grants = [each for each in given if each.break_glass == glass]  # neither kind lends itself to the other
+    return decide(caller.actor, right, grants, now=caller.now, always=always)

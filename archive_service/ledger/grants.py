@@ -1,6 +1,6 @@
 """What the acts say of grants: who may act in a role, how far, and for how long.
 
-grant.give    {grant, subject, role, matter?, custodians?: [id], from, until, reason, by, approval?}
+grant.give    {grant, subject, role, matter?, custodians?: [id], from, until, reason, by, approval?, break_glass?}
 grant.revoke  {grant, by, reason, at}
 """
 
@@ -24,6 +24,7 @@ class Grant:
     custodians: tuple[str, ...] = ()
     approval: str | None = None
     revoked: str | None = None
+    break_glass: bool = False
 
     @property
     def unbounded(self) -> bool:
@@ -69,6 +70,7 @@ class Grants:
                 matter=None if act.get("matter") is None else str(act["matter"]),
                 custodians=tuple(map(str, act.get("custodians", ()))),
                 approval=None if act.get("approval") is None else str(act["approval"]),
+                break_glass=act.get("break_glass") is True,
             )
             self.known[made.id] = made
         elif act["act"] == "grant.revoke":

@@ -21,6 +21,7 @@ from archive_service.access.incidents import IncidentDesk
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
+from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
 from archive_service.holds.desk import HoldDesk
 from archive_service.holds.releasing import hold_release_action
@@ -401,6 +402,7 @@ class FakeTenant:
         actions = (
             erasure_action(self.acts, self.catalog),
             grant_action(self.acts, self.cases),
+            break_glass_action(self.acts, self.cases, lambda: NOW),
             hold_release_action(self.acts, lambda: NOW),
             incident_close_action(self.acts, lambda: NOW),
             *(accepting(name) for name in ("compartment.make", "exclusion.set", "schedule.set")),
@@ -608,6 +610,11 @@ TABLE = {
         INTEGRITY,
         "/v1/integrity/logs/acts/tile/0/000.p/3",
         None,
+    ),
+    ("POST", "/v1/break-glass"): (
+        set(map(str, RoleName)) - {"alert_officer", "external_auditor"},
+        "/v1/break-glass",
+        {"role": "legal", "minutes": 60, "reason": "nobody of them answers"},
     ),
     ("GET", "/v1/accounts"): ({"admin"}, "/v1/accounts", None),
     ("POST", "/v1/accounts"): (

@@ -49,6 +49,7 @@ class GrantView(BaseModel):
     asked_by: str
     approval: str | None
     state: str
+    break_glass: bool = False
 
 
 class GrantList(BaseModel):
@@ -81,6 +82,7 @@ def grant_view(grant: Grant, now: str) -> GrantView:
         asked_by=grant.by,
         approval=grant.approval,
         state="waiting" if state == "open" and now < grant.begins else state,
+        break_glass=grant.break_glass,
     )
 
 

@@ -1,0 +1,19 @@
+"""Break-glass that is open now: by grant and end, never by person."""
+
+from archive_service.alarms import names
+from archive_service.alarms.tally import Sample
+from archive_service.ledger.acts import Acts
+
+
+def open_glass(acts: Acts, now: str) -> list[Sample]:
+    """One sample a grant, and one that says none, by the acts at their head. ``now``: RFC 3339. Raises ArchiveError."""
+    acts.refresh()
+    owner = acts.log.owner
+    found = [grant for grant in acts.grants.all() if grant.break_glass and grant.open(now)]
+    return [
+        Sample.of(names.BREAK_GLASS_OPEN, 0, owner=owner, grant="none", until="none"),
+        *(
+            Sample.of(names.BREAK_GLASS_OPEN, 1, owner=owner, grant=grant.id, until=grant.ends)
+            for grant in found
+        ),
+    ]

@@ -274,6 +274,12 @@ def _of_ledger(settings: Settings) -> tuple[Alarm, ...]:
             "A key that must go has not gone in time: somebody's right to be forgotten waits.",
         ),
         Alarm(
+            "hold_review_overdue",
+            _WARNING,
+            (Level(names.HOLD_REVIEWS_OVERDUE, ">", 0),),
+            "A legal hold should have been reviewed by now: what it keeps must stay justified.",
+        ),
+        Alarm(
             "break_glass_open",
             _CRITICAL,
             (Level(names.BREAK_GLASS_OPEN, ">", 0),),

@@ -44,6 +44,7 @@ ORPHANS_RECOVERED = "archive_orphans_recovered_total"
 ORPHANS_REPORTED = "archive_orphans_reported"
 ERASURES_PENDING = "archive_erasures_pending"
 ERASURE_OVERDUE = "archive_erasure_overdue_seconds"
+HOLD_REVIEWS_OVERDUE = "archive_hold_reviews_overdue"
 EVIDENCE_LOOKS = "archive_evidence_looks_total"
 EVIDENCE_WAITING = "archive_evidence_waiting"
 EVIDENCE_AGE = "archive_evidence_waiting_seconds"
@@ -127,6 +128,7 @@ METRICS: dict[str, Metric] = {
     ORPHANS_REPORTED: Metric("gauge", "Sealed mails without entry that cannot be chained.", ("owner",)),
     ERASURES_PENDING: Metric("gauge", "Captures asked to be forgotten whose keys still stand.", ("owner",)),
     ERASURE_OVERDUE: Metric("gauge", "How long a key that may go should have been gone.", ("owner",)),
+    HOLD_REVIEWS_OVERDUE: Metric("gauge", "Legal holds whose review is overdue.", ("owner",)),
     EVIDENCE_LOOKS: Metric(
         "counter",
         "Looks at captures after their 250, by kind (malware, origin) and outcome: done, found, or what hindered it.",

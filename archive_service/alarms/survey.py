@@ -14,6 +14,7 @@ from archive_service.alarms.break_glass_looks import open_glass
 from archive_service.alarms.canary_book import OF_CANARIES, CanaryBook
 from archive_service.alarms.erasure_looks import Erasures
 from archive_service.alarms.evidence_looks import evidence_samples
+from archive_service.alarms.hold_looks import holds_overdue
 from archive_service.alarms.index_looks import index_difference
 from archive_service.alarms.key_looks import Differences, key_places, key_service
 from archive_service.alarms.log_looks import Logs, checkpoint_lag, follower_lag, unread
@@ -202,6 +203,7 @@ class Survey:
             found.part(of_catalog, projected)
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
         found.part([names.BREAK_GLASS_OPEN], lambda: open_glass(tenant.acts, rfc3339(core.clock())))
+        found.part(_OF_HOLDS, lambda: [holds_overdue(tenant.acts, core.clock)])
 
     def _sources(self, tenant: Tenant, catalog: Catalog, now: float, behind: float) -> list[Sample]:
         """Each source against its past, and its canary; the acts have been read to their head."""

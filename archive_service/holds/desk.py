@@ -1,6 +1,7 @@
 """Holds as people place, see and review them; how far each is. Ending one needs two people: ``release``."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from archive_service.access.directory import query_of_all, resolution_of, resolve
@@ -10,7 +11,7 @@ from archive_service.catalog.base import Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import Invalid, NotFound, QueryError
+from archive_service.model.errors import Invalid, NotFound, QueryError, StoreError
 from retention.holds import HoldAsked, Placed, place, review
 from search.indexes.base import SearchIndex
 from search.query_language import Sent, parse, render
@@ -132,14 +133,16 @@ class HoldDesk:
         return {row.id: row.log for message in rows for row in message.captures}
 
     def _try(self, asked: HoldAsked) -> None:
-        """Search for it once. Raises QueryError, Invalid."""
+        """Search for it once. Raises QueryError, Invalid. An index that is away, or not there yet, holds up no hold:
+        what it may be about waits all the same."""
         try:
             parse(render(Sent(asked.first, asked.last)) if asked.first or asked.last else "*")
         except QueryError as error:
             raise Invalid("a day is YYYY-MM-DD, YYYY-MM or YYYY", code="hold.invalid") from error
         if asked.query or asked.custodians:
             node, _ = node_of(self._acts, asked)
-            self._index.search(node, limit=1, snippets=False)
+            with suppress(StoreError):
+                self._index.search(node, limit=1, snippets=False)
 
 
 def state_of(hold: Hold) -> str:

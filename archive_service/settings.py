@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         None, description="PEM of certificate authorities trusted for identity providers"
     )
     session_minutes: int = Field(60, ge=5, le=720, description="how long a browser stays signed in")
+    api_rate: int | None = Field(
+        None, ge=1, le=1_000_000, description="requests a minute of one actor and API process; none: no bound"
+    )
     require_grants: bool = Field(False, description="every role needs a grant, also the case roles")
     require_purpose: bool = Field(False, description="searches, exports and reads of mail name their purpose")
     require_matter: bool = Field(False, description="searches, exports and reads of mail name an open matter")

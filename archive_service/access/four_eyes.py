@@ -15,7 +15,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval, Verdict
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import Denied, Invalid, NotFound
+from archive_service.model.errors import Denied, Invalid, NotFound, Refused
 
 LIFE = timedelta(days=7)
 """How long a request waits for a decision, and an approval for being carried out."""
@@ -39,6 +39,10 @@ class StrongAction:
     """Whether only who asked, who may ask and who may decide know of it."""
 
 
+class _Asked(Exception):
+    """The same was asked before."""
+
+
 class FourEyes:
     """One tenant's approvals. Thread-safe as the acts are."""
 
@@ -47,8 +51,12 @@ class FourEyes:
         self._actions = {action.name: action for action in actions}
         self._clock = clock
 
-    def ask(self, actor: Actor, name: str, given: Mapping[str, Any], reason: str) -> Approval:
-        """Ask for a change; durable on return. Raises Denied, Invalid, and what the action's check raises."""
+    def ask(
+        self, actor: Actor, name: str, given: Mapping[str, Any], reason: str, approval: str | None = None
+    ) -> Approval:
+        """Ask for a change; durable on return. ``approval``: its id, where the caller has one: asked again, it is the
+        one there was. Raises Denied, Invalid, Refused (``idempotency.mismatch``) where that one is about something
+        else, and what the action's check raises."""
         action = self._action(name)
         self._require_person(actor)
         if actor.role not in action.asks:
@@ -56,7 +64,7 @@ class FourEyes:
         request = action.check(given, actor)
         now = self._clock()
         made = Approval(
-            id="p" + secrets.token_hex(8),
+            id=approval or "p" + secrets.token_hex(8),
             action=name,
             request=request,
             by=actor.subject,
@@ -67,8 +75,23 @@ class FourEyes:
         fields = {
             name: getattr(made, name) for name in ("action", "request", "by", "reason", "at", "expires")
         }
-        self._acts.append(lambda _: {"version": 1, "act": "approval.ask", "approval": made.id, **fields})
+
+        def act(_: Place) -> dict[str, Any]:
+            if made.id in self._acts.approvals.known:
+                raise _Asked
+            return {"version": 1, "act": "approval.ask", "approval": made.id, **fields}
+
+        try:
+            self._acts.append(act)
+        except _Asked:
+            return self._same(made)
         return made
+
+    def _same(self, made: Approval) -> Approval:
+        known = self._acts.approvals.get(made.id)
+        if (known.action, known.request, known.by) != (made.action, made.request, made.by):
+            raise Refused("this key was used for another request", code="idempotency.mismatch")
+        return known
 
     def decide(self, actor: Actor, approval: str, verdict: Verdict, reason: str) -> Approval:
         """Approve or refuse; durable on return. Raises Denied, NotFound, Refused: one's own request is never

@@ -52,3 +52,13 @@ class UntracedAnswer(ArchiveError):
     """A route was about to answer without an access entry. A fault of ours; the answer is withheld."""
 
     code = "access_log.missing"
+
+
+class TooMany(ArchiveError):
+    """More requests than this actor's rate allows (429). ``seconds``: until there is room again."""
+
+    code = "rate.exceeded"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__("too many requests")
+        self.seconds = seconds

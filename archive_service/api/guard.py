@@ -19,6 +19,7 @@ from archive_service.access.policy import CONTENT, RULES, Decision, Right, decid
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
 from archive_service.api.errors import BadRequest, NoSuchThing, UntracedAnswer
+from archive_service.api.once import made_by
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
@@ -94,6 +95,10 @@ class Caller:
             detail=detail | ({"break_glass": True} if self.actor.break_glass else {}),
         )
         self.recorded = True
+
+    def once(self, prefix: str, size: int = 16) -> str:
+        """The id of what this request makes; the same when it is repeated with its ``Idempotency-Key``."""
+        return made_by(self._request, self.tenant.id, self.actor.subject, prefix, size)
 
     def _stated(self, purpose: str | None, matter: str | None) -> tuple[str | None, str | None]:
         """What somebody looks for, as he says it; of rights that show mail only."""
@@ -181,6 +186,7 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
     services = services_of(request)
     who, tenant = identify(request, services)
+    services.rates.take(who.tenant, who.subject)
     caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
     caller.incident = tenant.authority.incident()

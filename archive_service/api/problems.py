@@ -17,6 +17,7 @@ from archive_service.api.errors import (
     NoSuchThing,
     PreconditionFailed,
     PreconditionRequired,
+    TooMany,
     Unavailable,
 )
 from archive_service.model.errors import (
@@ -46,6 +47,7 @@ _STATUS: tuple[tuple[type[ArchiveError], int], ...] = (  # the first match count
     (Conflict, 409),
     (Refused, 409),
     (Gone, 410),
+    (TooMany, 429),
     (PreconditionFailed, 412),
     (PreconditionRequired, 428),
     (KeyUnavailable, 410),
@@ -129,6 +131,8 @@ async def _archive_error(request: Request, error: Exception) -> ProblemResponse:
     headers: dict[str, str] = {}
     if status == 401:
         headers = challenge("authorization" in request.headers)
+    elif isinstance(error, TooMany):
+        headers = {"Retry-After": str(error.seconds)}
     elif status == 503:
         headers = {"Retry-After": RETRY_AFTER}
     members = {"position": error.position} if isinstance(error, QueryError) else {}

@@ -1,7 +1,7 @@
 """What the HTTP API asks of the archive, by tenant. ``bootstrap`` builds it; tests build fakes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,9 +9,10 @@ from archive_service.access.accounts import Accounts
 from archive_service.access.browser import Browser
 from archive_service.access.cases import Cases
 from archive_service.access.events import AccessLog
-from archive_service.access.incidents import IncidentDesk
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
+from archive_service.access.incidents import IncidentDesk
+from archive_service.api.rates import ActorRates
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
 from archive_service.holds.desk import HoldDesk
@@ -214,4 +215,5 @@ class ApiServices:
     ready: Callable[[], list[str]]
     clock: Clock = utc_now
     projection_wait: float = 10.0
+    rates: ActorRates = field(default_factory=lambda: ActorRates(None))
     browser: Browser | None = None

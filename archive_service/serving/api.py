@@ -8,6 +8,7 @@ import uvicorn
 
 from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
+from archive_service.api.rates import ActorRates
 from archive_service.api.services import ApiServices, TenantServices
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
@@ -103,6 +104,7 @@ def run(settings: Settings, tally: Tally) -> None:
         ready=tenants.ready,
         browser=browser_of(settings, oidc, web, tenants.secret, core.clock),
         clock=core.clock,
+        rates=ActorRates(settings.api_rate),
     )
     listening = share(*host_port(settings.http, "http"))
     config = uvicorn.Config(

@@ -80,7 +80,7 @@ def approval_view(desk: FourEyes, approval: Approval, **more: Any) -> ApprovalVi
 def ask(asked: ApprovalAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a strong change."""
     desk = caller.tenant.four_eyes
-    made = desk.ask(caller.actor, asked.action, asked.request, asked.reason)
+    made = desk.ask(caller.actor, asked.action, asked.request, asked.reason, caller.once("p"))
     caller.record(approval=made.id, asked_for=asked.action, reason=asked.reason)
     return approval_view(desk, made)
 

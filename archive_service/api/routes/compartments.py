@@ -100,6 +100,6 @@ def list_exclusions(
 def _asked(caller: CallerDep, action: str, asked: CompartmentAsked | ExclusionAsked) -> ApprovalView:
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
-    made = desk.ask(caller.actor, action, given, asked.reason)
+    made = desk.ask(caller.actor, action, given, asked.reason, caller.once("p"))
     caller.record(approval=made.id, asked_for=action)
     return approval_view(desk, made)

@@ -48,7 +48,7 @@ def ask(asked: ErasureAsked, caller: CallerDep) -> ApprovalView:
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
     named = [*(asked.messages or ()), *(asked.captures or ())]
-    made = desk.ask(caller.actor, "erasure.ask", given, asked.reason)
+    made = desk.ask(caller.actor, "erasure.ask", given, asked.reason, caller.once("p"))
     caller.record(named, approval=made.id, asked_for="erasure.ask", ground=str(asked.ground))
     return approval_view(desk, made)
 

@@ -1,6 +1,5 @@
 """``/v1/exports``: long work; another process does it, this one takes the request and hands over."""
 
-import secrets
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -36,7 +35,7 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportA
     _require_no_incident(caller)
     ids, named = _checked(asked, caller)
     job = Job(
-        id=secrets.token_hex(16),
+        id=caller.once("", 32),
         kind=KIND,
         actor=caller.actor.subject,
         request=asked.model_dump(exclude_defaults=True)
@@ -47,6 +46,9 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportA
         total=len(ids),
         created_at=rfc3339(services.clock()),
     )
+    known = caller.tenant.jobs.get(job.id)
+    if known is not None:
+        return _again(known, job, caller)
     # The entry goes first: an export that nobody recorded must not be under way.
     caller.record(
         ids,
@@ -97,6 +99,14 @@ def download(id: str, caller: CallerDep) -> Response:
         formats=job.request.get("formats"),
     )
     return response
+
+
+def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
+    """The job that this very request made before. Raises Conflict when the key was used for another."""
+    if (known.kind, known.actor, known.request) != (job.kind, job.actor, job.request):
+        raise Conflict("this key was used for another request", code="idempotency.mismatch")
+    caller.record(job=known.id, repeated=True)
+    return export_answer(known)
 
 
 def _require_no_incident(caller: Caller) -> None:

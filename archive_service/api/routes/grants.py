@@ -91,7 +91,7 @@ def ask(asked: GrantAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a grant; another person approves it (``/v1/approvals``)."""
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"reason"})
-    made = desk.ask(caller.actor, "grant.give", given, asked.reason)
+    made = desk.ask(caller.actor, "grant.give", given, asked.reason, caller.once("p"))
     caller.record(
         approval=made.id,
         asked_for="grant.give",

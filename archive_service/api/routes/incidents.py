@@ -87,6 +87,6 @@ def report(id: str, caller: CallerDep) -> dict[str, Any]:
 def close(id: str, asked: Annotated[CloseAsked, Body()], caller: CallerDep) -> ApprovalView:
     """Ask that it be closed; another person approves it (``/v1/approvals``)."""
     desk = caller.tenant.four_eyes
-    made = desk.ask(caller.actor, "incident.close", {"incident": id}, asked.reason)
+    made = desk.ask(caller.actor, "incident.close", {"incident": id}, asked.reason, caller.once("p"))
     caller.record(approval=made.id, incident=id)
     return approval_view(desk, made)

@@ -43,9 +43,14 @@ class _Verified(Tls):  # type: ignore[misc]
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         context = ssl.create_default_context(cafile=None if self._ca is None else str(self._ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        connection.socket = context.wrap_socket(
-            connection.socket, server_hostname=connection.server.host, do_handshake_on_connect=do_handshake
-        )
+        plain = connection.socket
+        try:
+            connection.socket = context.wrap_socket(
+                plain, server_hostname=connection.server.host, do_handshake_on_connect=do_handshake
+            )
+        except (OSError, ValueError):
+            plain.close()
+            raise
 
 
 class LdapReader:
@@ -105,6 +110,8 @@ def connected(server: LdapServer) -> Iterator[LdapReader]:
             yield LdapReader(connection)
         finally:
             connection.unbind()
+            if connection.socket is not None:
+                connection.socket.close()  # which the library leaves open where STARTTLS failed
 
 
 @contextmanager

@@ -14,12 +14,21 @@ from archive_service.model.custodians import AddressKind, address_key, is_smtp
 
 ORIGIN = "ldap"
 PEOPLE = (
-    "(&(|(objectClass=inetOrgPerson)(objectClass=user))(!(objectClass=computer))"
-    "(|(mail=*)(proxyAddresses=*)(mailLocalAddress=*)))"
+    "(&(|(objectClass=inetOrgPerson)(objectClass=user))(|(mail=*)(proxyAddresses=*)(mailLocalAddress=*)))"
 )
 GROUPS = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=group))"
 _PERSON = [
-    *("entryUUID", "objectGUID", "cn", "displayName", "givenName", "sn", "mail", "proxyAddresses"),
+    *(
+        "objectClass",
+        "entryUUID",
+        "objectGUID",
+        "cn",
+        "displayName",
+        "givenName",
+        "sn",
+        "mail",
+        "proxyAddresses",
+    ),
     *("mailLocalAddress", "mailAlternateAddress", "memberOf", "employeeNumber", "employeeID"),
     *(
         "department",
@@ -42,6 +51,8 @@ def read_ldap(reader: Entries, base: str, *, filter: str = PEOPLE, today: str, o
     groups = _Groups(reader.entries(base, GROUPS, _GROUP))
     found = Read()
     for place, entry in enumerate(reader.entries(base, filter, _PERSON), 1):
+        if "computer" in map(str.casefold, _texts(entry, "objectclass")):
+            continue  # in the filter it would be undefined, and so hide everybody, where no such class is known
         found.people.append(_person(place, entry, groups, today, origin))
         if entry.cut:
             detail = f"the server gave only some values of {', '.join(sorted(entry.cut))}"

@@ -12,10 +12,12 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.custodians import address_key, day_after
-from archive_service.model.errors import Invalid, NotFound
+from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Finding
 from archive_service.model.schedule import Schedule
 from archive_service.vault.stores.base import ObjectStore
+from retention.erasure import place_keep
 from retention.schedule.facts import Facts, facts_of
 from retention.schedule.templates import TEMPLATES
 from retention.schedule.terms import Assessment, Events, assess
@@ -72,6 +74,28 @@ def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
         if klass.matter is not None and klass.matter not in acts.matters.known:
             raise Invalid(f"class {klass.id}: no such matter", code="schedule.invalid")
     return schedule
+
+
+def keep_to_minimum(
+    acts: Acts, catalog: Catalog, captures: Sequence[str], by: str, clock: Clock
+) -> dict[str, str]:
+    """Have those of these captures kept whose legal minimum runs: their keys then outlast a request to erase them,
+    until each one's own end. By id, until when; durable on return. Raises Refused (``erasure.minimum_open``) where the
+    term has not begun to run, for then nobody can say until when."""
+    now = rfc3339(clock())
+    ends: dict[tuple[str, str], list[str]] = {}
+    for capture in captures:
+        row = catalog.capture(capture)
+        found = assessed(acts, row.finding, now) if row is not None else None
+        if found is None or found[1].keep_until is None or not found[1].kept(now):
+            continue
+        if found[1].open:
+            detail = "a legal minimum whose event has not happened stands above this request"
+            raise Refused(detail, code="erasure.minimum_open")
+        ends.setdefault((found[1].klass.article, found[1].keep_until), []).append(capture)
+    for (article, until), named in ends.items():
+        place_keep(acts, named, KeepGround.MINIMUM, article, by, until)
+    return {capture: until for (_, until), named in ends.items() for capture in named}
 
 
 def version_view(version: Version) -> dict[str, Any]:

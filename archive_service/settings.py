@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     erasure_grace_hours: float = Field(
         24.0, ge=0, le=24 * 90, description="from an erasure batch to the destruction of its old key version"
     )
+    disposition_grace_hours: float = Field(
+        72.0,
+        ge=0,
+        le=24 * 90,
+        description="from the approval of a disposition to its beginning; it can be stopped so long",
+    )
     slot_takeover_seconds: float = Field(
         60.0, ge=1, le=3600, description="silence after which another process may take a log slot (S3)"
     )

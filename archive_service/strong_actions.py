@@ -10,9 +10,10 @@ from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
-from archive_service.model.clock import Clock
+from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.grounds import EraseGround
+from archive_service.retaining import keep_to_minimum
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, ask
 
@@ -21,8 +22,9 @@ _OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANA
 _MOST = 10_000  # captures of one request
 
 
-def erasure_action(acts: Acts, catalog: Catalog) -> StrongAction:
-    """``erasure.ask`` {messages or captures, ground, basis}: have mail forgotten (GDPR article 17)."""
+def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> StrongAction:
+    """``erasure.ask`` {messages or captures, ground, basis}: have mail forgotten (GDPR article 17). What a legal
+    minimum still needs is barred too, and its key kept until that is over (article 17(3)(b))."""
 
     def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         try:
@@ -41,15 +43,18 @@ def erasure_action(acts: Acts, catalog: Catalog) -> StrongAction:
             Capture(LogId.parse(str(each["log"])), int(each["seq"]), str(each["capture"]))
             for each in request["captures"]
         ]
+        ground, named = EraseGround(request["ground"]), [each.id for each in captures]
+        below = ground in (EraseGround.REQUEST, EraseGround.MAXIMUM)
+        kept = keep_to_minimum(acts, catalog, named, approval.by, clock) if below else {}
         erasure, seq = ask(
             acts,
             captures,
-            EraseGround(request["ground"]),
+            ground,
             request["basis"],
             approval.by,
             lambda: spend().id,
         )
-        return {"erasure": erasure, "captures": len(captures), "seq": seq}
+        return {"erasure": erasure, "captures": len(captures), "seq": seq, "kept_until": kept}
 
     return StrongAction("erasure.ask", _OVERSIGHT, _OVERSIGHT, check, carry_out)
 

@@ -18,6 +18,7 @@ from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.compartments import compartments_of
 from archive_service.directory.people import People
+from archive_service.disposing import TenantDispositions
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.desk import HoldDesk
@@ -184,8 +185,9 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
+    dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, core.clock, tenant.id)
     actions = (
-        erasure_action(tenant.acts, live.catalog),
+        erasure_action(tenant.acts, live.catalog, core.clock),
         grant_action(tenant.acts, cases),
         break_glass_action(tenant.acts, cases, core.clock),
         hold_release_action(tenant.acts, core.clock),
@@ -195,6 +197,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         incident_close_action(tenant.acts, core.clock),
         reseal_action(core, tenant, live.catalog, contents),
         schedule_action(tenant.acts, core.clock),
+        dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),
     )
     services = TenantServices(
         id=tenant.id,
@@ -220,6 +223,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
         sealed=SealedParts(core, tenant),
+        dispositions=dispositions,
         schedules=TenantSchedules(tenant.acts, live.catalog, core.store, core.clock),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),

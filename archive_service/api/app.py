@@ -16,6 +16,7 @@ from archive_service.api.routes import (
     compartments,
     custodians,
     description,
+    dispositions,
     erasures,
     exports,
     grants,
@@ -81,6 +82,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(holds.router)
     app.include_router(erasures.router)
     app.include_router(schedules.router)
+    app.include_router(dispositions.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)
     app.include_router(jobs.router)

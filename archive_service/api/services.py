@@ -150,6 +150,30 @@ class Sealed(Protocol):
         ...
 
 
+class Dispositions(Protocol):
+    """What is past its maximum, and how it goes. Thread-safe."""
+
+    def preview(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What may go now, of the classes named if any, without the captures to omit; JSON-ready."""
+        ...
+
+    def all(self) -> Sequence[dict[str, Any]]:
+        """Every run, newest first; JSON-ready."""
+        ...
+
+    def get(self, name: str) -> dict[str, Any]:
+        """One run. Raises NotFound."""
+        ...
+
+    def stop(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        """Call a run off; durable on return. Raises NotFound, Refused when it has begun."""
+        ...
+
+    def certificate(self, name: str) -> dict[str, Any]:
+        """Of a run that is done; JSON-ready. Raises NotFound, Refused, Overloaded."""
+        ...
+
+
 class Schedules(Protocol):
     """The tenant's retention schedule. Thread-safe."""
 
@@ -201,6 +225,7 @@ class TenantServices:
     holds: HoldDesk
     incidents: IncidentDesk
     schedules: Schedules
+    dispositions: Dispositions
     parent: str | None = None
 
 

@@ -125,6 +125,12 @@ class LedgerProofs:
         }
 
 
+def inclusion_view(proof: Proof) -> dict[str, Any]:
+    """An entry's whole chain of proof, JSON-ready."""
+    root = {"anchor": proof.anchor, "salt": proof.salt.hex(), **_inclusion(proof.root)}
+    return {**_inclusion(proof.entry), "root": root}
+
+
 def _inclusion(found: Inclusion) -> dict[str, Any]:
     return {
         "log": str(found.log),

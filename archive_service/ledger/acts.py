@@ -10,6 +10,7 @@ from archive_service.ledger.accounts import ServiceAccounts
 from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.custodians import Custodians
+from archive_service.ledger.dispositions import Dispositions
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.exclusions import Exclusions
@@ -59,6 +60,7 @@ class Acts:
         self.approvals = Approvals()
         self.custodians = Custodians()
         self.holds = Holds()
+        self.dispositions = Dispositions()
         self.erasures = Erasures(self.holds)
         self.exclusions = Exclusions()
         self.grants = Grants()
@@ -69,6 +71,7 @@ class Acts:
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
             self.custodians,
+            self.dispositions,
             self.erasures,
             self.exclusions,
             self.grants,

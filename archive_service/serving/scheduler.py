@@ -15,6 +15,7 @@ from archive_service.alarms.tally import Tally
 from archive_service.alarms.watch import Watch
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catalog.base import Job
+from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
@@ -34,6 +35,7 @@ _ERASURE = 3600.0  # seconds between erasure batches
 _ERASURE_AGAIN = (
     30.0  # after one that was cut off: until it is finished, writers may have no day key to begin with
 )
+_DISPOSITION = 300.0  # seconds between looks at dispositions: what ends first is a grace, or a lock
 _TRIM = 3600.0  # seconds between looks for exports that have been kept long enough
 KINDS = ("export",)
 
@@ -62,6 +64,7 @@ class Scheduler:
         self._erasure = erasure
         self._erase_at = monotonic()
         self._trim_at = monotonic()
+        self._dispose_at = monotonic()
 
     def step(self) -> bool:
         """Recover if it is time; do one job if any waits; whether there was one."""
@@ -69,6 +72,8 @@ class Scheduler:
             self._recover()
         if self._monotonic() >= self._erase_at:
             self._erase()
+        if self._monotonic() >= self._dispose_at:
+            self._dispose()
         if self._monotonic() >= self._trim_at:
             self._trim()
         for tenant in self._core.tenants():
@@ -131,6 +136,16 @@ class Scheduler:
             except ArchiveError as error:  # the next run goes on where this one stopped
                 self._erase_at = self._monotonic() + min(self._erasure, _ERASURE_AGAIN)
                 self._failed("erasure", error)
+
+    def _dispose(self) -> None:
+        """Every tenant's dispositions as far as they can go now."""
+        self._dispose_at = self._monotonic() + _DISPOSITION
+        for tenant in self._core.tenants():
+            try:
+                if self._core.leases.take(f"{tenant.id}/disposition"):
+                    advance(self._core, tenant)
+            except ArchiveError as error:  # the next look goes on where this one stopped
+                self._failed("disposition", error)
 
     def _export(self, opened: OpenTenant, job: Job) -> None:
         jobs = opened.services.jobs

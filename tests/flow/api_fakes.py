@@ -325,6 +325,25 @@ class FakeSealed:
         return 3
 
 
+class FakeDispositions:
+    def preview(self, given: Any) -> dict[str, Any]:
+        return {"captures": 0, "classes": {}, "more": False, "samples": []}
+
+    def all(self) -> list[dict[str, Any]]:
+        return []
+
+    def get(self, name: str) -> dict[str, Any]:
+        gone = ("stopped_at", "unreadable_since", "deleted_at", "done_at")
+        said = {"id": name, "state": "waiting", "classes": {}, "decided_at": "", "due": "", "approval": "p"}
+        return said | dict.fromkeys(("captures", "schedule_version", "keys_gone"), 0) | dict.fromkeys(gone)
+
+    def stop(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        return self.get(name)
+
+    def certificate(self, name: str) -> dict[str, Any]:
+        return {"certificate": {"disposition": name}}
+
+
 class FakeSchedules:
     def versions(self) -> list[dict[str, Any]]:
         return []
@@ -405,7 +424,10 @@ class FakeTenant:
             break_glass_action(self.acts, self.cases, lambda: NOW),
             hold_release_action(self.acts, lambda: NOW),
             incident_close_action(self.acts, lambda: NOW),
-            *(accepting(name) for name in ("compartment.make", "exclusion.set", "schedule.set")),
+            *(
+                accepting(name)
+                for name in ("compartment.make", "exclusion.set", "schedule.set", "disposition.run")
+            ),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
 
@@ -438,6 +460,7 @@ class FakeTenant:
             sealed=FakeSealed(),
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
             schedules=FakeSchedules(),
+            dispositions=FakeDispositions(),
             parent=self.parent,
         )
 
@@ -763,6 +786,16 @@ TABLE = {
     ("GET", "/v1/schedules"): (OVERSIGHT | {"auditor"}, "/v1/schedules", None),
     ("POST", "/v1/schedules"): (OVERSIGHT, "/v1/schedules", {"schedule": {}, "reason": "why"}),
     ("POST", "/v1/schedules/dry-run"): (OVERSIGHT | {"auditor"}, "/v1/schedules/dry-run", {"schedule": {}}),
+    ("GET", "/v1/dispositions"): (OVERSIGHT | {"auditor"}, "/v1/dispositions", None),
+    ("POST", "/v1/dispositions"): (OVERSIGHT, "/v1/dispositions", {"reason": "why"}),
+    ("POST", "/v1/dispositions/preview"): (OVERSIGHT | {"auditor"}, "/v1/dispositions/preview", {}),
+    ("GET", "/v1/dispositions/{id}"): (OVERSIGHT | {"auditor"}, "/v1/dispositions/d1", None),
+    ("POST", "/v1/dispositions/{id}/stop"): (OVERSIGHT, "/v1/dispositions/d1/stop", {"reason": "why"}),
+    ("GET", "/v1/dispositions/{id}/certificate"): (
+        OVERSIGHT | {"auditor"},
+        "/v1/dispositions/d1/certificate",
+        None,
+    ),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),
     ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
     ("GET", "/metrics"): (PUBLIC, "/metrics", None),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import used_generation
-from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.moves import KIND
 from archive_service.ledger.note import Verifier
 from archive_service.ledger.payloads import PayloadVault
@@ -106,7 +105,8 @@ class ArchiveVerifier:
         if salt is not None:
             self._salts[name] = salt
         vault = PayloadVault(stores.objects, keyring, stores.clock)
-        erasures = _erasures(vault, logs)
+        acts = _acts(vault, logs)
+        erasures = acts.erasures
         moves = Moves(name, report)
         contents = Contents(
             vault,
@@ -117,6 +117,7 @@ class ArchiveVerifier:
             vkey=keys.vkey(),
             erasures=erasures,
             moves=moves,
+            dispositions=acts.dispositions,
         )
         orders = Orders(stores.objects, report, name, erasures)
         owner = _Owner(vault, keys.verifier(), contents, orders, moves)
@@ -180,13 +181,13 @@ def _turn(log: LogId) -> tuple[bool, bool, LogId]:
     return log.kind != KIND, log.kind == "order", log
 
 
-def _erasures(vault: PayloadVault, logs: list[LogId]) -> Erasures:
+def _acts(vault: PayloadVault, logs: list[LogId]) -> Acts:
     """What the acts say of forgetting, as far as they can be read: what is wrong with them is named in their log."""
     acts = Acts(vault, vault.keyring.owner)
     if acts.log in logs:
         with suppress(ArchiveError):
             acts.refresh()
-    return acts.erasures
+    return acts
 
 
 def _batch_of(fields: dict[str, object]) -> list[str]:

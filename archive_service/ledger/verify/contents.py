@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from archive_service.ledger import evidence
+from archive_service.ledger.dispositions import Dispositions
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.moves import object_facts
@@ -27,7 +29,7 @@ class Contents:
     """Checks what one owner's entries name. ``sample`` is the share of objects whose bytes are read, the same ones
     under the same ``seed``; keys, payloads and locks are always looked at. ``vkey``: what the owner signs with.
     ``erasures``: what its acts say of forgetting: a key that is gone by right is no damage, one that came back is.
-    ``moves``: what the owner's move log says, taken before."""
+    ``moves``: what the owner's move log says, taken before. ``dispositions``: whose objects are gone by right."""
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Contents:
         vkey: str | None = None,
         erasures: Erasures | None = None,
         moves: Moves | None = None,
+        dispositions: Dispositions | None = None,
     ) -> None:
         self._store: ObjectStore = vault.store
         self._keyring: Keyring = vault.keyring
@@ -51,6 +54,7 @@ class Contents:
         self._vkey = vkey
         self._erasures = erasures or Erasures()
         self._gone = self._erasures.gone()
+        self._dispositions = dispositions or Dispositions()
         self._moves = moves or Moves(vault.keyring.owner, report)
         self._last_record = ""
         self._locks: dict[LogId, Locks] = {}
@@ -98,7 +102,19 @@ class Contents:
         elif opens:
             open_capture(self._store, self._keyring, log, fields)
         else:
+            self._without_key(str(fields.get("capture")), fields)
+
+    def _without_key(self, capture: str, fields: dict[str, Any]) -> None:
+        """What nobody can open is still there, unless a disposition has deleted it; then it stays away."""
+        run = self._dispositions.of(capture) if capture in self._gone else None
+        try:
             read_stored(self._store, fields.get("object"))
+        except Tampered as error:
+            if run is None or error.code != "integrity.missing":
+                raise
+        else:
+            if run is not None and run.done is not None:
+                raise Tampered("an object that was deleted is there again", code="integrity.object")
 
     def _sampled(self, log: LogId, seq: int) -> bool:
         """Decided for each entry alone, so that a resumed run reads what the whole run would have read."""

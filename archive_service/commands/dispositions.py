@@ -1,0 +1,125 @@
+"""``dispositions``: what is past its maximum goes, under two people, with proof."""
+
+import argparse
+import json
+from collections import Counter
+from typing import Any
+
+from archive_service.access.policy import Right
+from archive_service.bootstrap import open_core
+from archive_service.catching_up import catch_up, seal_looks
+from archive_service.commands.acting import acting, take_token
+from archive_service.commands.output import Output
+from archive_service.disposing import advance
+from archive_service.following import parser_pool
+from archive_service.settings import Settings
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    dispositions = commands.add_parser("dispositions", help="let go what is past its maximum, with proof")
+    actions = dispositions.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every run, and how far it is")
+    listing.set_defaults(run=_list)
+    preview = actions.add_parser("preview", help="what may go now; changes nothing")
+    preview.set_defaults(run=_preview)
+    asking = actions.add_parser("ask", help="ask that it go; another person approves it")
+    asking.add_argument("--reason", required=True, metavar="TEXT")
+    asking.set_defaults(run=_ask)
+    for command in (preview, asking):
+        command.add_argument("--class", dest="classes", action="append", metavar="ID", help="only this class")
+        command.add_argument(
+            "--omit", action="append", metavar="CAPTURE", help="leave it; may be given often"
+        )
+    stopping = actions.add_parser("stop", help="call a run off while its grace runs")
+    stopping.add_argument("--reason", required=True, metavar="TEXT")
+    stopping.set_defaults(run=_stop)
+    proving = actions.add_parser("certificate", help="what was destroyed, why, and since when, with proofs")
+    proving.set_defaults(run=_certificate)
+    for command in (stopping, proving):
+        command.add_argument("id", metavar="ID")
+    running = actions.add_parser("run", help="take every run as far as it can go now, as the scheduler does")
+    running.set_defaults(run=_run)
+    for command in (listing, preview, asking, stopping, proving, running):
+        command.add_argument("--tenant", required=True, metavar="T")
+    for command in (listing, preview, asking, stopping, proving):
+        take_token(command)
+
+
+def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
+            found = list(opened.services.dispositions.all())
+    finally:
+        core.close()
+    lines = [f"{each['id']}  {each['state']:7}  {each['captures']} captures" for each in found]
+    output.answer({"dispositions": found}, "\n".join(lines) or "there was none")
+    return 0
+
+
+def _preview(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
+            found = opened.services.dispositions.preview(_wanted(given))
+    finally:
+        core.close()
+    lines = [f"{number} of {name}" for name, number in found["classes"].items()]
+    output.answer(found, "\n".join([f"{found['captures']} captures may go", *lines]))
+    return 0
+
+
+def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        with acting(core, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+            made = opened.services.four_eyes.ask(actor, "disposition.run", _wanted(given), given.reason)
+    finally:
+        core.close()
+    answer = {"approval": made.id, "captures": made.request["captures"]}
+    output.answer(answer, f"{made.id}\nanother person approves it: approvals approve {made.id}")
+    return 0
+
+
+def _wanted(given: argparse.Namespace) -> dict[str, Any]:
+    return {"classes": given.classes, "omit": given.omit}
+
+
+def _stop(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        with acting(core, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+            found = opened.services.dispositions.stop(given.id, actor.subject, given.reason)
+    finally:
+        core.close()
+    output.answer(found, f"{given.id} stopped")
+    return 0
+
+
+def _certificate(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        seal_looks(core)
+        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
+            found = opened.services.dispositions.certificate(given.id)
+    finally:
+        core.close()
+    output.answer(found, json.dumps(found, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _run(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    core = open_core(settings)
+    try:
+        tenant = core.tenant(given.tenant)
+        with parser_pool(settings) as pool:
+            catch_up(core, tenant, pool)
+            ended = advance(core, tenant)
+            catch_up(core, tenant, pool)
+        states = Counter(each.state for each in tenant.acts.dispositions.known.values())
+    finally:
+        core.close()
+    lines = [f"{number} {state}" for state, number in sorted(states.items())]
+    output.answer({"ended": ended, **states}, "\n".join(lines) or "there is none")
+    return 0

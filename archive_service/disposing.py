@@ -1,0 +1,208 @@
+"""Dispositions, wired over an archive: what may go now, the runs as people see them, and what the scheduler does."""
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from archive_service.access.events import Actor
+from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.bootstrap import Core, Tenant
+from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.export.certificate import certificate
+from archive_service.export.proving import LedgerProofs
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.approvals import Approval
+from archive_service.ledger.dispositions import Disposition, Leaving
+from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.errors import NotFound, Refused
+from archive_service.projection_engines import Pair
+from archive_service.retaining import assessed
+from archive_service.retention_actions import OVERSIGHT
+from retention import disposition
+
+_log = logging.getLogger(__name__)
+_MOST = 10_000  # captures of one run
+_SAMPLES = 20
+_BASIS = "the end of the retention term (GDPR article 5(1)(e))"
+
+
+def due_now(
+    acts: Acts, catalog: Catalog, now: str, classes: Collection[str] = (), omit: Collection[str] = ()
+) -> Iterator[Leaving]:
+    """The captures that may go at ``now``: past their maximum, not kept, not barred, in no other run; of these classes
+    where any are named. By the acts as read and every capture in the catalog."""
+    taken = acts.dispositions.under_way()
+    for row in catalog.changed(0, catalog.position().rows):
+        for capture in row.captures:
+            if capture.id in omit or capture.id in taken or acts.erasures.barred(capture.id):
+                continue
+            found = past(acts, capture, now)
+            wanted = found is not None and (not classes or found.klass in classes)
+            if found is not None and wanted and not acts.erasures.keeps_of(capture.id, now):
+                yield found
+
+
+def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
+    """The capture as one that goes, if its maximum is over."""
+    found = assessed(acts, capture.finding, now)
+    if found is None or not found[1].past(now):
+        return None
+    return Leaving(capture.log, capture.seq, capture.id, found[1].klass.id)
+
+
+@dataclass(frozen=True)
+class TenantDispositions:
+    """See ``api.services.Dispositions``."""
+
+    acts: Acts
+    catalog: Catalog
+    proofs: LedgerProofs
+    clock: Clock
+    owner: str
+
+    def preview(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """By the acts at their head."""
+        found, more = self._due(given)
+        return {**counts(found), "more": more, "samples": [each.id for each in found[:_SAMPLES]]}
+
+    def _due(self, given: Mapping[str, Any]) -> tuple[list[Leaving], bool]:
+        self.acts.refresh()
+        found: list[Leaving] = []
+        wanted = frozenset(given.get("classes") or ())
+        omit = frozenset(given.get("omit") or ())
+        for each in due_now(self.acts, self.catalog, rfc3339(self.clock()), wanted, omit):
+            if len(found) == _MOST:
+                return found, True
+            found.append(each)
+        return found, False
+
+    def action(self, grace: timedelta) -> StrongAction:
+        """``disposition.run`` {classes?, omit?}: let go what is past its maximum."""
+
+        def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+            found, more = self._due(given)
+            version = self.acts.schedules.in_force(rfc3339(self.clock()))
+            if not found or version is None:
+                raise Refused("nothing is past its maximum, or all of it is kept", code="disposition.nothing")
+            named = [
+                {"log": each.log, "seq": each.seq, "capture": each.id, "class": each.klass} for each in found
+            ]
+            return {**counts(found), "more": more, "schedule": version.number, "list": named}
+
+        def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+            now = rfc3339(self.clock())
+            rows = (self.catalog.capture(str(each["capture"])) for each in approval.request["list"])
+            found = [each for row in rows if row is not None and (each := past(self.acts, row, now))]
+            version = self.acts.schedules.in_force(now)
+            if version is None:
+                raise Refused("no schedule is in force", code="disposition.nothing")
+            name, seq = disposition.decide_run(
+                self.acts, found, version.number, approval.by, lambda: spend().id, self.clock, grace
+            )
+            run = self.acts.dispositions.known[name]
+            return {"disposition": name, "captures": len(run.captures), "due": run.due, "seq": seq}
+
+        return StrongAction("disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out)
+
+    def all(self) -> list[dict[str, Any]]:
+        """Newest first, by the acts at their head."""
+        self.acts.refresh()
+        return [view(each, self.acts) for each in reversed(self.acts.dispositions.known.values())]
+
+    def get(self, name: str) -> dict[str, Any]:
+        """One, by the acts at their head. Raises NotFound."""
+        return view(self._known(name), self.acts)
+
+    def stop(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        """See ``retention.disposition.stop``."""
+        self.acts.refresh()
+        disposition.stop(self.acts, name, by, reason, self.clock)
+        return view(self.acts.dispositions.known[name], self.acts)
+
+    def certificate(self, name: str) -> dict[str, Any]:
+        """Raises NotFound, Refused (``disposition.not_done``), Overloaded (``proof.pending``)."""
+        run = self._known(name)
+        if run.done is None:
+            raise Refused("its certificate is made when all of it is gone", code="disposition.not_done")
+        return certificate(run, self.acts, self.owner, self.proofs)
+
+    def _known(self, name: str) -> Disposition:
+        self.acts.refresh()
+        known = self.acts.dispositions.known.get(name)
+        if known is None:
+            raise NotFound("no such disposition", code="disposition.unknown")
+        return known
+
+
+def counts(found: Collection[Leaving]) -> dict[str, Any]:
+    """How many, and of which classes."""
+    return {"captures": len(found), "classes": dict(sorted(Counter(each.klass for each in found).items()))}
+
+
+def view(run: Disposition, acts: Acts) -> dict[str, Any]:
+    """JSON-ready."""
+    gone = acts.erasures.gone()
+    return {
+        "id": run.id,
+        "state": run.state,
+        **counts(run.going or run.captures),
+        "schedule_version": run.schedule,
+        "decided_at": run.at,
+        "due": run.due,
+        "approval": run.approval,
+        "stopped_at": run.stopped,
+        "keys_gone": sum(each.id in gone for each in run.going),
+        "unreadable_since": run.unreadable,
+        "deleted_at": run.deleted,
+        "done_at": run.done,
+    }
+
+
+def advance(core: Core, tenant: Tenant) -> int:
+    """Take every run of a tenant as far as it can go now; how many were ended. Safe beside others, and after a crash
+    anywhere. Raises ArchiveError: the next call goes on."""
+    acts = tenant.acts
+    acts.refresh()
+    under_way = [each for each in acts.dispositions.known.values() if each.state in ("waiting", "going")]
+    if not under_way or acts.incidents.open:  # nothing is destroyed while an incident is open
+        return 0
+    live = core.engines.live(tenant.id)
+    try:
+        for run in under_way:
+            if run.state == "waiting" and run.due <= rfc3339(core.clock()):
+                _begin(core, acts, live.catalog, run)
+        return sum(_end(core, acts, live, run) for run in under_way if run.state == "going")
+    finally:
+        live.close()
+
+
+def _begin(core: Core, acts: Acts, catalog: Catalog, run: Disposition) -> None:
+    if catalog.position().acts < acts.seen:
+        return  # the projections are not at the head: nothing is disposed before they are
+    now = rfc3339(core.clock())
+    rows = (catalog.capture(each.id) for each in run.captures)
+    still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
+    disposition.begin(acts, run, still, _BASIS, core.clock)
+
+
+def _end(core: Core, acts: Acts, live: Pair, run: Disposition) -> bool:
+    """Delete what may be deleted; say that it is over when it is."""
+    left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), core.clock())
+    since = disposition.unreadable_since(acts, run)
+    if left or since is None or not _forgotten(live, acts, run):
+        return False
+    live.scrub()
+    disposition.say_done(acts, run, since, rfc3339(core.clock()))
+    _log.info("a disposition is done: %d captures", len(run.going))
+    return True
+
+
+def _forgotten(live: Pair, acts: Acts, run: Disposition) -> bool:
+    """Whether rows and documents are gone: no row stands, and the index has passed the act that took them away."""
+    position = live.catalog.position()
+    if position.acts <= run.positions["erasure.ask"] or position.indexed < position.rows:
+        return False
+    return all(live.catalog.capture(each.id) is None for each in run.going)

@@ -1,0 +1,57 @@
+"""The certificate of a disposition: what was destroyed, why, since when nobody can read it, and proof that the acts
+that say so stand in the log. No personal data: no name, no address, no subject; captures are places in a log."""
+
+import base64
+import hashlib
+from collections import Counter
+from typing import Any
+
+from archive_service.export.proving import LedgerProofs, inclusion_view
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.dispositions import Disposition
+from archive_service.model.canonical import canonical
+
+FORMAT = "archive-service/disposition/v1"
+
+
+def certificate(run: Disposition, acts: Acts, owner: str, proofs: LedgerProofs) -> dict[str, Any]:
+    """``certificate`` is what is certified; ``note`` a signed note of checkpoint form over its canonical JSON (origin
+    ``FORMAT/ID``, number of captures, SHA-256); ``proofs``: of the acts that it rests on. Raises Overloaded
+    (``proof.pending``) until a checkpoint covers them, StoreError, Tampered."""
+    said = statement(run, acts, owner)
+    digest = base64.b64encode(hashlib.sha256(canonical(said)).digest()).decode("ascii")
+    tenant_key, archive_key = proofs.keys()
+    return {
+        "certificate": said,
+        "note": proofs.sign_note(f"{FORMAT}/{run.id}\n{len(run.going)}\n{digest}\n"),
+        "keys": {"log": [tenant_key], "root": [archive_key]},
+        "proofs": [
+            {"act": word, **inclusion_view(proofs.prove(acts.log, position))}
+            for word, position in sorted(run.positions.items(), key=lambda item: item[1])
+        ],
+    }
+
+
+def statement(run: Disposition, acts: Acts, owner: str) -> dict[str, Any]:
+    """What is certified: JSON-ready."""
+    version = acts.schedules.versions[run.schedule - 1]
+    of_class = Counter(each.klass for each in run.going)
+    classes = []
+    for name, number in sorted(of_class.items()):
+        klass = version.schedule.klass(name)
+        terms = {"minimum": klass.minimum, "maximum": klass.maximum, "starts_with": str(klass.start)}
+        classes.append({"class": name, "article": klass.article, "captures": number, **terms})
+    return {
+        "version": 1,
+        "disposition": run.id,
+        "owner": owner,
+        "schedule_version": run.schedule,
+        "approval": run.approval,
+        "decided_at": run.at,
+        "captures": len(run.going),
+        "classes": classes,
+        "places": [{"log": each.log, "seq": each.seq} for each in run.going],
+        "made_unreadable_on": run.unreadable,
+        "ciphertext_deleted_on": run.deleted,
+        "said_at": run.done,
+    }

@@ -1,0 +1,107 @@
+"""What the acts say of dispositions: captures past their maximum that two people let go, and how far that is.
+
+disposition.run   {disposition, captures: [{log, seq, capture, class}], schedule, due, by, at, approval}   decided
+disposition.stop  {disposition, by, reason, at}                       called off while its grace ran, or nothing is left
+erasure.ask       {..., disposition}        its grace is over: barred from here on, the keys go with the next batch
+disposition.done  {disposition, unreadable, deleted, at}              keys, versions, rows and text are gone, all seen
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A capture by its place, and the class that it was of when it was decided."""
+
+    log: str
+    seq: int
+    id: str
+    klass: str
+
+
+@dataclass
+class Disposition:
+    """A run. ``schedule``: the version it was judged by; ``due``: the end of its grace (RFC 3339). ``going``: what was
+    still to go then; ``unreadable``: since when no backup of the keys opens any of it; ``deleted``: when the last
+    object version was seen to be gone. ``positions``: of its acts in the acts log, by word."""
+
+    id: str
+    captures: tuple[Leaving, ...]
+    schedule: int
+    due: str
+    by: str
+    at: str
+    approval: str
+    stopped: str | None = None
+    erasure: str | None = None
+    going: tuple[Leaving, ...] = ()
+    unreadable: str | None = None
+    deleted: str | None = None
+    done: str | None = None
+    positions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """``waiting`` for the end of its grace, ``stopped``, ``going``, ``done``."""
+        if self.done is not None:
+            return "done"
+        if self.stopped is not None:
+            return "stopped"
+        return "waiting" if self.erasure is None else "going"
+
+
+@dataclass
+class Dispositions:
+    """One owner's dispositions as state; see ``Erasures`` for who writes and reads it."""
+
+    known: dict[str, Disposition] = field(default_factory=dict)
+    _of: dict[str, Disposition] = field(default_factory=dict)
+
+    def of(self, capture: str) -> Disposition | None:
+        """The run that a capture goes with, once it is barred for it."""
+        return self._of.get(capture)
+
+    def under_way(self) -> set[str]:
+        """Captures of runs that wait for the end of their grace."""
+        waiting = (each for each in self.known.values() if each.state == "waiting")
+        return {capture.id for each in waiting for capture in each.captures}
+
+    def take(self, act: dict[str, Any], position: int) -> bool:
+        """Apply an act, if it is one of these; an ``erasure.ask`` of a run begins it. Raises KeyError, TypeError or
+        ValueError for a malformed one."""
+        word = act["act"]
+        if word == "disposition.run":
+            made = Disposition(
+                id=str(act["disposition"]),
+                captures=tuple(map(_leaving, act["captures"])),
+                schedule=int(act["schedule"]),
+                due=str(act["due"]),
+                by=str(act["by"]),
+                at=str(act["at"]),
+                approval=str(act["approval"]),
+            )
+            self.known[made.id] = made
+        elif word == "erasure.ask" and "disposition" in act:
+            self._begin(act)
+        elif word == "disposition.stop":
+            self.known[str(act["disposition"])].stopped = str(act["at"])
+        elif word == "disposition.done":
+            known = self.known[str(act["disposition"])]
+            known.unreadable, known.deleted = str(act["unreadable"]), str(act["deleted"])
+            known.done = str(act["at"])
+        else:
+            return False
+        self.known[str(act["disposition"])].positions[word] = position
+        return bool(word != "erasure.ask")
+
+    def _begin(self, act: dict[str, Any]) -> None:
+        known = self.known[str(act["disposition"])]
+        named = {str(item["capture"]) for item in act["captures"]}
+        known.erasure = str(act["erasure"])
+        known.going = tuple(each for each in known.captures if each.id in named)
+        self._of.update((each.id, known) for each in known.going)
+
+
+def _leaving(item: dict[str, Any]) -> Leaving:
+    return Leaving(str(item["log"]), int(item["seq"]), str(item["capture"]), str(item["class"]))

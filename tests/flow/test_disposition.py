@@ -1,0 +1,368 @@
+"""Dispositions over a real archive: what is past its maximum goes, under two people, and leaves but its proof."""
+
+import base64
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from archive_service import bootstrap
+from archive_service.disposing import advance
+from archive_service.erasing import run_batch
+from archive_service.following import parser_pool
+from archive_service.ledger.note import Verifier
+from archive_service.model.canonical import canonical
+from archive_service.model.errors import StoreError
+from archive_service.model.grounds import KeepGround
+from archive_service.model.mail import Source
+from archive_service.settings import load
+from retention.erasure import lift_keep, place_keep
+from tests.flow.archive_fixtures import done, no_settings_around, run, token
+from tests.flow.real_api import RealApi
+from tests.flow.test_compartments import found, mail, taken
+from tests.flow.test_retention import klass, set_schedule
+
+__all__ = ["no_settings_around"]
+
+WORD = "zebrasubject"
+OLD = klass("old", "P1Y", start="sent", article="GDPR, article 5(1)(e)")
+LAW = klass("law", "P90Y", start="sent", minimum="P90Y", article="Code de commerce, article L123-22")
+SCHEDULE = {
+    "classes": [OLD, LAW],
+    "rules": [{"id": "law", "class": "law", "subject": ["facture"]}],
+    "default": "old",
+}
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with parser_pool(load(None), 1) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch, no_settings_around):
+    """Nothing waits for days: no intake lock, no grace."""
+    monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=0))
+    for name in ("DISPOSITION_GRACE_HOURS", "ERASURE_GRACE_HOURS"):
+        monkeypatch.setenv(f"ARCHIVE_{name}", "0")
+
+
+@pytest.fixture
+def api(tmp_path, pool):
+    with RealApi(tmp_path / "archive", pool) as made:
+        yield made
+
+
+def archived(api, tmp_path: Path):
+    """Three captures: two of class old, past its end; one that the law keeps."""
+    for name, subject in (("one", WORD), ("two", "autre"), ("three", "facture 7")):
+        mail(tmp_path / "m", name, f"{name}@ex.fr", "b@ex.fr", subject)
+        file = tmp_path / "m" / f"{name}.eml"
+        file.write_bytes(file.read_bytes().replace(b"02 Mar 2026", b"02 Mar 2015"))
+    taken(api, tmp_path / "m")
+    ids = {hit["subject"]: hit["id"] for hit in found(api)["hits"]}
+    set_schedule(api, SCHEDULE)
+    captures = {}
+    for subject, message in ids.items():
+        shown = api.call("GET", f"/v1/messages/{message}", "legal", "zoe").json()
+        captures[subject] = shown["captures"][0]["id"]
+    return captures
+
+
+def asked(api, **more):
+    return api.call("POST", "/v1/dispositions", "records_manager", "rob", reason="échéance", **more)
+
+
+def decided(api, **more):
+    return api.approved(asked(api, **more))["disposition"]
+
+
+def forward(api):
+    """What the scheduler and the follower do, once round."""
+    api.follow()
+    advance(api.core, api.tenant)
+    api.follow()
+    run_batch(api.core, api.tenant, today_too=True)
+    api.call(
+        "GET", "/v1/schedules", "auditor", "aude"
+    )  # 503: the batch has closed the access log's generation
+    advance(api.core, api.tenant)
+    api.follow()
+
+
+def state(api, name):
+    return api.call("GET", f"/v1/dispositions/{name}", "auditor", "aude").json()
+
+
+def objects(api):
+    return sorted(path for path in api.data.glob("objects/**/*") if path.is_file() and path.name[0] != ".")
+
+
+def test_gdpr_article_5_what_is_past_its_maximum_goes_and_what_the_law_keeps_stays(api, tmp_path):
+    captures = archived(api, tmp_path)
+    preview = api.call("POST", "/v1/dispositions/preview", "auditor", "aude").json()
+    assert (preview["captures"], preview["classes"], preview["more"]) == (2, {"old": 2}, False)
+    assert set(preview["samples"]) == {captures[WORD], captures["autre"]}
+    name = decided(api)
+    assert state(api, name)["state"] == "waiting"
+    forward(api)
+    said = state(api, name)
+    assert (said["state"], said["captures"], said["keys_gone"]) == ("done", 2, 2)
+    assert [hit["subject"] for hit in found(api)["hits"]] == ["facture 7"]
+    names = "".join(path.name for path in objects(api))
+    assert captures[WORD] not in names
+    assert captures["facture 7"] in names
+    checked = run("verify", "--data", api.data)
+    assert checked.code == 0, checked.out
+    assert asked(api).json()["code"] == "disposition.nothing"
+
+
+def test_disposition_leaves_no_word_in_store_keys_catalog_or_exports(api, tmp_path):
+    archived(api, tmp_path)
+    forward_to = decided(api)
+    assert holding(api.data)
+    forward(api)
+    assert state(api, forward_to)["state"] == "done"
+    assert holding(api.data) == []
+
+
+def holding(data: Path) -> list[str]:
+    """Files that hold the word in clear, but for segments of the index (docs/retention.md)."""
+    files = (path for path in data.rglob("*") if path.is_file() and "index" not in path.parts)
+    return [str(path.relative_to(data)) for path in files if WORD.encode() in path.read_bytes()]
+
+
+def test_certificate_says_what_went_and_since_when_and_names_nobody(api, tmp_path):
+    captures = archived(api, tmp_path)
+    name = decided(api)
+    early = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude")
+    assert (early.status_code, early.json()["code"]) == (409, "disposition.not_done")
+    forward(api)
+    made = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude")
+    assert made.status_code == 200, made.text
+    whole = made.json()
+    said = whole["certificate"]
+    assert said["captures"] == 2
+    assert said["classes"] == [
+        {"class": "old", "article": "GDPR, article 5(1)(e)", "captures": 2, "minimum": None, "maximum": "P1Y",
+         "starts_with": "sent"}
+    ]  # fmt: skip
+    assert said["decided_at"] < said["made_unreadable_on"] <= said["ciphertext_deleted_on"]
+    note = Verifier(whole["keys"]["root"]).check(whole["note"], f"archive-service/disposition/v1/{name}")
+    assert note.root == hashlib.sha256(canonical(said)).digest()
+    assert note.size == 2
+    assert [each["act"] for each in whole["proofs"]] == ["disposition.run", "erasure.ask", "disposition.done"]
+    assert base64.b64decode(whole["proofs"][0]["inclusion"]["hashes"][0])
+    for word in (WORD, "ex.fr", "rob", "zoe", "acme", *captures.values()):
+        assert word not in made.text
+
+
+def test_certificate_by_the_command_line(api, tmp_path):
+    archived(api, tmp_path)
+    by = ("--tenant", "acme", "--data", api.data, "--token", token(api.data, "records_manager", "rob"))
+    zoe = ("--tenant", "acme", "--data", api.data, "--token", token(api.data, "legal", "zoe"))
+    assert done("dispositions", "preview", *by, "--json").answer["captures"] == 2
+    approval = done("dispositions", "ask", *by, "--reason", "échéance", "--json").answer["approval"]
+    name = done("approvals", "approve", approval, *zoe, "--reason", "vu", "--json").answer["result"][
+        "disposition"
+    ]
+    here = ("--tenant", "acme", "--data", api.data)
+    done("dispositions", "run", *here)
+    done("erasures", "run", *here, "--today-too")
+    assert done("dispositions", "run", *here, "--json").answer == {"ended": 1, "done": 1}
+    assert done("dispositions", "certificate", name, *by, "--json").answer["certificate"]["captures"] == 2
+    assert f"{name}  done" in done("dispositions", "list", *by).out
+
+
+def test_four_eyes_a_disposition_needs_two_people(api, tmp_path):
+    archived(api, tmp_path)
+    made = asked(api).json()
+    own = api.call("POST", f"/v1/approvals/{made['id']}/approve", "records_manager", "rob", reason="x")
+    assert own.json()["code"] == "approval.own"
+    forward(api)
+    assert len(found(api)["hits"]) == 3
+    refused = api.call("POST", f"/v1/approvals/{made['id']}/refuse", "legal", "zoe", reason="non")
+    assert refused.status_code == 200
+    assert api.call("GET", "/v1/dispositions", "auditor", "aude").json()["dispositions"] == []
+
+
+def test_disposition_leaves_out_what_a_reviewer_omits_and_other_classes(api, tmp_path):
+    captures = archived(api, tmp_path)
+    assert asked(api, classes=["law"]).json()["code"] == "disposition.nothing"
+    name = decided(api, omit=[captures["autre"]])
+    forward(api)
+    assert state(api, name)["captures"] == 1
+    assert sorted(hit["subject"] for hit in found(api)["hits"]) == ["autre", "facture 7"]
+
+
+def test_disposition_can_be_stopped_while_its_grace_runs_and_not_after(tmp_path, pool, monkeypatch):
+    monkeypatch.setenv("ARCHIVE_DISPOSITION_GRACE_HOURS", "72")
+    with RealApi(tmp_path / "archive", pool) as api:
+        archived(api, tmp_path)
+        name = decided(api)
+        forward(api)
+        assert state(api, name)["state"] == "waiting"
+        assert len(found(api)["hits"]) == 3
+        assert asked(api).json()["code"] == "disposition.nothing"
+        stopped = api.call("POST", f"/v1/dispositions/{name}/stop", "dpo", "paul", reason="litige")
+        assert stopped.json()["state"] == "stopped"
+        again = api.call("POST", f"/v1/dispositions/{name}/stop", "dpo", "paul", reason="litige")
+        assert (again.status_code, again.json()["code"]) == (409, "disposition.begun")
+        assert asked(api).status_code == 202
+
+
+@pytest.mark.parametrize("ground", [KeepGround.HOLD, KeepGround.ORDER])
+def test_hold_placed_at_any_time_before_the_key_goes_keeps_it(api, tmp_path, ground):
+    captures = archived(api, tmp_path)
+    place_keep(api.tenant.acts, [captures["autre"]], ground, "litige", "paul")
+    name = decided(api)  # not offered at all
+    api.follow()
+    advance(api.core, api.tenant)  # barred
+    api.follow()
+    keep = place_keep(api.tenant.acts, [captures[WORD]], ground, "litige", "paul")
+    forward(api)
+    assert (state(api, name)["state"], state(api, name)["keys_gone"]) == ("going", 0)
+    assert captures[WORD] in "".join(path.name for path in objects(api))
+    lift_keep(api.tenant.acts, keep, "paul")
+    forward(api)
+    assert state(api, name)["state"] == "done"
+    assert captures["autre"] in "".join(path.name for path in objects(api))
+
+
+def test_disposition_of_which_nothing_may_go_any_more_is_stopped(api, tmp_path):
+    archived(api, tmp_path)
+    name = decided(api)
+    longer = {**SCHEDULE, "classes": [{**OLD, "maximum": "P90Y"}, LAW]}
+    set_schedule(api, longer)
+    api.follow()
+    forward(api)
+    assert state(api, name)["state"] == "stopped"
+    assert len(found(api)["hits"]) == 3
+
+
+def test_disposition_waits_for_the_lock_and_goes_when_it_is_over(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(bootstrap, "Source", Source)
+    with RealApi(tmp_path / "archive", pool) as api:
+        archived(api, tmp_path)
+        before = objects(api)
+        name = decided(api)
+        forward(api)
+        said = state(api, name)
+        assert (said["state"], said["keys_gone"], said["deleted_at"]) == ("going", 2, None)
+        assert objects(api)[: len(before)]
+        assert set(before) <= set(objects(api))
+        assert run("verify", "--data", api.data).code == 0
+
+
+@pytest.mark.parametrize("persisted", [False, True], ids=["not persisted", "but persisted"])
+@pytest.mark.parametrize("word", ["disposition.run", "erasure.ask", "disposition.done"])
+def test_disposition_comes_to_the_same_end_after_a_fault_at_any_act(
+    api, tmp_path, monkeypatch, word, persisted
+):
+    archived(api, tmp_path)
+    acts = api.tenant.acts
+    real = type(acts).append
+    cut = []
+
+    def failing(self, act):
+        kinds = []
+
+        def seen(place):
+            made = act(place)
+            kinds.append(made["act"])
+            if made["act"] == word and not cut and not persisted:
+                cut.append(word)
+                raise StoreError("away")
+            return made
+
+        done_ = real(self, seen)
+        if kinds[-1] == word and not cut:
+            cut.append(word)
+            raise StoreError("away")
+        return done_
+
+    monkeypatch.setattr(type(acts), "append", failing)
+    made = asked(api).json()["id"]
+    first = api.call("POST", f"/v1/approvals/{made}/approve", "legal", "zoe", reason="vu").json()
+    if first["state"] != "executed":
+        api.call("POST", f"/v1/approvals/{made}/execute", "legal", "zoe")
+    for _ in range(3):
+        try:
+            forward(api)
+        except StoreError:
+            continue
+    assert cut == [word]
+    listed = api.call("GET", "/v1/dispositions", "auditor", "aude")
+    assert listed.status_code == 200, listed.text
+    (one,) = listed.json()["dispositions"]
+    assert (one["state"], one["captures"]) == ("done", 2)
+    assert len([path for path in objects(api) if "capture-" in str(path)]) == 1
+
+
+@pytest.mark.parametrize("persisted", [False, True], ids=["not persisted", "but persisted"])
+def test_disposition_comes_to_the_same_end_after_a_fault_at_a_deletion(api, tmp_path, monkeypatch, persisted):
+    archived(api, tmp_path)
+    name = decided(api)
+    store = type(api.core.raw)
+    real, cut = store.delete, []
+
+    def failing(self, key, version):
+        if not cut:
+            if persisted:
+                real(self, key, version)
+            cut.append(key)
+            raise StoreError("away")
+        real(self, key, version)
+
+    monkeypatch.setattr(store, "delete", failing)
+    with pytest.raises(StoreError):
+        forward(api)
+    assert state(api, name)["state"] == "going"
+    forward(api)
+    assert (len(cut), state(api, name)["state"]) == (1, "done")
+    assert run("verify", "--data", api.data).code == 0
+
+
+def test_an_object_that_is_there_again_after_its_disposition_is_named(api, tmp_path):
+    archived(api, tmp_path)
+    kept = {path: path.read_bytes() for path in objects(api)}
+    decided(api)
+    forward(api)
+    missing = [path for path in kept if not path.exists()]
+    assert len(missing) == 2
+    missing[0].write_bytes(kept[missing[0]])
+    checked = run("verify", "--data", api.data)
+    assert checked.code == 1
+
+
+def test_an_object_that_goes_without_a_disposition_is_named(api, tmp_path):
+    captures = archived(api, tmp_path)
+    (path,) = [each for each in objects(api) if captures["facture 7"] in each.name]
+    path.unlink()
+    assert run("verify", "--data", api.data).code == 1
+
+
+def test_gdpr_article_17_3_b_a_request_before_the_minimum_bars_and_the_key_stays_until_then(api, tmp_path):
+    captures = archived(api, tmp_path)
+    body = {"captures": [captures["facture 7"]], "ground": "request", "basis": "RGPD 17", "reason": "demande"}
+    result = api.approved(api.call("POST", "/v1/erasures", "dpo", "paul", **body))
+    assert result["kept_until"] == {captures["facture 7"]: "2105-03-02T10:00:00.000000Z"}
+    api.follow()
+    outcome = run_batch(api.core, api.tenant, today_too=True)
+    assert (outcome.erased, sum(outcome.kept.values())) == (0, 1)
+    assert "facture 7" not in [hit["subject"] for hit in found(api)["hits"]]
+
+
+def test_l123_22_a_minimum_whose_term_has_not_begun_refuses_a_request(api, tmp_path):
+    captures = archived(api, tmp_path)
+    matter = api.call("POST", "/v1/matters", "legal", "zoe", name="A", purpose="p", query="*").json()["id"]
+    waiting = klass("old", "P9Y", start="matter", matter=matter, event_by="P50Y", minimum="P9Y")
+    set_schedule(api, {**SCHEDULE, "classes": [waiting, LAW]})
+    body = {"captures": [captures["autre"]], "ground": "request", "basis": "RGPD 17", "reason": "demande"}
+    asking = api.call("POST", "/v1/erasures", "dpo", "paul", **body).json()["id"]
+    answer = api.call("POST", f"/v1/approvals/{asking}/approve", "legal", "zoe", reason="vu").json()
+    assert (answer["state"], answer["error"]) == ("approved", "erasure.minimum_open")
+    api.call("POST", f"/v1/matters/{matter}/close", "legal", "zoe")
+    assert api.call("POST", f"/v1/approvals/{asking}/execute", "legal", "zoe").json()["state"] == "executed"

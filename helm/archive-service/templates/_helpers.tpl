@@ -32,10 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{/* Who needs a setting: "alarms" the scheduler, "projections" who reads or writes catalog and index, "common" everybody.
-An SMTP process opens neither catalog nor index, so it is not given their credentials. */}}
+An SMTP process opens neither catalog nor index, so it is not given their credentials, nor those for signing in. */}}
 {{- define "archive.group" -}}
 {{- if hasPrefix "alarm_" . -}}alarms
-{{- else if or (hasPrefix "catalog_" .) (hasPrefix "es_" .) -}}projections
+{{- else if or (hasPrefix "catalog_" .) (hasPrefix "es_" .) (eq "oidc_secrets" .) -}}projections
 {{- else -}}common
 {{- end -}}
 {{- end -}}

@@ -8,6 +8,7 @@ from typing import Any
 from archive_service.access.cases import Cases
 from archive_service.access.events import Actor, RoleName
 from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.compartments import Resealer, compartment_of, make_compartment
@@ -125,6 +126,7 @@ def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: Ledger
         owner = approval.request["compartment"]
         named = [_capture(each) for each in approval.request["captures"]]
         _require_no_order(tenant, named, rfc3339(core.clock()))
+        _require_holds_known(tenant)
         left = [each for each in named if not tenant.acts.erasures.barred(each.id)]
         resealer = Resealer(core, tenant.id)
         try:
@@ -178,6 +180,14 @@ def _require_no_order(tenant: Tenant, named: list[Capture], now: str) -> None:
     tenant.acts.refresh()
     if any(KeepGround.ORDER in tenant.acts.erasures.keeps_of(each.id, now) for each in named):
         raise Refused("an order to keep it here stands above (order of precedence)", code="reseal.kept")
+
+
+def _require_holds_known(tenant: Tenant) -> None:
+    """What is moved takes its holds along: each must have been held against it first. Raises Refused."""
+    if HoldScopes(tenant.acts).looking():
+        raise Refused(
+            "a hold has not been held against all mail yet: try again", code="reseal.hold_undecided"
+        )
 
 
 def _spent(tenant: Tenant, spend: Spend, core: Core) -> None:

@@ -68,6 +68,13 @@ class HoldScopes:
             return False
         return any(self._waits(hold, asked) for hold in self._acts.holds.in_force())
 
+    def looking(self) -> bool:
+        """Whether a hold in force has not been held against everything that was there, as far as the acts say."""
+        return any(
+            hold.searched and (not hold.head or hold.scope != self.of(hold).digest)
+            for hold in self._acts.holds.in_force()
+        )
+
     def _waits(self, hold: Hold, asked: Asked) -> bool:
         scope = self.of(hold)
         if not hold.searched:

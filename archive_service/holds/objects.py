@@ -36,9 +36,9 @@ class ObjectHolds:
         return 0
 
     def _lock(self, hold: Hold) -> int:
-        piece = hold.piece(hold.locked, _PIECE)
-        if not piece:
+        if hold.locked >= len(hold.covered):
             return 0
+        piece = hold.piece(hold.locked, _PIECE)
         self._each(self._set, piece)
         try:
             note_locked(self._acts, hold.id, hold.locked + len(piece))
@@ -48,9 +48,9 @@ class ObjectHolds:
 
     def _free(self, hold: Hold) -> int:
         """Those that nothing else holds. One that a hold covers a moment later is locked again by that hold's turn."""
-        piece = hold.piece(hold.unlocked, _PIECE)
-        if not piece:
+        if hold.unlocked >= len(hold.covered):
             return 0
+        piece = hold.piece(hold.unlocked, _PIECE)
         self._each(self._clear, [place for place in piece if not self._acts.holds.holds_of(place[1])])
         note_unlocked(self._acts, hold.id, hold.unlocked + len(piece))
         return len(piece)

@@ -13,7 +13,6 @@ What is held follows from these acts alone, whatever catalog, index and store sa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from archive_service.vault.key_layout import LogId, is_log
@@ -78,8 +77,8 @@ class Hold:
 
     def piece(self, start: int, size: int) -> list[tuple[LogId, str]]:
         """At most ``size`` of what it covers, from the ``start``-th on."""
-        found = islice(self.covered.items(), start, start + size)
-        return [(LogId.parse(log), capture) for capture, log in found]
+        found = list(self.covered)[start : start + size]  # copied at once: another thread may be adding
+        return [(LogId.parse(self.covered[capture]), capture) for capture in found]
 
 
 @dataclass

@@ -10,10 +10,11 @@ from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError
+from archive_service.model.grounds import KeepGround
 from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
-from tests.flow.test_compartments import mail, taken
+from tests.flow.test_compartments import made_compartment, mail, taken
 
 __all__ = ["no_settings_around"]
 
@@ -372,3 +373,20 @@ def test_hold_whose_follower_dies_between_two_acts_covers_everything_all_the_sam
     assert seen(api, matter, hold)["progress"]["complete"]
     assert all(holds_of(api, each) == {"Contrats"} for each in (first, second, third))
     assert all(flagged(api, each) for each in (first, second, third))
+
+
+def test_hold_that_was_not_looked_for_yet_moves_along_with_a_stray_all_the_same(api, tmp_path):
+    first, *_ = three(api, tmp_path)
+    compartment = made_compartment(api)
+    placed(api, opened(api), query="contrat")
+    request = {"captures": [first], "compartment": compartment}
+    body = {"action": "reseal", "request": request, "reason": "égarée"}
+    ask = api.call("POST", "/v1/approvals", "compliance_officer", "anne", **body).json()["id"]
+    early = api.call("POST", f"/v1/approvals/{ask}/approve", "legal", "zoe", reason="vu").json()
+    assert (early["state"], early["error"]) == ("approved", "reseal.hold_undecided")
+    api.follow()
+    again = api.call("POST", f"/v1/approvals/{ask}/execute", "legal", "zoe").json()
+    assert again["state"] == "executed"
+    (sealed,) = [tenant for tenant in api.core.tenants(0) if tenant.acts.parent]
+    sealed.acts.refresh()
+    assert [keep.ground for keep in sealed.acts.erasures.keeps.values()] == [KeepGround.HOLD]

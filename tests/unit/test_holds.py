@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_service.access.hold_scopes import HoldScopes
+from archive_service.alarms.hold_looks import holds_overdue
 from archive_service.holds.objects import ObjectHolds
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.capture_writer import Captured
@@ -343,3 +344,17 @@ def test_hold_act_that_does_not_follow_its_format_is_named(change: dict[str, Any
         del act["name"]
     with pytest.raises((KeyError, TypeError, ValueError)):
         Holds().take(act, 0)
+
+
+def test_hold_whose_review_is_overdue_is_counted_until_it_is_reviewed_or_released(erasing: Erasing) -> None:
+    one, two = erasing.send(b"one", b"two")
+    clock = erasing.archive.world.clock
+    first, second = put(erasing, one), put(erasing, two, matter="t2")
+    counts = [holds_overdue(erasing.acts(), clock).value]
+    erasing.next_day(91)
+    counts.append(holds_overdue(erasing.acts(), clock).value)
+    review(erasing.acts(), first, rfc3339(clock() + timedelta(days=90)), "zoe", "toujours utile", clock)
+    counts.append(holds_overdue(erasing.acts(), clock).value)
+    end(erasing, second)
+    counts.append(holds_overdue(erasing.acts(), clock).value)
+    assert counts == [0, 2, 1, 0]

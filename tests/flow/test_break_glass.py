@@ -155,8 +155,15 @@ def test_where_every_role_needs_a_grant_it_stands_for_one_and_is_marked():
     is_problem(world.read(role="legal"), 403, "auth.forbidden")
     acts.append(
         lambda _: {
-            **{"version": 1, "act": "grant.give", "grant": "g1", "subject": "rita", "role": "legal"},
-            **{"from": rfc3339(NOW), "until": rfc3339(NOW + timedelta(hours=1)), "reason": "r", "by": "b"},
+            "version": 1,
+            "act": "grant.give",
+            "grant": "g1",
+            "subject": "rita",
+            "role": "legal",
+            "from": rfc3339(NOW),
+            "until": rfc3339(NOW + timedelta(hours=1)),
+            "reason": "r",
+            "by": "b",
             "break_glass": True,
         }
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
-from archive_service.model.errors import NotFound, Refused
+from archive_service.model.errors import NotFound, Refused, Tampered
 from archive_service.vault.key_layout import LogId, object_key
 from archive_service.vault.stores.base import ObjectStore
 from retention.holds import note_locked, note_unlocked
@@ -71,12 +71,13 @@ class ObjectHolds:
 
 
 def set_hold(store: ObjectStore, place: tuple[LogId, str], *, held: bool) -> None:
-    """Lay a hold upon the object of a capture, or take it off; durable on return. An object that is not there is named
-    by ``holds check`` and ``verify``, and stops no other. Raises StoreError, Tampered."""
+    """Lay a hold upon the object of a capture, or take it off; durable on return. An object that is not there, or
+    whose retention state was edited, is named by ``holds check`` and ``verify``, and stops no other. Raises
+    StoreError."""
     key = object_key(*place)
     try:
         stored, lock = store.stat(key)[0]
         if lock.hold is not held:
             store.protect(key, stored.version, replace(lock, hold=held))
-    except NotFound:
-        _log.error("an object of a hold is not there: %s", key)
+    except (NotFound, Tampered) as error:
+        _log.error("an object of a hold cannot be locked: %s: %s", key, error.code)

@@ -13,6 +13,8 @@ from archive_service.model.errors import StoreError
 from archive_service.model.grounds import KeepGround
 from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run
+from tests.flow.merge_scenarios import mail as letter
+from tests.flow.merge_scenarios import report
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import made_compartment, mail, taken
 
@@ -390,3 +392,29 @@ def test_hold_that_was_not_looked_for_yet_moves_along_with_a_stray_all_the_same(
     (sealed,) = [tenant for tenant in api.core.tenants(0) if tenant.acts.parent]
     sealed.acts.refresh()
     assert [keep.ground for keep in sealed.acts.erasures.keeps.values()] == [KeepGround.HOLD]
+
+
+def test_hold_covers_every_capture_of_a_message_that_a_later_report_brings_under_it(api, tmp_path):
+    inner = letter("ex.fr")
+    matter = opened(api)
+    hold = placed(api, matter, query="bcc:dora@ex.fr")
+    captures = []
+    for line in ("To: bob", "Bcc: dora"):
+        folder = tmp_path / line[:2]
+        folder.mkdir()
+        (folder / "report.eml").write_bytes(report("ex.fr", inner, line))
+        where = (
+            "--tenant",
+            "acme",
+            "--source",
+            "journal",
+            "--kind",
+            "exchange",
+            "--data",
+            api.data,
+            "--json",
+        )
+        captures += done("import", "eml", folder, *where).answer["captures"]
+        counted = seen(api, matter, hold)["progress"]["covered"]
+        assert counted == (0 if line == "To: bob" else 2)
+    assert all(holds_of(api, each) == {"Contrats"} and flagged(api, each) for each in captures)

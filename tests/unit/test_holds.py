@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.alarms.hold_looks import holds_overdue
+from archive_service.holds.covering import Covering
 from archive_service.holds.objects import ObjectHolds
+from archive_service.holds.step import HoldsStep
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.capture_writer import Captured
 from archive_service.ledger.holds import Holds
@@ -358,3 +360,27 @@ def test_hold_whose_review_is_overdue_is_counted_until_it_is_reviewed_or_release
     end(erasing, second)
     counts.append(holds_overdue(erasing.acts(), clock).value)
     assert counts == [0, 2, 1, 0]
+
+
+def test_hold_that_the_store_does_not_take_stops_no_following_and_is_laid_later(erasing: Erasing) -> None:
+    (one,) = erasing.send(b"one")
+    put(erasing, one)
+    acts, world, now = erasing.acts(), erasing.archive.world, [0.0]
+    nothing: Any = None  # no hold searches: catalog and index are not asked
+    covering = Covering(acts, nothing, nothing, HoldScopes(acts), nothing)
+    step = HoldsStep(covering, ObjectHolds(world.store, acts), lambda: now[0])
+    fault = world.plan.fail("protect", 1, Effect.LOST, times=2)
+    assert [step(), step(), fault.seen] == [0, 0, 1]
+    now[0] = 60.0
+    assert [step(), held(erasing, one), fault.seen] == [0, False, 2]
+    now[0] = 120.0
+    assert [step(), step(), held(erasing, one)] == [1, 0, True]
+
+
+def test_hold_upon_an_object_that_is_gone_stops_no_other(erasing: Erasing) -> None:
+    one, two = erasing.send(b"one", b"two")
+    put(erasing, one, two)
+    key = object_key(one.log, one.capture)
+    del erasing.archive.world.objects._objects[key]
+    _until_done(erasing)
+    assert held(erasing, two)

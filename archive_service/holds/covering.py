@@ -17,6 +17,7 @@ from search.query_language import And, Ids, Node
 
 _log = logging.getLogger(__name__)
 _STRETCH = 500  # rows of the order log that are looked through at once
+_STEP = 2_000  # rows, of all holds together, until others have their turn
 _SAID = 20_000  # rows without a find until an act says that they were looked through
 _JUDGED = 100  # captures that are to be erased, read at once
 
@@ -48,17 +49,25 @@ class Covering:
         self._scopes = scopes
         self._judge = judge
         self._walks: dict[str, _Walk] = {}
+        self._turn = 0
         self._waiting: tuple[int, list[Asked]] = (-1, [])
         self._troubles: dict[str, Trouble] = {}
 
     def step(self) -> int:
-        """A stretch for each hold that is behind; how much was done, 0 when none is. What is found is durable in the
-        acts on return, or found again. Raises StoreError, Tampered."""
+        """A stretch for each hold that is behind, but no more than a second's work or so, another one first each time:
+        mail is ordered in between. How much was done, 0 when none is behind. What is found is durable in the acts on
+        return, or found again. Raises StoreError, Tampered."""
         holds = [hold for hold in self._acts.holds.in_force() if hold.searched]
         if not holds:
             return 0
         head, waiting = self._catalog.position().indexed, self._to_be_erased()
-        return sum(self._further(hold, head, waiting) for hold in holds)
+        self._turn += 1
+        first, done = self._turn % len(holds), 0
+        for hold in holds[first:] + holds[:first]:
+            done += self._further(hold, head, waiting)
+            if done >= _STEP:
+                break
+        return done
 
     def _to_be_erased(self) -> list[Asked]:
         """What stands below a hold and is not begun, in the order of the acts; looked for when there are new ones."""

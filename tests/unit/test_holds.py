@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,19 +12,25 @@ from hypothesis import strategies as st
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.alarms.hold_looks import holds_overdue
+from archive_service.catalog.base import CaptureRow, Changes
+from archive_service.catalog.sql import SqlCatalog
 from archive_service.holds.covering import Covering
 from archive_service.holds.objects import ObjectHolds
 from archive_service.holds.step import HoldsStep
+from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.capture_writer import Captured
 from archive_service.ledger.holds import Holds
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, NotFound, Refused, StoreError
 from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.model.mail import Finding, Parsed, Text
 from archive_service.vault.key_layout import object_key
 from archive_service.vault.stores.faults import Effect
 from retention.erasure import ErasureBatch
 from retention.holds import PIECE, HoldAsked, Looked, cover, place, release, review
+from search.document import to_document
+from search.indexes.tantivy_index import TantivyIndex
 from tests.unit.erasure_bench import Erasing
 
 LOG = f"{'a' * 20}/capture-1"
@@ -384,3 +391,54 @@ def test_hold_upon_an_object_that_is_gone_stops_no_other(erasing: Erasing) -> No
     del erasing.archive.world.objects._objects[key]
     _until_done(erasing)
     assert held(erasing, two)
+
+
+def test_hold_after_hold_is_looked_for_in_pieces_and_none_is_left_behind(
+    erasing: Erasing, tmp_path: Path
+) -> None:
+    """Over a real catalog and index. A walk that is cut off begins where the acts say."""
+    acts, clock = erasing.acts(), erasing.archive.world.clock
+    catalog, index = SqlCatalog.sqlite(tmp_path / "catalog"), TantivyIndex(tmp_path / "index")
+    log, count = f"{erasing.archive.owner}/capture-1", 1_500
+    rows = [_row(log, number) for number in range(count)]
+    catalog.apply(Changes(rows, [], count, 0))
+    index.write([to_document(message, Text(body="bonjour")) for message in catalog.changed(0, count)])
+    catalog.indexed(count)
+    holds = [
+        place(acts, asked(erasing, query=f"subject:{word}", name=word), "zoe", clock).hold
+        for word in ("contrat", "paie", "absent", "contrat OR paie", "contrat NOT absent", "pai*")
+    ]
+    steps = 0
+    while _covering(acts, catalog, index).step() and steps < 3:
+        steps += 1  # each a new process: nothing but the acts is known to it
+    covering = _covering(acts, catalog, index)
+    while covering.step():
+        steps += 1
+    found = [len(acts.holds.known[hold].covered) for hold in holds]
+    assert found == [count // 2, count // 2, 0, count, count // 2, count // 2]
+    assert all(acts.holds.known[hold].head for hold in holds)
+    before = acts.seen
+    assert covering.step() == 0
+    assert acts.seen == before
+    index.close()
+    catalog.close()
+
+
+def _covering(acts: Acts, catalog: SqlCatalog, index: TantivyIndex) -> Covering:
+    return Covering(acts, catalog, index, HoldScopes(acts), lambda *_: {})
+
+
+def _row(log: str, number: int) -> CaptureRow:
+    parsed = Parsed(
+        parser="mime-1",
+        dialect="generic",
+        inner_start=0,
+        inner_end=9,
+        inner_digest=f"{number}",
+        sender="a@ex.fr",
+        subject="contrat" if number % 2 else "paie",
+        sent_at="2026-03-01T12:00:00.000000Z",
+    )
+    name, at = f"c{number:06d}", "2026-03-01T12:00:00.000000Z"
+    finding = Finding(capture=name, message=f"m{number:06d}", source="s1", received_at=at, parsed=parsed)
+    return CaptureRow(name, log, number, number, f"objects/{number}", at, finding)

@@ -82,7 +82,8 @@ def _run(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 def _text(outcome: Outcome) -> str:
     lines = [f"keys destroyed: {outcome.erased}; kept under new ones: {outcome.survivors}"]
-    lines += [f"{outcome.waiting} wait for the end of their day"] if outcome.waiting else []
+    waiting = f"{outcome.waiting} wait for their day to end, the follower, or a hold to be held against them"
+    lines += [waiting] if outcome.waiting else []
     lines += [f"{outcome.missing} have no key record in either place now"] if outcome.missing else []
     lines += [f"{count} {reason}" for reason, count in outcome.kept.items()]
     lines += [f"key version {version} destroyed: no backup opens them now" for version in outcome.destroyed]

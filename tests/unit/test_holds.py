@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_service.access.hold_scopes import HoldScopes
+from archive_service.access.hold_scopes import BELOW_HOLD, HoldScopes
 from archive_service.alarms.hold_looks import holds_overdue
 from archive_service.catalog.base import CaptureRow, Changes
 from archive_service.catalog.sql import SqlCatalog
@@ -29,6 +29,7 @@ from archive_service.vault.key_layout import object_key
 from archive_service.vault.stores.faults import Effect
 from retention.erasure import ErasureBatch
 from retention.holds import PIECE, HoldAsked, Looked, cover, place, release, review
+from retention.precedence import Case, decide
 from search.document import to_document
 from search.indexes.tantivy_index import TantivyIndex
 from tests.unit.erasure_bench import Erasing
@@ -442,3 +443,14 @@ def _row(log: str, number: int) -> CaptureRow:
     name, at = f"c{number:06d}", "2026-03-01T12:00:00.000000Z"
     finding = Finding(capture=name, message=f"m{number:06d}", source="s1", received_at=at, parsed=parsed)
     return CaptureRow(name, log, number, number, f"objects/{number}", at, finding)
+
+
+def test_hold_is_waited_for_by_just_those_erasures_that_it_would_stop() -> None:
+    def stopped(ground: EraseGround) -> bool:
+        try:
+            decide(Case(LOG, "c1", ground, [KeepGround.HOLD]))
+        except Refused:
+            return True
+        return False
+
+    assert {ground for ground in EraseGround if stopped(ground)} == BELOW_HOLD

@@ -124,15 +124,25 @@ def follower_lag(
     return found
 
 
-def unread(logs: Logs, owner: str, captures: list[LogId], catalog: Catalog, now: float) -> list[Sample]:
+def unread(
+    logs: Logs,
+    owner: str,
+    captures: list[LogId],
+    catalog: Catalog,
+    now: float,
+    unkept: tuple[LogId, int] | None = None,
+) -> list[Sample]:
     """How many captures wait to be opened, and how much of the intake lock is over of the oldest one that is not
-    classified: not taken yet, or not opened yet. Raises StoreError, Tampered."""
+    classified: not taken yet, not opened yet, or, as ``unkept`` says, not yet locked as its class asks. Raises
+    StoreError, Tampered."""
     waiting, took = catalog.unread(), catalog.took()
     candidates = [(LogId.parse(name), seq) for name, seq in waiting[:_MOST_UNREAD]]
     for log in captures:
         start = took.get(str(log), 0)
         if logs.look(log).size > start:
             candidates.append((log, start))
+    if unkept is not None:
+        candidates.append(unkept)
     used = max((_lock_used(logs, log, seq, now) for log, seq in candidates), default=0.0)
     return [
         Sample.of(names.CAPTURES_UNREAD, len(waiting), owner=owner),

@@ -24,10 +24,12 @@ from archive_service.alarms.tally import Sample
 from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import Catalog
+from archive_service.locking import first_unkept
 from archive_service.looking import looks
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError
 from archive_service.projection_engines import Pair
+from archive_service.vault.key_layout import LogId
 
 _log = logging.getLogger(__name__)
 _COUNT_EVERY = 300.0  # seconds: counting every capture of a large catalog takes its time
@@ -188,7 +190,7 @@ class Survey:
                 told = [
                     *lag,
                     *self._sources(tenant, live.catalog, now, _behind(lag)),
-                    *unread(logs, tenant.id, captures, live.catalog, now),
+                    *unread(logs, tenant.id, captures, live.catalog, now, self._unkept(tenant, live.catalog)),
                     *self._counts(tenant.id, live.catalog.counts, now),
                     *evidence_samples(tenant.id, live.catalog, looks(core.settings), now),
                 ]
@@ -206,6 +208,9 @@ class Survey:
         found.part(_OF_ERASURES, lambda: self._erasures_of(tenant).look())
         found.part([names.BREAK_GLASS_OPEN], lambda: open_glass(tenant.acts, rfc3339(core.clock())))
         found.part(_OF_HOLDS, lambda: [holds_overdue(tenant.acts, core.clock)])
+
+    def _unkept(self, tenant: Tenant, catalog: Catalog) -> tuple[LogId, int] | None:
+        return first_unkept(self._core.work, tenant.acts, catalog, rfc3339(self._core.clock()))
 
     def _sources(self, tenant: Tenant, catalog: Catalog, now: float, behind: float) -> list[Sample]:
         """Each source against its past, and its canary; the acts have been read to their head."""

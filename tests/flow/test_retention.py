@@ -1,11 +1,21 @@
 """The retention schedule over a real archive: set by two people, tried before, and what it says of a message."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from archive_service.alarms import names
+from archive_service.alarms.log_looks import Logs, unread
 from archive_service.following import parser_pool
+from archive_service.locking import LockKeeper, first_unkept, wanted_until
+from archive_service.model.clock import from_rfc3339, rfc3339
+from archive_service.model.errors import Locked, StoreError
+from archive_service.model.schedule import RetentionClass, after
 from archive_service.settings import load
+from archive_service.vault.stores.base import LockMode
+from retention.schedule.terms import Assessment
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
@@ -85,8 +95,6 @@ def test_four_eyes_a_schedule_needs_two_people_and_is_what_was_asked(api):
 
 def test_four_eyes_a_schedule_that_was_set_and_not_told_of_is_set_once(api, monkeypatch):
     """The append fails without and with its act standing: either way one version comes of one approval."""
-    from archive_service.model.errors import StoreError
-
     acts = api.tenants.get(api.tenant.id).four_eyes._acts
     real = acts.append
     for persist in (False, True):
@@ -195,3 +203,128 @@ def test_the_schedule_survives_everything_but_the_logs(api, tmp_path):
     done("rebuild", "--data", api.data)
     with RealApi(api.data, api.pool) as again:
         assert view(again, ids["facture 7"])["retention"] == before
+
+
+# --- locks
+
+
+def lock_of(api, message):
+    """The lock of its one object, in the store itself."""
+    (capture,) = api.tenants.get(api.tenant.id).catalog.messages([message])[0].captures
+    ((_, lock),) = api.core.store.stat(capture.object_key)
+    return capture, lock
+
+
+LAW = klass(
+    "law",
+    "P10Y",
+    minimum="P10Y",
+    start="sent",
+    lock="COMPLIANCE",
+    article="Code de commerce, article L123-22",
+)
+
+
+def test_l123_22_the_lock_is_made_as_long_as_the_minimum_and_no_other(api, tmp_path):
+    ids = archived(api, tmp_path)
+    before = {message: lock_of(api, message)[1].until for message in ids.values()}
+    set_schedule(api, {**schedule(), "classes": [klass("ordinary", "P1Y"), LAW],
+                       "rules": [{"id": "law", "class": "law", "subject": ["facture"]}]})  # fmt: skip
+    api.follow()
+    capture, lock = lock_of(api, ids["facture 7"])
+    assert (rfc3339(lock.until), lock.mode) == ("2036-03-02T10:00:00.000000Z", LockMode.COMPLIANCE)
+    assert lock_of(api, ids["déjeuner"])[1].until == before[ids["déjeuner"]]
+    said = view(api, ids["facture 7"])["retention"]
+    assert said["lock_until"] == said["keep_until"]
+    with pytest.raises(Locked):
+        api.core.store.delete(capture.object_key, api.core.store.stat(capture.object_key)[0][0].version)
+    assert run("verify", "--data", api.data).code == 0
+
+
+def test_a_lock_and_a_hold_do_not_undo_each_other(api, tmp_path):
+    ids = archived(api, tmp_path)
+    capture, lock = lock_of(api, ids["facture 7"])
+    (stored, _), = api.core.store.stat(capture.object_key)  # fmt: skip
+    api.core.store.protect(capture.object_key, stored.version, replace(lock, hold=True))
+    set_schedule(api, {**schedule(), "classes": [LAW], "default": "law"})
+    api.follow()
+    now = lock_of(api, ids["facture 7"])[1]
+    assert (now.hold, now.until > lock.until) == (True, True)
+
+
+def test_a_lock_rolls_while_its_event_is_not_known_and_then_ends_with_the_minimum(api, tmp_path):
+    ids = archived(api, tmp_path)
+    matter = api.call("POST", "/v1/matters", "legal", "zoe", name="A", purpose="p", query="*").json()["id"]
+    waiting = klass("ordinary", "P2Y", start="matter", matter=matter, event_by="P50Y", minimum="P2Y")
+    set_schedule(api, {**schedule(), "classes": [waiting]})
+    api.follow()
+    now = api.core.clock()
+    rolling = lock_of(api, ids["facture 7"])[1].until
+    assert timedelta(days=89) < rolling - now <= timedelta(days=90)
+    api.call("POST", f"/v1/matters/{matter}/close", "legal", "zoe")
+    api.follow()
+    closed = api.tenant.acts.matters.known[matter].closed
+    assert lock_of(api, ids["facture 7"])[1].until == after(from_rfc3339(closed), "P2Y")
+
+
+@pytest.mark.parametrize("persisted", [False, True], ids=["not persisted", "but persisted"])
+def test_a_lock_that_could_not_be_made_longer_is_made_so_later(api, tmp_path, monkeypatch, persisted):
+    ids = archived(api, tmp_path)
+    store = type(api.core.raw)
+    real, cut = store.protect, []
+
+    def failing(self, key, version, lock):
+        if not cut:
+            cut.append(key)
+            if persisted:
+                real(self, key, version, lock)
+            raise StoreError("away")
+        real(self, key, version, lock)
+
+    monkeypatch.setattr(store, "protect", failing)
+    set_schedule(api, {**schedule(), "classes": [LAW], "default": "law"})
+    api.follow()
+    assert len(cut) == 1
+    api.follow()
+    for message in ids.values():
+        assert rfc3339(lock_of(api, message)[1].until) == "2036-03-02T10:00:00.000000Z"
+
+
+def test_gdpr_article_5_a_lock_is_never_longer_than_its_minimum():
+    now = from_rfc3339("2026-01-01T00:00:00Z")
+    whole = RetentionClass(**LAW)
+
+    def at(until, is_open=False):
+        return Assessment(whole, None, rfc3339(now), until, "2200-01-01T00:00:00.000000Z", is_open)
+
+    assert wanted_until(at(None), None, now) is None
+    assert wanted_until(at("2025-12-31T00:00:00.000000Z"), None, now) is None
+    assert (
+        rfc3339(wanted_until(at("2026-02-01T00:00:00.000000Z", True), None, now))
+        == "2026-02-01T00:00:00.000000Z"
+    )
+    assert wanted_until(at("2076-01-01T00:00:00.000000Z", True), now + timedelta(days=46), now) is None
+
+
+def test_a_capture_that_is_not_locked_as_its_class_asks_is_told_at_half_of_its_intake_lock(
+    api, tmp_path, monkeypatch
+):
+    def used(days):
+        catalog, owner = api.tenants.get(api.tenant.id).catalog, api.tenant.id
+        logs = [log for log in api.core.census.logs(owner, 0) if log.kind == "capture"]
+        now = api.core.clock() + timedelta(days=days)
+        first = first_unkept(api.core.work, api.tenant.acts, catalog, rfc3339(now))
+        found = unread(Logs(api.core.store), owner, logs, catalog, now.timestamp(), first)
+        return next(each.value for each in found if each.metric == names.INTAKE_LOCK_USED)
+
+    set_schedule(api, {**schedule(), "classes": [LAW], "default": "law"})
+    api.follow()
+    assert used(16) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(LockKeeper, "_keep", lambda *_: (_ for _ in ()).throw(StoreError("away")))
+        mail(tmp_path / "m", "one", "a@ex.fr", "b@dehors.fr", "facture 7")
+        taken(api, tmp_path / "m")
+        api.follow()
+        assert (used(14) < 0.5, used(16) > 0.5) == (True, True)
+    api.follow()
+    assert used(16) == 0

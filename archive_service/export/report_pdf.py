@@ -101,7 +101,7 @@ class Report:
             raise ExportFailed("the cover took more pages than were numbered")
         setter = Setter(self._faces, "SC")
         paths: list[Path] = []
-        with _registered(self._faces) as names:
+        with registered_faces(self._faces) as names:
             pages = enumerate(self._all_pages(spare))
             for first, last in self._volumes():
                 volume = _Volume(self._request, self._words, names, first, last)
@@ -195,7 +195,7 @@ def _as_utf16(match: re.Match[str]) -> str:
 
 
 @contextmanager
-def _registered(faces: dict[str, Face]) -> Iterator[dict[str, str]]:
+def registered_faces(faces: dict[str, Face]) -> Iterator[dict[str, str]]:
     """The faces under ReportLab's names, for as long as the block runs; one report at a time."""
     with _registry:
         fonts: list[_Font] = []
@@ -210,6 +210,27 @@ def _registered(faces: dict[str, Face]) -> Iterator[dict[str, str]]:
         finally:
             for font in fonts:
                 font.unregister()
+
+
+def draw_page(canvas: Canvas, names: dict[str, str], page: Page) -> None:
+    """Hairlines and texts of a page, without its links and outline. ``names``: of the faces, as registered."""
+    canvas.setLineWidth(0.5)
+    for x1, x2, y, grey in page.rules:
+        canvas.setStrokeGray(grey)
+        canvas.line(x1, y, x2, y)
+    canvas.setStrokeGray(GREY)
+    for x, y1, y2 in page.bars:
+        canvas.line(x, y1, x, y2)
+    drawn, set_in, inked = canvas.beginText(), ("", 0.0), -1.0
+    for face, size, grey, x, y, text in page.texts:
+        if grey != inked:
+            drawn.setFillGray(grey)
+        if (face, size) != set_in:
+            drawn.setFont(names[face], size)
+        set_in, inked = (face, size), grey
+        drawn.setTextOrigin(x, y)
+        drawn.textOut(text)
+    canvas.drawText(drawn)
 
 
 class _Volume:
@@ -244,26 +265,10 @@ class _Volume:
         if page.starts:
             canvas.bookmarkPage(f"p{index}")
             canvas.addOutlineEntry(page.starts, f"p{index}")
-        canvas.setLineWidth(0.5)
-        for x1, x2, y, grey in page.rules:
-            canvas.setStrokeGray(grey)
-            canvas.line(x1, y, x2, y)
-        canvas.setStrokeGray(GREY)
-        for x, y1, y2 in page.bars:
-            canvas.line(x, y1, x, y2)
         for x1, y1, x2, y2, target in page.links:
             if self._first <= target <= self._last:
                 canvas.linkRect("", f"p{target}", (x1, y1, x2, y2), thickness=0)
-        drawn, set_in, inked = canvas.beginText(), ("", 0.0), -1.0
-        for face, size, grey, x, y, text in page.texts:
-            if grey != inked:
-                drawn.setFillGray(grey)
-            if (face, size) != set_in:
-                drawn.setFont(self._names[face], size)
-            set_in, inked = (face, size), grey
-            drawn.setTextOrigin(x, y)
-            drawn.textOut(text)
-        canvas.drawText(drawn)
+        draw_page(canvas, self._names, page)
         canvas.showPage()
 
     def save(self, path: Path) -> Path:

@@ -1,8 +1,9 @@
 """``/v1/dispositions``: let go what is past its maximum, under two people, and prove that it is gone."""
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from archive_service.access.policy import Right
@@ -10,6 +11,7 @@ from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs, well_formed
 from archive_service.api.routes.approvals import ApprovalView, approval_view
 from archive_service.api.views import Asked, Words
+from archive_service.export.certificate_pdf import certificate_pdf
 
 router = APIRouter(route_class=GuardedRoute, tags=["retention"])
 
@@ -115,13 +117,22 @@ def stop(id: str, asked: StopAsked, caller: CallerDep) -> DispositionView:
 
 
 @router.get(
-    "/v1/dispositions/{id}/certificate", openapi_extra=needs(Right.DISPOSITIONS, "disposition.certificate")
+    "/v1/dispositions/{id}/certificate",
+    openapi_extra=needs(Right.DISPOSITIONS, "disposition.certificate"),
+    response_class=Response,
 )
-def certificate(id: str, caller: CallerDep) -> dict[str, Any]:
-    """What was destroyed, why, and since when: signed, with proofs, without personal data."""
+def certificate(
+    id: str, caller: CallerDep, format: Annotated[Literal["json", "pdf"], Query()] = "json"
+) -> Response:
+    """What was destroyed, why, and since when, without personal data: signed, and in JSON with its proofs."""
     found = caller.tenant.dispositions.certificate(_id(id))
-    caller.record(disposition=id)
-    return found
+    caller.record(disposition=id, format=format)
+    if format == "json":
+        return JSONResponse(found)
+    name = f'attachment; filename="{id}.pdf"'
+    return Response(
+        certificate_pdf(found), media_type="application/pdf", headers={"Content-Disposition": name}
+    )
 
 
 def _id(given: str) -> str:

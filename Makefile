@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 PACKAGES := archive_service ingest search retention
 WORKERS ?= 2
 
-.PHONY: setup demo test test-full check format bench clean
+.PHONY: setup demo test test-full check format bench sbom clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m bench.intake
+
+# What runs, as the lock file has it, in CycloneDX: sbom.json.
+sbom: setup
+	$(BIN)/python -m tests.packaging.sbom sbom.json
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -152,7 +152,12 @@ class Core:
         for owner in self.census.owners(age):
             if owner not in self._tenants and owner not in self._others:
                 self._look(owner)
-        return list(self._tenants.values())
+        found = list(self._tenants.values())
+        for tenant in found:
+            above = self._tenants.get(tenant.acts.parent) if tenant.acts.parent is not None else None
+            if above is not None and tenant.acts.above is None:
+                tenant.acts.stand_under(above.acts)
+        return found
 
     def _is_ours(self, owner: str) -> bool:
         """Whether the owner has keys here: a log that somebody copied into the bucket has none."""

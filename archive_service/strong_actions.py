@@ -6,6 +6,7 @@ from typing import Any
 from archive_service.access.cases import Cases, grant_act
 from archive_service.access.events import Actor, RoleName
 from archive_service.access.four_eyes import Spend, StrongAction
+from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
@@ -63,7 +64,7 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
     """``grant.give`` {subject, role, matter?, custodians?, from?, until?}: let somebody act in a role."""
 
     def check(given: Mapping[str, Any], actor: Actor) -> dict[str, Any]:
-        if given.get("subject") == actor.subject:
+        if same_person(str(given.get("subject")), actor.subject):
             raise Invalid("nobody asks for a grant for himself", code="grant.own")
         return cases.checked_grant(given)
 
@@ -82,7 +83,7 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
 
     asks = frozenset({_R.ADMIN, _R.COMPLIANCE_OFFICER})
     decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO})
-    return StrongAction("grant.give", asks, decides, check, carry_out)
+    return StrongAction("grant.give", asks, decides, check, carry_out, gains=lambda it: str(it["subject"]))
 
 
 def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.identified import same_person
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval, Verdict
 from archive_service.ledger.reader import Place
@@ -35,6 +36,8 @@ class StrongAction:
     decides: frozenset[RoleName]
     check: Callable[[Mapping[str, Any], Actor], dict[str, Any]]
     carry_out: Callable[[Approval, Spend], dict[str, Any]]
+    gains: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+    """Of a request, the subject whom it lets do more: he does not decide it."""
     private: bool = False
     """Whether only who asked, who may ask and who may decide know of it."""
 
@@ -115,7 +118,15 @@ class FourEyes:
         self._require_person(actor)
         if actor.role not in self._action(known.action).decides:
             raise Denied("this role may not decide it", code="auth.forbidden")
+        self._require_another(actor, known)
         return self._acts.approvals.require_open(approval, actor.subject, rfc3339(self._clock()))
+
+    def _require_another(self, actor: Actor, known: Approval) -> None:
+        """Raises Refused (``approval.own``) for who asked, and for whom it would let do more. In a compartment, where
+        two may be all there are, the second holds for neither."""
+        gains = self._action(known.action).gains(known.request) if self._acts.parent is None else None
+        if any(each is not None and same_person(actor.subject, each) for each in (known.by, gains)):
+            raise Refused("nobody decides his own request, nor what he gains by", code="approval.own")
 
     def carry_out(self, approval: str) -> dict[str, Any]:
         """Do what was approved, once; what came of it. Raises NotFound, Refused, and what the change itself raises:

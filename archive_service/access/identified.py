@@ -5,6 +5,7 @@ Subjects of different issuers never meet: a person of an identity provider is ``
 out of two.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -62,6 +63,17 @@ class Bearers(Protocol):
 def not_valid() -> Denied:
     """One answer for every fault, so that a forger learns nothing from it."""
     return Denied("the token is not valid", code="auth.required")
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two subjects may be one person's: they differ in nothing that a reader sees (case, width, composition,
+    blanks, characters that print nothing). Rather one person too few at an approval than one under two spellings."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(subject: str) -> str:
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
+    return "".join(each for each in plain if unicodedata.category(each)[0] not in "CZ")
 
 
 def is_account(subject: str) -> bool:

@@ -79,6 +79,9 @@ _EVERY_ROLE = tuple(RoleName)
 CONTENT = frozenset({Right.SEARCH, Right.READ, Right.EXPORT})
 """The rights that show mail: what a grant for a matter or custodians bounds."""
 
+_BOUNDED = CONTENT | {Right.JOBS}
+"""Of jobs too: whoever sees a part of the mail is told of his own jobs alone."""
+
 RULES: Mapping[Right, Rule] = MappingProxyType(
     {
         right: Rule(right, frozenset(roles), frozenset(granted))
@@ -137,7 +140,11 @@ def decide(
         what = "no grant that is in force" if held else "no grant"
         return Decision(False, (f"the role {actor.role} has {right} within a grant only", what))
     why = (f"the role {actor.role} has {right} within a grant", *(grant.words() for grant in open_now))
-    if any(grant.unbounded for grant in open_now) or right not in CONTENT:
+    if any(grant.unbounded for grant in open_now):
+        return Decision(True, why)
+    if right is Right.ACCESS_LOG:  # it tells of every search and every message
+        return Decision(False, (*why, "a grant for a part of the mail does not show the access log"))
+    if right not in _BOUNDED:
         return Decision(True, why)
     return Decision(True, why, open_now)
 

@@ -51,6 +51,8 @@ class Acts:
         self.kind = ""
         self.parent: str | None = None
         """Of a compartment: the owner id of its tenant."""
+        self.above: Acts | None = None
+        """Of a compartment: its tenant's acts, read with every ``refresh``; see ``stand_under``."""
         self.asked: str | None = None
         """Of a compartment: the approval that it was made under."""
         self._sources: dict[str, Source] = {}
@@ -90,10 +92,16 @@ class Acts:
 
     def refresh(self) -> int:
         """Read to the head; returns ``seen``. Raises ArchiveError: then nothing may be refused by it."""
+        if self.above is not None:
+            self.above.refresh()
         with self._lock:
             while self._reader.hand_on(self._take) is not None:
                 pass  # a batch that cannot be taken now comes again: no act is ever skipped
             return self.seen
+
+    def stand_under(self, tenant: "Acts") -> None:
+        """Have the tenant's incidents count here too: what is stopped there is stopped in its compartments."""
+        self.above, self.incidents.above = tenant, tenant.incidents
 
     def sources(self) -> list[Source]:
         """All sources, in the order of their acts."""

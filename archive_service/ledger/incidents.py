@@ -26,16 +26,20 @@ class Incidents:
     """One owner's incidents as state; see ``Erasures`` for who writes and reads it."""
 
     known: dict[str, Incident] = field(default_factory=dict)
+    above: "Incidents | None" = None
+    """Of a compartment: those of its tenant, which count in it as well."""
 
     @property
     def open(self) -> bool:
         """Whether one is open."""
-        return any(each.closed is None for each in self.known.values())
+        here = any(each.closed is None for each in self.known.values())
+        return here or (self.above is not None and self.above.open)
 
     @property
     def valid_from(self) -> str:
         """Tokens, sessions and accounts that were issued before are void (RFC 3339; "" while there was no incident)."""
-        return max((each.at for each in self.known.values()), default="")
+        here = max((each.at for each in self.known.values()), default="")
+        return max(here, self.above.valid_from) if self.above is not None else here
 
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""

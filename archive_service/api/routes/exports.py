@@ -89,6 +89,7 @@ def download(id: str, caller: CallerDep) -> Response:
     result = job.result or {}
     if "messages" not in result:
         raise Gone("the export's file is gone; ask for it again", code="export.gone")
+    _require_within(caller, result["messages"])
     # The name follows from the job: a row of the jobs table must not choose which file leaves.
     response = resumable_zip(caller.tenant.exports / f"{job.id}.zip", job.id)
     caller.record(
@@ -107,6 +108,13 @@ def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
         raise Conflict("this key was used for another request", code="idempotency.mismatch")
     caller.record(job=known.id, repeated=True)
     return export_answer(known)
+
+
+def _require_within(caller: Caller, ids: list[str]) -> None:
+    """What was made before may hold more than may be seen now. Raises NoSuchThing."""
+    for start in range(0, len(ids), _LOOKUP):
+        if not lookups.within(caller, ids[start : start + _LOOKUP]):
+            raise NoSuchThing
 
 
 def _require_no_incident(caller: Caller) -> None:

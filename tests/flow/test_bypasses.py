@@ -1,0 +1,146 @@
+"""Ways round the policy that were tried over a real archive, and lead nowhere."""
+
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from archive_service.access.identified import same_person
+from archive_service.catalog.base import Job
+from archive_service.exporting import ExportAsked, run_export
+from archive_service.following import parser_pool
+from archive_service.model.clock import rfc3339
+from archive_service.model.errors import Refused
+from archive_service.settings import load
+from archive_service.tenant_services import open_tenant
+from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.real_api import RealApi
+from tests.flow.test_compartments import found, made_compartment, mail, taken
+
+__all__ = ["no_settings_around"]
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with parser_pool(load(None), 1) as made:
+        yield made
+
+
+@pytest.fixture
+def api(tmp_path, pool):
+    with RealApi(tmp_path / "archive", pool) as made:
+        yield made
+
+
+def asked_grant(api, by="eve", **fields):
+    answer = api.call("POST", "/v1/grants", "admin", by, reason="x", **{"role": "reviewer", **fields})
+    assert answer.status_code == 202, answer.text
+    return answer
+
+
+def code(answer):
+    return answer.status_code, answer.json().get("code")
+
+
+def matter(api, query):
+    made = api.call("POST", "/v1/matters", "legal", "lou", name="M", purpose="p", query=query)
+    return made.json()["id"]
+
+
+def two_mails(api, tmp_path):
+    mail(tmp_path / "m", "a", "anne@ex.fr", "bob@ex.fr", "alpha")
+    mail(tmp_path / "m", "b", "carl@ex.fr", "dan@ex.fr", "beta")
+    taken(api, tmp_path / "m")
+    return {hit["subject"]: hit["id"] for hit in found(api)["hits"]}
+
+
+@pytest.mark.parametrize("spelling", ["eve ", "Eve", "\uff45ve", "eve\u200b", "E\u00adVE"], ids=ascii)
+def test_four_eyes_another_spelling_is_not_another_person(api, spelling):
+    approval = asked_grant(api, subject="rex").json()["id"]
+    answer = api.call("POST", f"/v1/approvals/{approval}/approve", "dpo", spelling, reason="x")
+    assert code(answer) == (409, "approval.own")
+    own = api.call("POST", "/v1/grants", "admin", "eve", subject=spelling, role="legal", reason="x")
+    assert code(own) == (422, "grant.own")
+    assert api.tenant.acts.grants.all() == []
+
+
+def test_people_whose_names_differ_to_a_reader_are_two():
+    assert not same_person("idp:anne", "idp:anna")
+    assert not same_person("entra:1", "google:1")
+    assert same_person("idp:Jose\u0301", "idp:jos\u00e9")
+
+
+def test_four_eyes_nobody_approves_what_he_gains_by(api):
+    asked = asked_grant(api, subject="paul")
+    answer = api.call("POST", f"/v1/approvals/{asked.json()['id']}/approve", "dpo", "Paul", reason="x")
+    assert code(answer) == (409, "approval.own")
+    assert api.tenant.acts.grants.all() == []
+    assert api.approved(asked)["grant"]
+
+
+def test_the_access_log_is_not_for_who_sees_a_part_of_the_mail(api):
+    api.approved(asked_grant(api, subject="ext", role="external_auditor", matter=matter(api, "subject:beta")))
+    assert code(api.call("GET", "/v1/access-log", "external_auditor", "ext")) == (403, "auth.forbidden")
+    why = api.call("GET", "/v1/policy/why?right=access_log", "external_auditor", "ext").json()
+    assert not why["allowed"]
+    assert "does not show the access log" in why["why"][-1]
+    api.approved(asked_grant(api, subject="ext", role="external_auditor"))
+    assert api.call("GET", "/v1/access-log", "external_auditor", "ext").status_code == 200
+
+
+def test_who_sees_a_part_of_the_mail_is_told_of_his_own_jobs_alone(api, tmp_path):
+    two_mails(api, tmp_path)
+    api.approved(asked_grant(api, subject="al", role="alert_officer", matter=matter(api, "subject:beta")))
+    theirs = api.call("POST", "/v1/exports", "legal", "lou", query="alpha", formats=["bundle"]).json()["id"]
+    own = api.call("POST", "/v1/exports", "alert_officer", "al", query="*", formats=["bundle"]).json()["id"]
+    jobs = api.call("GET", "/v1/jobs", "alert_officer", "al").json()["jobs"]
+    assert [job["id"] for job in jobs] == [own]
+    assert api.call("GET", f"/v1/jobs/{theirs}", "alert_officer", "al").status_code == 404
+    assert api.call("GET", f"/v1/jobs/{own}", "alert_officer", "al").status_code == 200
+    assert len(api.call("GET", "/v1/jobs", "legal", "lou").json()["jobs"]) == 2
+
+
+def test_an_export_made_before_is_not_fetched_once_it_holds_more_than_may_be_seen(api, tmp_path):
+    ids = two_mails(api, tmp_path)
+    about = matter(api, "subject:beta")
+    api.approved(asked_grant(api, subject="al", role="alert_officer", matter=about))
+    jobs = api.tenants.get(api.tenant.id).jobs
+    folder = api.tenants.get(api.tenant.id).exports
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {}
+    for subject in ("beta", "alpha"):
+        name = secrets.token_hex(16)
+        asked = Job(id=name, kind="export", actor="al", request={}, created_at=rfc3339(api.core.clock()))
+        jobs.add(asked)
+        (folder / f"{name}.zip").write_bytes(b"PK")
+        jobs.update(replace(asked, state="done", result={"messages": [ids[subject]]}))
+        made[subject] = f"/v1/exports/{name}/download"
+    assert api.call("GET", made["beta"], "alert_officer", "al").status_code == 200
+    assert code(api.call("GET", made["alpha"], "alert_officer", "al")) == (404, "not_found")
+
+
+def test_an_incident_of_a_tenant_stops_its_compartments_too(api, tmp_path, pool):
+    owner = made_compartment(api)
+    where = f"?compartment={owner}"
+    mail(tmp_path / "m", "a", "anne@ex.fr", "rita@ex.fr", "alerte")
+    taken(api, tmp_path / "m", tenant="acme/alertes")
+    assert found(api, "legal", "lou", where=where)["total"] == 1
+    before = api.token("legal", "lou")
+    api.later()
+    assert api.call("POST", "/v1/incidents", "dpo", "paul", reason="poste volé").status_code == 201
+    api.later()
+    asked = {"query": "*", "formats": ["bundle"]}
+    answer = api.call("POST", f"/v1/exports{where}", "legal", "lou", **asked)
+    assert code(answer) == (409, "incident.open")
+    old = api.with_token("POST", f"/v1/search{where}", before, query="*")
+    assert old.status_code == 401
+    compartment = api.core.tenant_of(owner)
+    compartment.acts.refresh()
+    assert compartment.acts.incidents.open  # what the batch of erasures asks too
+    opened = open_tenant(api.core, compartment)
+    try:
+        wanted = ExportAsked("e", "lou", "legal", rfc3339(api.core.clock()), "*", None)
+        with pytest.raises(Refused, match="incident"):
+            run_export(opened, wanted, pool, tmp_path / "e.zip", lambda done, total: None)
+    finally:
+        opened.close()

@@ -141,7 +141,7 @@ def test_another_key_signs_nothing_here():
         {"alg": "RS384"},
         {"alg": {"RS256": 1}},
     ],
-    ids=lambda header: ",".join(f"{name}={str(value)[:24]}" for name, value in header.items()),
+    ids=lambda header: ",".join(f"{name}={str(value)[:14]}" for name, value in header.items()),
 )
 def test_a_header_that_leads_elsewhere_or_is_not_known_is_refused(header):
     base = {"alg": "RS256", "kid": "k1", "typ": "at+jwt"}
@@ -349,7 +349,7 @@ def test_an_id_token_is_taken_only_where_the_settings_say_so():
         ),
         ({"https://ex.fr/roles": ["Archive.Legal"]}, ["https://ex.fr/roles"], {"legal"}),
     ],
-    ids=repr,
+    ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
 def test_words_become_roles_by_the_settings_alone(said, path, expected):
     found = taken(token(claims(**said)), roles_claim=path).roles

@@ -6,7 +6,9 @@ from functools import partial
 
 from archive_service.bootstrap import Core, Tenant
 from archive_service.compartments import Resealer
+from archive_service.ledger.exclusions import ExclusionList
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
+from archive_service.parties import authors, only_with, parties
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw
 from retention.exclusion import Excluded, judge
@@ -27,10 +29,21 @@ class Excluding:
     ) -> Callable[[], None] | None:
         """By the lists that are for its source, as the acts read so far have them."""
         lists = self._tenant.acts.exclusions.of(record.source)
-        judged = judge(parsed, lists) if lists else None
+        judged = self._judge(lists, raw, record, parsed) if lists else None
         if judged is None:
             return None
         return partial(self._withdraw, Capture(*place, record.capture), judged, raw, record)
+
+    def _judge(
+        self, lists: list[ExclusionList], raw: bytes, record: CaptureRecord, parsed: Parsed
+    ) -> Excluded | None:
+        """Before anything goes for good, everybody is asked for whom the header's other fields name."""
+        named = parties(record, self._kind(record.source), parsed)
+        domains = {domain for each in lists for domain in each.domains}
+        judged = judge(only_with(parsed, named, domains), lists)
+        if judged is None or judged.compartment is not None:
+            return judged
+        return judge(only_with(parsed, [*named, *authors(raw, parsed)], domains), lists)
 
     def _withdraw(self, capture: Capture, judged: Excluded, raw: bytes, record: CaptureRecord) -> None:
         """First into the compartment, then out of here: cut off between the two, it is there twice, and lost never."""

@@ -20,6 +20,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import CaptureRecord, SourceKind
+from archive_service.parties import plain_address, plain_domain
 from archive_service.strong_actions import places
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, place_keep, withdraw
@@ -28,7 +29,7 @@ _R = RoleName
 _ASKS = frozenset({_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})
 _DECIDES = frozenset({_R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,80}")
-_DOMAIN = re.compile(r"[a-z0-9.-]{1,253}|[^\x00-\x7f]{1,253}")
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _MOST = 100  # captures moved in one request
 
 
@@ -73,6 +74,8 @@ def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:
         outside = [each for each in made["addresses"] if each.rpartition("@")[2] not in made["domains"]]
         if outside:
             raise Invalid("an excluded address lies in none of the domains", code="exclusion.domain")
+        if made["exclusion"] and made["exclusion"] not in tenant.acts.exclusions.known:
+            raise NotFound("no such exclusion list", code="exclusion.unknown")
         if any(tenant.acts.source(each) is None for each in made["sources"]):
             raise NotFound("no such source", code="source.unknown")
         return made
@@ -223,14 +226,16 @@ def _list(given: Mapping[str, Any], field: str) -> list[str]:
 
 
 def _address(text: str) -> str:
-    local, at, domain = text.strip().lower().rpartition("@")
+    local, at, domain = plain_address(text).rpartition("@")
     if not (local and at and domain):
         raise Invalid("an address is local part, @ and domain", code="exclusion.address")
+    if "+" in local.strip("+"):
+        raise Invalid("an address stands for its sub-addresses: give it without +", code="exclusion.address")
     return f"{local}@{_domain(domain)}"
 
 
 def _domain(text: str) -> str:
-    domain = text.strip().lower()
+    domain = plain_domain(text)
     if not _DOMAIN.fullmatch(domain):
         raise Invalid("no domain", code="exclusion.domain")
     return domain

@@ -343,6 +343,24 @@ def test_a_capture_that_cannot_be_sealed_now_is_shown_to_nobody_and_taken_later(
     ]
 
 
+def test_what_a_sender_writes_does_not_have_mail_with_others_destroyed(api, tmp_path):
+    compartment = made_compartment(api)
+    exclude(api, compartment, "dr@ex.fr", "md@été.fr", domains=["ex.fr", "Été.fr."])
+    folder = tmp_path / "m"
+    mail(folder, "authors", "dr@ex.fr, chef@ex.fr", "x@dehors.fr", "deux auteurs")
+    mail(folder, "dot", "x@dehors.fr", "dr@ex.fr, chef@xn--t-9fab.fr", "autre domaine")
+    mail(folder, "idn", "md@xn--t-9fab.fr", "patient@dehors.fr", "secret médical")
+    (folder / "sender.eml").write_bytes(
+        b"From: dr@ex.fr\r\nSender: chef@ex.fr\r\nTo: x@dehors.fr\r\nSubject: au nom de\r\n\r\ntexte\r\n"
+    )
+    taken(api, folder)
+    assert found(api)["total"] == 0
+    api.follow()
+    seen = found(api, "alert_officer", "rita", where=f"?compartment={compartment}")
+    assert subjects(seen) == ["au nom de", "autre domaine", "deux auteurs"]
+    assert api.call("GET", "/v1/exclusions", "dpo", "paul").json()["withdrawn"] == 4
+
+
 def test_an_exclusion_list_for_one_source_leaves_the_others(api, tmp_path):
     compartment = made_compartment(api)
     taken(api, _folder(tmp_path / "none"), name="first")
@@ -368,10 +386,13 @@ def _folder(path: Path) -> Path:
     [
         ({"addresses": ["dr@dehors.fr"]}, "exclusion.domain"),
         ({"addresses": ["dr"]}, "exclusion.address"),
+        ({"addresses": ["dr+rdv@ex.fr"]}, "exclusion.address"),
+        ({"exclusion": "xnever"}, "not_found"),
+        ({"domains": ["ex.fr", "été .fr"]}, "exclusion.domain"),
         ({"compartment": "0123456789abcdef0123"}, "not_found"),
         ({"sources": ["snowhere"]}, "not_found"),
     ],
-    ids=["outside", "no address", "no compartment", "no source"],
+    ids=["outside", "no address", "sub-address", "no list", "no domain", "no compartment", "no source"],
 )
 def test_a_senseless_exclusion_list_is_refused(api, changes, code):
     compartment = made_compartment(api)

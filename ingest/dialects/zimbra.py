@@ -21,7 +21,8 @@ from ingest.mime.headers import decode_value
 from ingest.mime.scanner import Entity, Headers, scan, scan_headers
 
 _IDENTITY = frozenset(("7bit", "8bit", "binary"))
-_OPERATIONS = ("add message", "send message", "save draft")
+_DRAFT = "save draft"
+_OPERATIONS = ("add message", "send message", _DRAFT)
 _OPERATION = re.compile(rf"^Operation=({'|'.join(_OPERATIONS)})\b", re.MULTILINE)
 _ACCOUNT = re.compile(r"\AIntercept(?:ed)? message for <?([^\s<>@]{1,256}@[^\s<>@:]{1,255}?)>?[.:]?(?:\s|\Z)")
 _LONGEST_TEXT = 1 << 16  # characters of an intercept's own text that are looked at
@@ -29,13 +30,17 @@ _LONGEST_TEXT = 1 << 16  # characters of an intercept's own text that are looked
 
 def _operation(text: str, subject: str) -> str | None:
     """What happened in the mailbox: by the default template's line, else by the one operation that any template's text
-    names when the message's own subject is taken out of it. None when there is no telling."""
-    found = _OPERATION.search(text)
-    if found is not None:
-        return found.group(1)
+    names, in both cases when the message's own subject is taken out of it: whoever sends mail writes that. None when
+    there is no telling."""
     own = text.replace(subject, " ") if subject else text
-    named = [operation for operation in _OPERATIONS if operation in own]
-    return named[0] if len(named) == 1 else None
+    named = {operation for operation in _OPERATIONS if operation in own}
+    lines = set(_OPERATION.findall(own))
+    if not lines and not named and _DRAFT not in subject:
+        lines = set(_OPERATION.findall(text))  # a subject of the operation's own words took them out
+    said = lines or named
+    if len(said) > 1 or (said == {_DRAFT} and named - said):
+        return None  # what may be no draft is shown
+    return next(iter(said), None)
 
 
 def _account(text: str, headers: Headers) -> str | None:
@@ -69,7 +74,7 @@ def _intercepted(raw: bytes, root: Entity) -> Unwrapped:
     flags = ["journal_report"]
     if operation is None:
         flags.append("operation_unknown")
-    elif operation == "save draft":
+    elif operation == _DRAFT:
         flags.append("draft")
     if not raw[inner.end : message.end].strip():
         flags.append("headers_only")

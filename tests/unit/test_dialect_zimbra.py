@@ -127,6 +127,25 @@ def test_a_subject_makes_no_draft() -> None:
     assert "operation_unknown" in read(intercept(both, inner, subject="x")).flags
 
 
+@pytest.mark.parametrize(
+    "own", ["Operation=add message", "Action : add message"], ids=["default line", "own words"]
+)
+@pytest.mark.parametrize(
+    "subject", ["Operation=save draft", "x =?utf-8?q?=0AOperation=3Dsave_draft?="], ids=["plain", "line end"]
+)
+def test_a_subject_that_is_an_operations_line_hides_nothing(own: str, subject: str) -> None:
+    """A template of one's own may begin with ${MESSAGE_SUBJECT}; a draft is left out of searches."""
+    inner = INNER.replace("Subject: devis", f"Subject: {subject}")
+    for shown in ("Operation=save draft", "x \nOperation=save draft", "x\nOperation=save draft"):
+        assert "draft" not in read(intercept(f"{shown}\n{own}, folder=Inbox.", inner, subject="x")).flags
+
+
+def test_a_subject_of_an_operations_words_leaves_the_default_template_readable() -> None:
+    inner = INNER.replace("Subject: devis", "Subject: add message")
+    assert read(intercept(body("add message"), inner)).flags == ("journal_report",)
+    assert "draft" in read(intercept(body("save draft"), INNER.replace("devis", "draft"))).flags
+
+
 def test_the_subject_names_the_account_when_the_text_does_not() -> None:
     assert read(intercept("autre chose", INNER)).mailbox == ACCOUNT
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases, grant_act
 from archive_service.access.events import Actor, RoleName
 from archive_service.access.four_eyes import Spend, StrongAction
@@ -11,7 +12,7 @@ from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
-from archive_service.model.clock import Clock, utc_now
+from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.grounds import EraseGround
 from archive_service.retaining import keep_to_minimum
@@ -84,6 +85,42 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
     asks = frozenset({_R.ADMIN, _R.COMPLIANCE_OFFICER})
     decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO})
     return StrongAction("grant.give", asks, decides, check, carry_out, gains=lambda it: str(it["subject"]))
+
+
+def account_action(accounts: Accounts) -> StrongAction:
+    """``account.make`` {name, role, only, ends}: a service account that reads mail. Its token is in the answer to
+    whoever has it carried out, and nowhere else."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        name, only, role = given.get("name"), given.get("only"), str(given.get("role"))
+        if (
+            not isinstance(only, list)
+            or not all(isinstance(each, str) for each in only)
+            or role not in set(_R)
+        ):
+            raise Invalid("an account has a role, and rights of it", code="account.scope")
+        try:
+            ends = from_rfc3339(str(given.get("ends")).replace("Z", "+00:00"))
+        except ValueError as error:
+            raise Invalid("an account ends at a time (RFC 3339)", code="account.ends") from error
+        rights = accounts.checked(str(name), RoleName(role), only, ends)
+        return {"name": str(name), "role": role, "only": rights, "ends": rfc3339(ends)}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        asked = approval.request
+        made, token, seq = accounts.make(
+            approval.by,
+            asked["name"],
+            RoleName(asked["role"]),
+            asked["only"],
+            from_rfc3339(asked["ends"].replace("Z", "+00:00")),
+            lambda: spend().id,
+        )
+        return {"account": made.id, "token": token, "seq": seq}
+
+    return StrongAction(
+        "account.make", frozenset({_R.ADMIN}), frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL}), check, carry_out
+    )
 
 
 def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:

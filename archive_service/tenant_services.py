@@ -37,7 +37,7 @@ from archive_service.sealed_actions import (
     reseal_action,
 )
 from archive_service.source_changes import rotate, set_guard
-from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
+from archive_service.strong_actions import account_action, erasure_action, grant_action, incident_close_action
 from search.query_language import Node
 
 
@@ -186,7 +186,9 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
     dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, core.clock, tenant.id)
+    accounts = Accounts(tenant.acts, core.clock)
     actions = (
+        account_action(accounts),
         erasure_action(tenant.acts, live.catalog, core.clock),
         grant_action(tenant.acts, cases),
         break_glass_action(tenant.acts, cases, core.clock),
@@ -214,7 +216,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         acts_position=tenant.acts.refresh,
         barred=tenant.acts.barred,
         exports=core.exports(tenant.id),
-        accounts=Accounts(tenant.acts, core.clock),
+        accounts=accounts,
         four_eyes=FourEyes(tenant.acts, actions, core.clock),
         cases=cases,
         authority=ActsAuthority(

@@ -9,13 +9,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from archive_service.access.events import AccessLog, RoleName
 from archive_service.access.identified import ACCOUNT, Identified, not_valid
-from archive_service.access.policy import RULES, Right
+from archive_service.access.policy import CONTENT, RULES, Right
 from archive_service.ledger.accounts import Account
 from archive_service.ledger.acts import Acts
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
@@ -27,6 +27,8 @@ _TOKEN = re.compile(r"asa_([0-9a-f]{20})([0-9a-f]{16})_([0-9a-f]{64})")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NEVER = frozenset({Right.PUBLIC, Right.ACCOUNTS, Right.APPROVALS_DECIDE, Right.GRANTS_CHANGE})
 """An account is no person: it decides nothing for four eyes, lets nobody in, and makes no other that outlives it."""
+TWO_PEOPLE = CONTENT | {Right.MATTERS_CHANGE}
+"""What shows mail, or says which mail reviewers see: who makes accounts has none of it himself."""
 _STEP, _MOST_READ = 1000, 20_000
 
 
@@ -38,16 +40,21 @@ class Accounts:
         self._clock = clock
 
     def make(
-        self, by: str, name: str, role: RoleName, only: Collection[str], ends: datetime
+        self,
+        by: str,
+        name: str,
+        role: RoleName,
+        only: Collection[str],
+        ends: datetime,
+        spend: Callable[[], str] | None = None,
     ) -> tuple[Account, str, int]:
         """A new account, its token (shown this once), and the acts-log position that has passed it. Durable on return.
-        Raises Invalid (``account.name``, ``account.scope``, ``account.ends``), Refused (``account.exists``)."""
-        if not _NAME.fullmatch(name):
-            raise Invalid("a name is 1 to 64 of a-z, 0-9, dot, dash, underscore", code="account.name")
-        rights = _scope(role, only)
+        ``spend``: called inside the append, the approval it is made under. Raises Invalid (``account.name``,
+        ``account.scope``, ``account.ends``), Refused (``account.exists``, ``account.two_people``)."""
+        rights = self.checked(name, role, only, ends)
+        if spend is None and TWO_PEOPLE.intersection(rights):
+            raise Refused("an account that reads mail is asked for (account.make)", code="account.two_people")
         now = self._clock()
-        if not now < ends <= now + LONGEST_LIFE:
-            raise Invalid("an account ends, within 366 days from now", code="account.ends")
         account, secret = secrets.token_hex(8), secrets.token_hex(32)
         fields = {
             "account": account,
@@ -63,11 +70,22 @@ class Accounts:
         def act(_: object) -> dict[str, Any]:
             if self._acts.accounts.named(name):
                 raise Refused("a service account of this name was made before", code="account.exists")
-            return {"version": 1, "act": "account.make", **fields}
+            approval = {} if spend is None else {"approval": spend()}
+            return {"version": 1, "act": "account.make", **fields, **approval}
 
         seq = self._acts.append(act)
         token = f"{PREFIX}{self._acts.log.owner}{account}_{secret}"
         return self._acts.accounts.known[account], token, seq + 1
+
+    def checked(self, name: str, role: RoleName, only: Collection[str], ends: datetime) -> list[str]:
+        """The rights of an account that could be made so. Raises Invalid."""
+        if not _NAME.fullmatch(name):
+            raise Invalid("a name is 1 to 64 of a-z, 0-9, dot, dash, underscore", code="account.name")
+        rights = _scope(role, only)
+        now = self._clock()
+        if not now < ends <= now + LONGEST_LIFE:
+            raise Invalid("an account ends, within 366 days from now", code="account.ends")
+        return rights
 
     def revoke(self, by: str, account: str, reason: str) -> tuple[Account, int]:
         """End an account at once; durable on return. Revoking it again changes nothing but is recorded. Raises

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -144,3 +145,47 @@ def test_an_incident_of_a_tenant_stops_its_compartments_too(api, tmp_path, pool)
             run_export(opened, wanted, pool, tmp_path / "e.zip", lambda done, total: None)
     finally:
         opened.close()
+
+
+def test_an_account_that_reads_mail_is_not_made_by_who_reads_none(api):
+    asked = {"name": "spy", "role": "legal", "only": ["read", "search"]}
+    asked["ends"] = rfc3339(api.core.clock() + timedelta(days=30))
+    alone = api.call("POST", "/v1/accounts", "admin", "eve", **asked)
+    assert code(alone) == (409, "account.two_people")
+    widening = asked | {"only": ["matters.change"]}
+    assert code(api.call("POST", "/v1/accounts", "admin", "eve", **widening)) == (409, "account.two_people")
+    assert api.tenant.acts.accounts.all() == []
+    request = api.call(
+        "POST", "/v1/approvals", "admin", "eve", action="account.make", request=asked, reason="e-discovery"
+    )
+    approval = request.json()["id"]
+    other_admin = api.call("POST", f"/v1/approvals/{approval}/approve", "dpo", "paul", reason="x")
+    assert code(other_admin) == (403, "auth.forbidden")
+    made = api.approved(request)
+    who = api.tenants.get(api.tenant.id).accounts.holder(made["token"])
+    assert (who.subject, who.only) == ("account:spy", frozenset({"read", "search"}))
+    again = api.call("POST", f"/v1/approvals/{approval}/execute", "legal", "zoe")
+    assert code(again) == (409, "approval.executed")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"only": "read"},
+        {"only": []},
+        {"role": "king"},
+        {"ends": "soon"},
+        {"ends": "2020-01-01T00:00:00Z"},
+        {"name": "A b"},
+    ],
+    ids=str,
+)
+def test_a_senseless_account_is_refused_before_anybody_is_asked(api, wrong):
+    asked = {
+        "name": "spy",
+        "role": "legal",
+        "only": ["read"],
+        "ends": rfc3339(api.core.clock() + timedelta(days=9)),
+    }
+    body = {"action": "account.make", "request": asked | wrong, "reason": "x"}
+    assert api.call("POST", "/v1/approvals", "admin", "eve", **body).status_code == 422

@@ -299,6 +299,7 @@ def _destroy(given: argparse.Namespace, settings: Settings, output: Output) -> i
     core = open_core(settings)
     try:
         _take_lease(core)
+        _require_no_incident(core)
         _require_unused(core, given.version)
         core.kms.destroy(given.version)
     finally:
@@ -308,6 +309,14 @@ def _destroy(given: argparse.Namespace, settings: Settings, output: Output) -> i
         f"{given.version} is destroyed: what it wrapped opens from no backup of the key store",
     )
     return 0
+
+
+def _require_no_incident(core: Core) -> None:
+    """Raises Refused while one is open in any tenant: a key version is of all of them."""
+    for tenant in core.tenants(0):
+        tenant.acts.refresh()
+        if tenant.acts.incidents.open:
+            raise Refused("an incident is open: no key is destroyed", code="incident.open")
 
 
 def _require_unused(core: Core, version: str) -> None:

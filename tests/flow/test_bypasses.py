@@ -14,7 +14,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Refused
 from archive_service.settings import load
 from archive_service.tenant_services import open_tenant
-from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, taken
 
@@ -62,6 +62,8 @@ def test_four_eyes_another_spelling_is_not_another_person(api, spelling):
     assert code(answer) == (409, "approval.own")
     own = api.call("POST", "/v1/grants", "admin", "eve", subject=spelling, role="legal", reason="x")
     assert code(own) == (422, "grant.own")
+    last = api.call("GET", "/v1/access-log?action=approval.approve", "auditor", "aude").json()["entries"][0]
+    assert (last["actor"], last["outcome"], last["ids"]) == (spelling, "refused", [approval])
     assert api.tenant.acts.grants.all() == []
 
 
@@ -189,3 +191,16 @@ def test_a_senseless_account_is_refused_before_anybody_is_asked(api, wrong):
     }
     body = {"action": "account.make", "request": asked | wrong, "reason": "x"}
     assert api.call("POST", "/v1/approvals", "admin", "eve", **body).status_code == 422
+
+
+def test_an_incident_of_any_tenant_stops_the_destruction_of_a_key_version(api):
+    where = ("--data", api.data, "--json")
+    done("keys", "rotate", *where)
+    done("keys", "rewrap", *where)
+    old = next(
+        each["version"] for each in done("keys", "status", *where).answer["versions"] if not each["records"]
+    )
+    assert api.call("POST", "/v1/incidents", "dpo", "paul", reason="poste volé").status_code == 201
+    refused = run("keys", "destroy-version", old, *where)
+    assert (refused.code, refused.answer["error"]["code"]) == (1, "incident.open")
+    assert old in [each["version"] for each in done("keys", "status", *where).answer["versions"]]

@@ -68,9 +68,9 @@ def read_file(path: Path, limit: int) -> bytes:
     return data
 
 
-def unreadable(error: OSError) -> StoreError:
-    """The failure of an item whose file cannot be read."""
-    return StoreError(f"the file cannot be read ({error.strerror})", code="import.unreadable")
+def unreadable(error: OSError, what: str = "file") -> StoreError:
+    """The failure of an item whose file (or folder) cannot be read."""
+    return StoreError(f"the {what} cannot be read ({error.strerror})", code="import.unreadable")
 
 
 def too_large(limit: int) -> StoreError:

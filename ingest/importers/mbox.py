@@ -26,6 +26,7 @@ from typing import BinaryIO
 
 from archive_service.model.errors import Invalid, StoreError
 from ingest.importers.base import Item, failing, plain_name, too_large, unreadable
+from ingest.importers.walking import Walked
 
 _FROM = b"From "
 _BLOCK = 1 << 20
@@ -70,17 +71,20 @@ class Mbox:
         self._top = path
         self._limit = limit
         self._variant = variant
-        self._files = _files(path)
+        self._walked = _walked(path)
+        self._files = [path] if self._walked is None else _mailboxes(self._walked, path)
 
     def count(self) -> int | None:
         """Not known before everything is read."""
         return None
 
     def items(self) -> Iterator[Item]:
-        """File by file, in the order of their paths."""
+        """File by file, in the order of their paths; then folders that cannot be read."""
         for path in self._files:
             name = path.name if path == self._top else str(path.relative_to(self._top))
             yield from self._file(path, plain_name(name))
+        if self._walked is not None:
+            yield from self._walked.failures()
 
     def _file(self, path: Path, name: str) -> Iterator[Item]:
         try:
@@ -109,12 +113,17 @@ class Mbox:
         """Nothing is kept open."""
 
 
-def _files(path: Path) -> list[Path]:
+def _walked(path: Path) -> Walked | None:
+    """None when ``path`` is one file."""
     if path.is_file():
-        return [path]
+        return None
     if not path.is_dir():
         raise Invalid("no such file or folder", code="import.folder")
-    return sorted(each for each in path.rglob("*") if each.is_file() and _may_be_mailbox(each, path))
+    return Walked(path)
+
+
+def _mailboxes(walked: Walked, top: Path) -> list[Path]:
+    return [each for each in walked.files if _may_be_mailbox(each, top)]
 
 
 def _may_be_mailbox(path: Path, top: Path) -> bool:

@@ -37,13 +37,17 @@ class Excluding:
     def _judge(
         self, lists: list[ExclusionList], raw: bytes, record: CaptureRecord, parsed: Parsed
     ) -> Excluded | None:
-        """Before anything goes for good, everybody is asked for whom the header's other fields name."""
+        """Before anything goes for good, everybody is asked for whom the header's other fields name. Where no
+        envelope says to whom it went (a blind copy to somebody of ours), nothing goes for good: it is sealed."""
         named = parties(record, self._kind(record.source), parsed)
         domains = {domain for each in lists for domain in each.domains}
         judged = judge(only_with(parsed, named, domains), lists)
         if judged is None or judged.compartment is not None:
             return judged
-        return judge(only_with(parsed, [*named, *authors(raw, parsed)], domains), lists)
+        judged = judge(only_with(parsed, [*named, *authors(raw, parsed)], domains), lists)
+        if judged is None or judged.compartment is not None or parsed.envelope_complete:
+            return judged
+        return Excluded(min(each.compartment for each in lists))
 
     def _withdraw(self, capture: Capture, judged: Excluded, raw: bytes, record: CaptureRecord) -> None:
         """First into the compartment, then out of here: cut off between the two, it is there twice, and lost never."""

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from archive_service.relocation.keys import KeyCarrier
 from archive_service.relocation.owners import Outcome, OwnerCopy
 from archive_service.relocation.package import TransportKey, TransportKms
 from archive_service.relocation.plain import README, Counts, write_plain
-from archive_service.relocation.relocating import hold
+from archive_service.relocation.relocating import hold, let_go
 from archive_service.tenant_services import open_tenant
 from archive_service.vault.key_layout import LogId, log_prefix
+
+_LET_GO = "deleted by a disposition"
 
 Progress = Callable[[int], None]
 
@@ -95,7 +98,8 @@ def _fill(
         "archive": core.archive.owner,
         "made_at": made,
         "counts": {**vars(counts), "objects": outcome.copied, "records": outcome.records},
-        "damaged": [{"name": name, "detail": why} for name, why in outcome.problems],
+        "damaged": [{"name": name, "detail": why} for name, why in outcome.problems]
+        + [{"name": name, "detail": _LET_GO} for name in outcome.let_go],
     }
     package.seal(folder, key, about)
     return outcome, counts
@@ -108,7 +112,8 @@ def _copy_sealed(
     try:
         outcome = Outcome()
         copier = Copier(core.raw, store, core.clock)
-        OwnerCopy(core.raw, store, copier, outcome, jobs=jobs, progress=progress).run(tenant.id)
+        gone = partial(let_go, tenant)
+        OwnerCopy(core.raw, store, copier, outcome, jobs=jobs, progress=progress, let_go=gone).run(tenant.id)
         for stored in core.raw.list(log_prefix(root)):
             copier.copy(stored.key)
         outcome.records = KeyCarrier(core.keys, core.kms, keys, TransportKms(key)).carry(tenant.id)
@@ -130,6 +135,7 @@ def load_package(
     if not core.leases.take("init") or not core.here.take("follower"):
         raise Refused("the service is running: stop it first", code="handover.busy")
     owner = str(manifest["owner"])
+    gone = {each["name"].rpartition("/")[2] for each in manifest["damaged"] if each["detail"] == _LET_GO}
     _require_no_clash(core, owner, manifest)
     make_archive(core)
     store, keys = open_package(folder, key.derived("locks"), core.clock)
@@ -138,8 +144,9 @@ def load_package(
         outcome = Outcome()
         if not begun:
             outcome.records = KeyCarrier(keys, TransportKms(key), core.keys, core.kms).carry(owner)
+        copier = Copier(store, core.raw, core.clock)
         copy = OwnerCopy(
-            store, core.raw, Copier(store, core.raw, core.clock), outcome, jobs=jobs, progress=progress
+            store, core.raw, copier, outcome, jobs=jobs, progress=progress, let_go=gone.__contains__
         )
         copy.run(owner)
     finally:

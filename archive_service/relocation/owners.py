@@ -29,6 +29,7 @@ class Outcome:
     records: int = 0
     moves: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
+    let_go: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -50,13 +51,16 @@ class OwnerCopy:
         *,
         jobs: int,
         progress: Callable[[int], None] = lambda done: None,
+        let_go: Callable[[str], bool] = lambda capture: False,
     ) -> None:
+        """``let_go``: whether a disposition may have deleted a capture's object."""
         self._source = source
         self._target = target
         self._copier = copier
         self._outcome = outcome
         self._jobs = jobs
         self._progress = progress
+        self._let_go = let_go
         self._done: set[str] = set()
         self._moved: dict[str, list[Move]] = {}
 
@@ -80,7 +84,10 @@ class OwnerCopy:
         try:
             done = future.result()
         except Tampered as error:
-            self._problem(key, str(error))
+            if error.code == "integrity.missing" and self._let_go(key.rpartition("/")[2]):
+                outcome.let_go.append(key)
+            else:
+                self._problem(key, str(error))
             return
         self._done.add(key)
         outcome.copied += done.fresh

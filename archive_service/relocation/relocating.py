@@ -51,7 +51,13 @@ class Relocation:
         self.outcome = Outcome()
         copier = Copier(source.raw, target.raw, target.clock)
         self._copy = OwnerCopy(
-            source.raw, target.raw, copier, self.outcome, jobs=plan.jobs, progress=progress
+            source.raw,
+            target.raw,
+            copier,
+            self.outcome,
+            jobs=plan.jobs,
+            progress=progress,
+            let_go=self._let_go,
         )
         self._keys = KeyCarrier(source.keys, source.kms, target.keys, target.kms)
 
@@ -95,6 +101,9 @@ class Relocation:
         for tenant in tenants:
             tenant.acts.refresh()
         return all(tenant.acts.moved for tenant in tenants)
+
+    def _let_go(self, capture: str) -> bool:
+        return any(let_go(tenant, capture) for tenant in self._source.tenants())
 
     def _hold(self) -> None:
         """Every lease that a process of the service would have: so none runs. Raises Refused (``relocate.busy``)."""
@@ -165,3 +174,8 @@ def abandon(core: Core) -> list[str]:
             tenant.acts.append(lambda _: {"version": 1, "act": "archive.arrived"})
             opened.append(tenant.name)
     return opened
+
+
+def let_go(tenant: Tenant, capture: str) -> bool:
+    """Whether a disposition has had the capture's key destroyed: then its object may be gone by right."""
+    return tenant.acts.dispositions.of(capture) is not None and capture in tenant.acts.erasures.gone()

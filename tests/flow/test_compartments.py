@@ -35,8 +35,10 @@ def mail(folder: Path, name: str, sender: str, to: str, subject: str) -> None:
     (folder / f"{name}.eml").write_bytes(message.as_bytes())
 
 
-def taken(api: RealApi, folder: Path, tenant: str = "acme", name: str = "feed") -> list[str]:
-    asked = ("--tenant", tenant, "--source", name, "--kind", "generic", "--data", api.data, "--json")
+def taken(
+    api: RealApi, folder: Path, tenant: str = "acme", name: str = "feed", kind: str = "generic"
+) -> list[str]:
+    asked = ("--tenant", tenant, "--source", name, "--kind", kind, "--data", api.data, "--json")
     return list(done("import", "eml", folder, *asked).answer["captures"])
 
 
@@ -284,15 +286,32 @@ def exclude(api, compartment, *addresses, **more):
     return api.approved(api.call("POST", "/v1/exclusions", "dpo", "paul", **body | more))
 
 
+def report(folder: Path, name: str, sender: str, to: str, subject: str) -> None:
+    """The same mail, in a journal report that says to whom it went."""
+    mail(folder, name, sender, to, subject)
+    inner = (folder / f"{name}.eml").read_bytes()
+    lines = f"Sender: {sender}\nSubject: {subject}\nMessage-Id: <{name}@ex.fr>\nTo: {to}\n"
+    outer = EmailMessage()
+    outer["From"], outer["To"], outer["X-MS-Journal-Report"] = "journal@ex.fr", "archive@ex.fr", ""
+    outer.set_content(lines)
+    outer.make_mixed()
+    frame = outer.as_bytes().rstrip()
+    boundary = outer.get_boundary().encode()
+    end = b"--" + boundary + b"--"
+    head = frame[: frame.rindex(end)]
+    part = b"--" + boundary + b"\nContent-Type: message/rfc822\n\n" + inner + b"\n"
+    (folder / f"{name}.eml").write_bytes(head + part + end + b"\n")
+
+
 def test_mail_of_excluded_parties_alone_is_withdrawn_and_mixed_mail_is_sealed(api, tmp_path):
     compartment = made_compartment(api)
     exclude(api, compartment, "dr@ex.fr", "infirmerie@ex.fr")
     folder = tmp_path / "m"
-    mail(folder, "alone", "dr@ex.fr", "patient@dehors.fr", "secret médical")
-    mail(folder, "both", "dr@ex.fr", "infirmerie@ex.fr", "dossier partagé")
-    mail(folder, "mixed", "salarie@ex.fr", "DR+rdv@ex.fr", "rendez-vous")
-    mail(folder, "plain", "a@ex.fr", "b@ex.fr", "contrat")
-    taken(api, folder)
+    report(folder, "alone", "dr@ex.fr", "patient@dehors.fr", "secret")
+    report(folder, "both", "dr@ex.fr", "infirmerie@ex.fr", "dossier")
+    report(folder, "mixed", "salarie@ex.fr", "DR+rdv@ex.fr", "rendez-vous")
+    report(folder, "plain", "a@ex.fr", "b@ex.fr", "contrat")
+    taken(api, folder, kind="m365")
     api.follow()
     answer = found(api)
     assert (subjects(answer), answer["total"]) == (["contrat"], 1)
@@ -302,6 +321,17 @@ def test_mail_of_excluded_parties_alone_is_withdrawn_and_mixed_mail_is_sealed(ap
     done("erasures", "run", "--tenant", "acme", "--today-too", "--data", api.data)
     said = run("verify", "--data", api.data)
     assert said.code == 0, said.out
+
+
+def test_mail_of_which_nobody_says_to_whom_it_went_is_sealed_and_never_destroyed(api, tmp_path):
+    """An outsider may name an excluded address and write to somebody else by a blind copy."""
+    compartment = made_compartment(api)
+    exclude(api, compartment, "dr@ex.fr")
+    mail(tmp_path / "m", "blind", "escroc@dehors.fr", "dr@ex.fr", "virement")
+    taken(api, tmp_path / "m")
+    api.follow()
+    assert found(api)["total"] == 0
+    assert subjects(found(api, "alert_officer", "rita", where=f"?compartment={compartment}")) == ["virement"]
 
 
 def test_nothing_withdrawn_tells_by_its_act_what_it_was(api, tmp_path):

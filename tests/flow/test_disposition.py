@@ -377,3 +377,22 @@ def test_l123_22_a_minimum_whose_term_has_not_begun_refuses_a_request(api, tmp_p
     assert (answer["state"], answer["error"]) == ("approved", "erasure.minimum_open")
     api.call("POST", f"/v1/matters/{matter}/close", "legal", "zoe")
     assert api.call("POST", f"/v1/approvals/{asking}/execute", "legal", "zoe").json()["state"] == "executed"
+
+
+def test_an_archive_with_dispositions_is_handed_over_and_relocated_whole(tmp_path, pool):
+    data, key, package = tmp_path / "archive", tmp_path / "key.json", tmp_path / "package"
+    with RealApi(data, pool) as api:
+        archived(api, tmp_path)
+        name = decided(api)
+        forward(api)
+        assert state(api, name)["state"] == "done"
+    asked_for = ("--tenant", "acme", "--to", package, "--key-file", key, "--data", data, "--json")
+    said = run("handover", *asked_for)
+    assert said.code == 0, said.out
+    done("handover-load", package, "--key-file", key, "--data", tmp_path / "new")
+    checked = run("verify", "--data", tmp_path / "new")
+    assert checked.code == 0, checked.out
+    said = run("relocate", "--to-data", tmp_path / "moved", "--data", data, "--json")
+    assert said.code == 0, said.out
+    checked = run("verify", "--data", tmp_path / "moved")
+    assert checked.code == 0, checked.out

@@ -141,6 +141,25 @@ def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
     return StrongAction("incident.close", roles, roles | {_R.LEGAL}, check, carry_out)
 
 
+def matter_action(acts: Acts, cases: Cases) -> StrongAction:
+    """``matter.change`` {matter, name, purpose, query?, custodians?}: what a matter is about while grants stand for
+    it: they show what it holds."""
+
+    def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
+        cases.require_sensible(given)
+        known = cases.matter(str(given.get("matter")))
+        fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
+        return {"matter": known.id, **fields}
+
+    def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        request = approval.request
+        made = cases.set_matter(approval.by, request, request["matter"], None, lambda: spend().id)
+        return {"matter": made.id, "version": made.version, "seq": acts.seen}
+
+    roles = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL})
+    return StrongAction("matter.change", roles, roles, check, carry_out)
+
+
 def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:
     """The captures that are named, or those of the messages that are. Raises NotFound for one that is not there."""
     names, messages = _names(given, "captures"), _names(given, "messages")

@@ -37,7 +37,13 @@ from archive_service.sealed_actions import (
     reseal_action,
 )
 from archive_service.source_changes import rotate, set_guard
-from archive_service.strong_actions import account_action, erasure_action, grant_action, incident_close_action
+from archive_service.strong_actions import (
+    account_action,
+    erasure_action,
+    grant_action,
+    incident_close_action,
+    matter_action,
+)
 from search.query_language import Node
 
 
@@ -191,6 +197,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         account_action(accounts),
         erasure_action(tenant.acts, live.catalog, core.clock),
         grant_action(tenant.acts, cases),
+        matter_action(tenant.acts, cases),
         break_glass_action(tenant.acts, cases, core.clock),
         hold_release_action(tenant.acts, core.clock),
         compartment_action(core, tenant, cases),

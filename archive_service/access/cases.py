@@ -1,7 +1,7 @@
 """Matters and grants, as those decide them who may: acts, checked again at the head."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,15 +35,28 @@ class Cases:
         self._acts.refresh()
         return self._known(matter)
 
-    def set_matter(
-        self, actor: Actor, given: Mapping[str, Any], matter: str | None = None, version: int | None = None
-    ) -> Matter:
-        """A new matter, or all of a known one anew; durable on return. ``version``: what the caller saw. Raises
-        Invalid, QueryError, NotFound, Refused (``matter.changed``, ``matter.closed``)."""
+    def require_sensible(self, given: Mapping[str, Any]) -> None:
+        """Whether a matter may be about this. Raises Invalid, QueryError, NotFound."""
+        if not all(str(given.get(name) or "").strip() for name in ("name", "purpose")):
+            raise Invalid("a matter has a name and a purpose", code="matter.invalid")
         self._acts.refresh()
         if given.get("query") is not None:
-            expanded(parse(given["query"]), self._acts.custodians)
+            expanded(parse(str(given["query"])), self._acts.custodians)
         self._require_people(given)
+
+    def set_matter(
+        self,
+        actor: str,
+        given: Mapping[str, Any],
+        matter: str | None = None,
+        version: int | None = None,
+        spend: Callable[[], str] | None = None,
+    ) -> Matter:
+        """A new matter, or all of a known one anew; durable on return. ``version``: what the caller saw; ``spend``:
+        gives the approval under which it is done, or raises. Raises Invalid, QueryError, NotFound, Refused
+        (``matter.changed``, ``matter.closed``; ``matter.granted``: what is seen within a grant is widened by two
+        people only)."""
+        self.require_sensible(given)
         chosen = matter or "t" + secrets.token_hex(8)
         fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
 
@@ -52,8 +65,11 @@ class Cases:
                 self._require_current(matter, version)
             if any(known.name == given["name"] and known.id != chosen for known in self._acts.matters.all()):
                 raise Refused("a matter of this name exists", code="matter.exists")
-            made = {"matter": chosen, **fields, "by": actor.subject, "at": rfc3339(self._clock())}
-            return {"version": 1, "act": "matter.set", **made}
+            if spend is None:
+                self._require_not_granted(chosen, fields)
+            made = {"matter": chosen, **fields, "by": actor, "at": rfc3339(self._clock())}
+            approved = {"approval": spend()} if spend is not None else {}
+            return {"version": 1, "act": "matter.set", **made, **approved}
 
         self._acts.append(act)
         return self._known(chosen)
@@ -110,6 +126,19 @@ class Cases:
 
         self._acts.append(act)
         return self._acts.grants.known[grant]
+
+    def _require_not_granted(self, matter: str, fields: Mapping[str, Any]) -> None:
+        known = self._acts.matters.known.get(matter)
+        if known is None or (fields.get("query"), tuple(fields.get("custodians", ()))) == (
+            known.query,
+            known.custodians,
+        ):
+            return
+        now = rfc3339(self._clock())
+        grants = self._acts.grants.all()
+        if any(grant.matter == matter and grant.revoked is None and now < grant.ends for grant in grants):
+            detail = "grants stand for this matter: what it is about is changed by two people (matter.change)"
+            raise Refused(detail, code="matter.granted")
 
     def _require_people(self, given: Mapping[str, Any]) -> None:
         """Raises NotFound (``custodian.unknown``)."""

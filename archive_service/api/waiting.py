@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 from starlette.concurrency import run_in_threadpool
 
-from archive_service.api.errors import Unavailable
+from archive_service.api.errors import BadRequest, Unavailable
 from archive_service.api.guard import CallerDep, ServicesDep
 
 _PAUSE = 0.05  # seconds between two looks at the position
@@ -23,9 +23,12 @@ async def caught_up(
         ),
     ] = None,
 ) -> None:
-    """Raises Unavailable (``projection.behind``) when the position is not reached in time."""
+    """Raises Unavailable (``projection.behind``) when the position is not reached in time, BadRequest
+    (``projection.min_seq``) for one that no act has yet."""
     if min_seq is None:
         return
+    if min_seq > await run_in_threadpool(caller.tenant.acts_position):
+        raise BadRequest("min_seq lies beyond everything that was decided", code="projection.min_seq")
     deadline = time.monotonic() + services.projection_wait
     while (await run_in_threadpool(caller.tenant.catalog.position)).acts < min_seq:
         if time.monotonic() >= deadline:

@@ -67,7 +67,7 @@ def _execute(given: argparse.Namespace, settings: Settings, output: Output) -> i
     try:
         with acting(core, given, Right.APPROVALS_DECIDE) as (opened, actor):
             desk = opened.services.four_eyes
-            result = desk.carry_out(desk.get(actor, given.approval).id)
+            result = desk.carry_out_again(actor, given.approval)
     finally:
         core.close()
     output.answer({"id": given.approval, "state": "executed", "result": result}, f"{given.approval} executed")

@@ -562,9 +562,9 @@ def with_cases(archive: Archive) -> dict[str, str]:
     """Fills the first tenant's acts with what the table's paths name; the ids by their names there."""
     tenant = archive.one
     asker = Actor("paul", RoleName.ADMIN, tenant.id)
-    other = Actor("zoe", RoleName.LEGAL, tenant.id)
+    other = Actor("lea", RoleName.LEGAL, tenant.id)  # whose tokens the table's calls have
     matter = tenant.cases.set_matter(
-        other, {"name": "Affaire 1", "purpose": "enquête", "query": "contrat"}
+        other.subject, {"name": "Affaire 1", "purpose": "enquête", "query": "contrat"}
     ).id
     desk = tenant.four_eyes
     asked = [
@@ -577,7 +577,7 @@ def with_cases(archive: Archive) -> dict[str, str]:
     account = tenant.accounts.make("paul", "robot", RoleName.AUDITOR, ["access_log"], ends)[0].id
     incident = tenant.incidents.open(asker, "vol d'un poste", None).id
     more = {"matter": matter, "account": account, "incident": incident}
-    held = tenant.cases.set_matter(other, {"name": "Affaire 9", "purpose": "litige"}).id
+    held = tenant.cases.set_matter(other.subject, {"name": "Affaire 9", "purpose": "litige"}).id
     more |= {"held": held, "hold": tenant.holds.place(other, held, a_hold("Contrats"))[0].id}
     return {"approval": asked[0], "approved": asked[1], "grant": grant, **more}
 

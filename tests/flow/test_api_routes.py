@@ -534,6 +534,11 @@ def test_a_read_that_waited_in_vain_shows_nothing(archive):
     is_problem(archive.call("GET", "/v1/messages/m1?min_seq=-1", "legal"), 422, "request.invalid")
 
 
+def test_a_read_does_not_wait_for_what_nobody_has_written(archive):
+    archive.app.state.services = archive.services(projection_wait=600.0)
+    is_problem(archive.call("GET", "/v1/messages/m1?min_seq=5", "legal"), 422, "projection.min_seq")
+
+
 # --- what an act bars
 
 

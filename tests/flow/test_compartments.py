@@ -107,6 +107,27 @@ def test_a_closed_matter_shows_nothing(api, tmp_path):
     assert found(api, "reviewer", "rita")["total"] == 0
 
 
+def test_four_eyes_nobody_widens_alone_what_a_grant_shows(api, tmp_path):
+    mail(tmp_path / "m", "one", "a@ex.fr", "b@ex.fr", "contrat un")
+    mail(tmp_path / "m", "two", "a@ex.fr", "c@ex.fr", "paie deux")
+    taken(api, tmp_path / "m")
+    body = {"name": "A", "purpose": "p", "query": "contrat"}
+    matter = api.call("POST", "/v1/matters", "legal", "zoe", **body).json()["id"]
+    assert (
+        api.call("PUT", f"/v1/matters/{matter}", "legal", "zoe", **body | {"purpose": "q"}).status_code == 200
+    )
+    given = {"subject": "rita", "role": "reviewer", "matter": matter, "reason": "r"}
+    api.approved(api.call("POST", "/v1/grants", "admin", "paul", **given))
+    wider = body | {"query": "*"}
+    alone = api.call("PUT", f"/v1/matters/{matter}", "legal", "zoe", **wider)
+    assert (alone.status_code, alone.json()["code"]) == (409, "matter.granted")
+    assert found(api, "reviewer", "rita")["total"] == 1
+    assert api.call("PUT", f"/v1/matters/{matter}", "legal", "zoe", **body | {"name": "B"}).status_code == 200
+    asked = {"action": "matter.change", "request": wider | {"matter": matter}, "reason": "élargie"}
+    api.approved(api.call("POST", "/v1/approvals", "legal", "zoe", **asked), "compliance_officer", "anne")
+    assert found(api, "reviewer", "rita")["total"] == 2
+
+
 @pytest.mark.parametrize(("begins", "total"), [("2026-01-01", 1), ("2026-03-03", 0)], ids=["held", "not yet"])
 def test_a_grant_for_custodians_reaches_as_far_as_their_addresses_did(api, tmp_path, begins, total):
     mail(tmp_path / "m", "theirs", "anne@ex.fr", "c@ex.fr", "avant")
@@ -379,7 +400,8 @@ def test_what_a_sender_writes_does_not_have_mail_with_others_destroyed(api, tmp_
     folder = tmp_path / "m"
     mail(folder, "authors", "dr@ex.fr, chef@ex.fr", "x@dehors.fr", "deux auteurs")
     mail(folder, "dot", "x@dehors.fr", "dr@ex.fr, chef@xn--t-9fab.fr", "autre domaine")
-    mail(folder, "idn", "md@xn--t-9fab.fr", "patient@dehors.fr", "secret médical")
+    report(tmp_path / "j", "idn", "md@xn--t-9fab.fr", "patient@dehors.fr", "secret")
+    taken(api, tmp_path / "j", name="journal", kind="m365")
     (folder / "sender.eml").write_bytes(
         b"From: dr@ex.fr\r\nSender: chef@ex.fr\r\nTo: x@dehors.fr\r\nSubject: au nom de\r\n\r\ntexte\r\n"
     )

@@ -88,6 +88,18 @@ def _away(*_args):
     raise StoreError("away")
 
 
+def test_four_eyes_only_one_of_the_two_carries_out_again(archive, monkeypatch):
+    approval = asked(archive)
+    monkeypatch.setattr("archive_service.strong_actions.ask", _away)
+    by(archive, "POST", f"/v1/approvals/{approval}/approve", "legal", "zoe", reason="vu")
+    monkeypatch.undo()
+    third = by(archive, "POST", f"/v1/approvals/{approval}/execute", "compliance_officer", "max")
+    is_problem(third, 403, "auth.forbidden")
+    assert (
+        by(archive, "POST", f"/v1/approvals/{approval}/execute", "dpo", "paul").json()["state"] == "executed"
+    )
+
+
 def test_four_eyes_requests_expire(archive, monkeypatch):
     from datetime import timedelta
 

@@ -13,6 +13,7 @@ SAME_IN_BOTH = (
     "/v1/sources",
     "/v1/custodians",
     "/scim",
+    "/v1/dispositions",
 )  # these stand-ins hold the same things for every tenant
 WITH_ID = [
     key

@@ -134,7 +134,7 @@ def execute(id: str, caller: CallerDep) -> ApprovalView:
     desk = caller.tenant.four_eyes
     found = desk.get(caller.actor, id)
     caller.record(approval=found.id)
-    result = desk.carry_out(found.id)
+    result = desk.carry_out_again(caller.actor, found.id)
     return approval_view(desk, desk.get(caller.actor, id), result=result)
 
 

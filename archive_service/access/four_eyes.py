@@ -4,6 +4,7 @@ Which changes are strong, who may ask for each and who may decide is said by the
 What is carried out is what was asked, to the letter: the request stands in the approval.
 """
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from archive_service.access.identified import same_person
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval, Verdict
 from archive_service.ledger.reader import Place
+from archive_service.model.canonical import canonical
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Denied, Invalid, NotFound, Refused
 
@@ -74,10 +76,10 @@ class FourEyes:
             reason=reason,
             at=rfc3339(now),
             expires=rfc3339(now + LIFE),
+            asked=hashlib.sha256(canonical(dict(given))).hexdigest() if approval else None,
         )
-        fields = {
-            name: getattr(made, name) for name in ("action", "request", "by", "reason", "at", "expires")
-        }
+        names = ("action", "request", "by", "reason", "at", "expires", "asked")
+        fields = {name: value for name in names if (value := getattr(made, name)) is not None}
 
         def act(_: Place) -> dict[str, Any]:
             if made.id in self._acts.approvals.known:
@@ -92,7 +94,7 @@ class FourEyes:
 
     def _same(self, made: Approval) -> Approval:
         known = self._acts.approvals.get(made.id)
-        if (known.action, known.request, known.by) != (made.action, made.request, made.by):
+        if (known.action, known.asked, known.by) != (made.action, made.asked, made.by):
             raise Refused("this key was used for another request", code="idempotency.mismatch")
         return known
 

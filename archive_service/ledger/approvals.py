@@ -1,6 +1,6 @@
 """What the acts say of approvals: strong changes that one person asks for and another decides (four eyes).
 
-approval.ask     {approval, action, request, by, reason, at, expires}
+approval.ask     {approval, action, request, by, reason, at, expires, asked?}
 approval.decide  {approval, verdict: approved|refused, by, reason, at}
 approval.done    {approval, at}     where what was done stands in another log
 
@@ -34,7 +34,8 @@ class Decided:
 @dataclass
 class Approval:
     """A strong change that somebody asked for. ``request``: what the action is to be done with, as it was asked;
-    nothing else can be carried out under it. ``executed``: the acts-log position of the act that carried it out."""
+    nothing else can be carried out under it. ``executed``: the acts-log position of the act that carried it out.
+    ``asked``: SHA-256 of the request as it came, where it may be repeated under one key."""
 
     id: str
     action: str
@@ -43,6 +44,7 @@ class Approval:
     reason: str
     at: str
     expires: str
+    asked: str | None = None
     decided: Decided | None = None
     executed: int | None = None
 
@@ -107,6 +109,7 @@ class Approvals:
                 str(act["reason"]),
                 str(act["at"]),
                 str(act["expires"]),
+                None if act.get("asked") is None else str(act["asked"]),
             )
             self.known.setdefault(made.id, made)
         elif word == "approval.decide":

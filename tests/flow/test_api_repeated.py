@@ -1,12 +1,13 @@
 """Requests that come twice, or too often."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 
 from archive_service.api.errors import TooMany
 from archive_service.api.rates import ActorRates
-from tests.flow.api_fakes import archive_with_export, is_problem, search
+from tests.flow.api_fakes import NOW, archive_with_export, is_problem, search
 
 BODY = {"query": "*", "formats": ["bundle"]}
 GRANT = {
@@ -32,6 +33,16 @@ def test_an_export_asked_for_twice_with_one_key_is_one(archive):
     assert (first.status_code, again.status_code, again.json()) == (202, 202, first.json())
     assert len(archive.one.jobs.jobs) == 2  # the fixture's own, and this one
     assert keyed(archive, "/v1/exports", "legal", BODY, "k2").json()["id"] != first.json()["id"]
+
+
+def test_a_repetition_is_known_by_what_was_asked_though_times_are_filled_in_anew(archive, monkeypatch):
+    body = {"subject": "rita", "role": "reviewer", "reason": "why"}
+    first = keyed(archive, "/v1/grants", "admin", body, "k1").json()
+    monkeypatch.setattr(archive.one.cases, "_clock", lambda: NOW + timedelta(minutes=1))
+    assert keyed(archive, "/v1/grants", "admin", body, "k1").json() == first
+    is_problem(
+        keyed(archive, "/v1/grants", "admin", body | {"subject": "max"}, "k1"), 409, "idempotency.mismatch"
+    )
 
 
 def test_a_strong_change_asked_for_twice_with_one_key_is_one(archive):

@@ -29,5 +29,12 @@ def ask(asked: BreakGlassAsked, caller: CallerDep) -> ApprovalView:
     """Ask; once approved, the role is named in ``X-Archive-Role``."""
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
-    caller.record(asked_for=NAME, asked_role=asked.role.value, minutes=asked.minutes, reason=asked.reason)
-    return approval_view(desk, desk.ask(caller.actor, NAME, given, asked.reason))
+    made = desk.ask(caller.actor, NAME, given, asked.reason, caller.once("p"))
+    caller.record(
+        approval=made.id,
+        asked_for=NAME,
+        asked_role=asked.role.value,
+        minutes=asked.minutes,
+        reason=asked.reason,
+    )
+    return approval_view(desk, made)

@@ -88,7 +88,7 @@ def ask(asked: RunAsked, caller: CallerDep) -> ApprovalView:
     """Ask that it go; another person approves it (``/v1/approvals``), and after a grace it does."""
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
-    made = desk.ask(caller.actor, "disposition.run", given, asked.reason)
+    made = desk.ask(caller.actor, "disposition.run", given, asked.reason, caller.once("p"))
     caller.record(approval=made.id, asked_for="disposition.run")
     return approval_view(desk, made)
 

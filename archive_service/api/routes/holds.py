@@ -161,6 +161,6 @@ def release(id: str, hold: str, asked: ReleaseAsked, caller: CallerDep) -> Appro
     """Ask that it end; another person decides (``/v1/approvals``)."""
     found = caller.tenant.holds.get(id, hold)
     desk = caller.tenant.four_eyes
-    made = desk.ask(caller.actor, RELEASE, {"hold": found.id}, asked.reason)
+    made = desk.ask(caller.actor, RELEASE, {"hold": found.id}, asked.reason, caller.once("p"))
     caller.record(matter=id, hold=found.id, approval=made.id, reason=asked.reason)
     return approval_view(desk, made)

@@ -94,7 +94,9 @@ def change(
     """All of a matter anew. With ``If-Match`` (RFC 9110 section 13.1.1) only if nobody changed it meanwhile."""
     caller.record(matter=id, purpose=asked.purpose)
     given = asked.model_dump(exclude_none=True)
-    return _tagged(response, caller.tenant.cases.set_matter(caller.actor.subject, given, id, _version(if_match)))
+    return _tagged(
+        response, caller.tenant.cases.set_matter(caller.actor.subject, given, id, _version(if_match))
+    )
 
 
 @router.post("/v1/matters/{id}/close", openapi_extra=needs(Right.MATTERS_CHANGE, "matter.close"))

@@ -62,7 +62,7 @@ def ask(asked: ScheduleAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a new schedule; another person approves it (``/v1/approvals``)."""
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
-    made = desk.ask(caller.actor, "schedule.set", given, asked.reason)
+    made = desk.ask(caller.actor, "schedule.set", given, asked.reason, caller.once("p"))
     caller.record(approval=made.id, asked_for="schedule.set")
     return approval_view(desk, made)
 

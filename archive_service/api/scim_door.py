@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from archive_service.api.guard import GuardedRoute
 from archive_service.api.problems import RETRY_AFTER, challenge, status_of
@@ -36,11 +37,17 @@ class ScimRoute(GuardedRoute):
             except ArchiveError as error:
                 return _error(request, error)
             except RequestValidationError:
-                return error_answer(
-                    400, "the request does not have the form that SCIM gives it", "invalidSyntax"
-                )
+                return _not_scim()
+            except HTTPException as error:  # a body that is no text at all
+                if error.status_code != 400:
+                    raise
+                return _not_scim()
 
         return answering
+
+
+def _not_scim() -> ScimResponse:
+    return error_answer(400, "the request does not have the form that SCIM gives it", "invalidSyntax")
 
 
 def error_answer(

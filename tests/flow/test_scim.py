@@ -290,3 +290,15 @@ def test_nothing_changes_unrecorded(scim):
     scim("POST", "Groups", {"displayName": "x"}, 503)
     scim.patch("g-scim", {"op": "remove", "path": "members"}, code=503, kind="Groups")
     assert scim.archive.one.people.at_head().last == before
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"\xff\xfe{", b"[]", b"null", b""], ids=["cut", "no text", "list", "null", "none"]
+)
+@pytest.mark.parametrize("path", ["Users", "Groups"])
+def test_a_body_that_is_none_of_scims_is_a_scim_error(tmp_path, path, body):
+    archive = archive_with_export(tmp_path)
+    headers = {"Content-Type": "application/scim+json"}
+    response = archive.call("POST", f"/scim/v2/{path}", "admin", headers=headers, content=body)
+    assert (response.status_code, response.headers["content-type"]) == (400, "application/scim+json")
+    assert response.json()["schemas"] == [ERROR]

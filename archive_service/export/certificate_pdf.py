@@ -42,7 +42,7 @@ def certificate_pdf(whole: Mapping[str, Any]) -> bytes:
     flow.table(_COLUMNS, rows)
     flow.heading(signed)
     for line in note:
-        flow.fact("", line, mono=True)
+        flow.fact("", line)  # set in the proportional face, which breaks long lines and has the note's dash
     flow.end()
     with registered_faces(faces) as names:
         return _drawn(pages, names, str(said["disposition"]), str(said["said_at"]))

@@ -168,6 +168,10 @@ def test_certificate_says_what_went_and_since_when_and_names_nobody(api, tmp_pat
         assert word in text
     for word in (WORD, "ex.fr"):
         assert word not in text
+    assert "\u2014 " in text  # the note's dash has a glyph
+    signature = whole["note"].split()[-1]
+    assert signature not in text  # it is broken into lines, all of it on the page
+    assert signature in text.replace(" ", "").replace("\n", "")
 
 
 def test_certificate_by_the_command_line(api, tmp_path):

@@ -217,6 +217,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         access_log=access_log,
         contents=contents,
         proofs=proofs,
+        access_proofs=proofs,
         sources=AddSources(tenant, core.settings.smtp_domain),
         custodians=People(tenant.acts, core.clock),
         integrity=CountedIntegrity(core, tenant, live.catalog),

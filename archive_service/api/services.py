@@ -60,6 +60,15 @@ class Proofs(Protocol):
         ...
 
 
+class AccessProofs(Protocol):
+    """Proofs that access entries stand in their logs. Thread-safe."""
+
+    def access_proof(self, log: str, seq: int) -> dict[str, Any]:
+        """Entry, inclusion proofs, checkpoint, the key of its payload and what that says: JSON-ready. Waits as
+        ``Proofs.proof``; raises NotFound, Overloaded."""
+        ...
+
+
 class SourcesAdmin(Protocol):
     """The tenant's sources. Thread-safe."""
 
@@ -210,6 +219,7 @@ class TenantServices:
     access_log: AccessLog
     contents: Contents
     proofs: Proofs
+    access_proofs: AccessProofs
     sources: SourcesAdmin
     custodians: People
     integrity: Integrity

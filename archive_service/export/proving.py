@@ -11,7 +11,7 @@ from archive_service.ledger.note import Signer
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.proofs import Inclusion, Proof, prove
 from archive_service.ledger.reader import read_entry
-from archive_service.model.errors import Overloaded
+from archive_service.model.errors import NotFound, Overloaded
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.seal import Opened
@@ -105,6 +105,23 @@ class LedgerProofs:
             "message": message.id,
             "keys": {"log": [tenant_key], "root": [archive_key]},
             "captures": captures,
+            "timestamps": [],
+        }
+
+    def access_proof(self, log: str, seq: int) -> dict[str, Any]:
+        """What ``GET /v1/access-log/{log}/{seq}/proof`` answers: JSON-ready. ``opening``: the key of this entry's
+        payload and of no other, so that whoever has the proof reads in it what the archive says (FORMAT section 5)."""
+        place = LogId(self._vault.keyring.owner, log)
+        entry = read_entry(self._vault.store, place, seq)
+        if entry.type != "access":
+            raise NotFound("no access entry stands there", code="access_log.unknown")
+        payload = entry.fields.get("payload")
+        tenant_key, archive_key = self.keys()
+        return {
+            "keys": {"log": [tenant_key], "root": [archive_key]},
+            **inclusion_view(self.prove(place, seq)),
+            "opening": {"key": self._vault.key_of(place, payload).hex()},
+            "event": self._vault.open(place, payload),
             "timestamps": [],
         }
 

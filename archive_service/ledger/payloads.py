@@ -122,6 +122,10 @@ class PayloadVault:
         """The JSON of a payload under its own key record. Raises Tampered, KeyUnavailable."""
         return self._open(log, payload, self.keyring.object_key(log, self._name(payload)))
 
+    def key_of(self, log: LogId, payload: Any) -> bytes:
+        """The key of one payload, which opens no other. Raises Tampered, KeyUnavailable."""
+        return self.keyring.object_key(log, self._name(payload))
+
     def open_finding(self, log: LogId, payload: Any, capture: str, object_key: bytes) -> dict[str, Any]:
         """The JSON of a finding. Raises Tampered."""
         return self._open(log, payload, finding_key(object_key, capture))

@@ -195,6 +195,11 @@ class FakeProofs:
             raise self.broken
         return {"message": message.id, "entries": []}
 
+    def access_proof(self, log: str, seq: int) -> dict[str, Any]:
+        if self.broken is not None:
+            raise self.broken
+        return {"log": log, "index": seq}
+
 
 @dataclass
 class FakeSources:
@@ -445,6 +450,7 @@ class FakeTenant:
             access_log=self.access_log,
             contents=self.contents,
             proofs=self.proofs,
+            access_proofs=self.proofs,
             sources=self.sources,
             custodians=self.people,
             integrity=self.integrity,
@@ -623,6 +629,11 @@ TABLE = {
     ("GET", "/v1/exports/{id}"): (CASE, "/v1/exports/done", None),
     ("GET", "/v1/exports/{id}/download"): (CASE, "/v1/exports/done/download", None),
     ("GET", "/v1/access-log"): ({"auditor", "dpo"}, "/v1/access-log", None),
+    ("GET", "/v1/access-log/{log}/{seq}/proof"): (
+        {"auditor", "dpo"},
+        "/v1/access-log/access-1/0/proof",
+        None,
+    ),
     ("GET", "/v1/integrity"): (INTEGRITY, "/v1/integrity", None),
     ("GET", "/v1/integrity/logs/{log}/checkpoint"): (
         INTEGRITY,

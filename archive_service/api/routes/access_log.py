@@ -1,17 +1,20 @@
 """``GET /v1/access-log``: who searched, read and exported what. Reading it is recorded in it."""
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from archive_service.access.events import AccessEvent, AccessLog, AccessRecord
 from archive_service.access.policy import Right
+from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs
 from archive_service.api.views import AccessLogAnswer, PageSize, access_entry_view
 
 router = APIRouter(route_class=GuardedRoute, tags=["access log"])
 
+_LOG = re.compile(r"access-[1-9][0-9]{0,5}")
 _STEP = 1000  # entries read at once while filtering
 _MOST_READ = 20_000  # entries read for one answer
 
@@ -59,6 +62,16 @@ def read(
         page="first" if cursor is None else "later",
     )
     return AccessLogAnswer(entries=[access_entry_view(record) for record in records], next=following)
+
+
+@router.get("/v1/access-log/{log}/{seq}/proof", openapi_extra=needs(Right.ACCESS_LOG, "access_log.proof"))
+def proof(log: str, seq: Annotated[int, Path(ge=0, lt=2**53)], caller: CallerDep) -> dict[str, Any]:
+    """That an entry stands in its log, and what it says, for people who do not trust us."""
+    if not _LOG.fullmatch(log):
+        raise NoSuchThing
+    document = caller.tenant.access_proofs.access_proof(log, seq)
+    caller.record(entry=f"{log}/{seq}")
+    return document
 
 
 def _page(

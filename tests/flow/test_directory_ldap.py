@@ -18,6 +18,9 @@ from tests.services.tools import free_port
 __all__ = ["no_settings_around", "slapd"]
 GUID = UUID("00112233-4455-6677-8899-aabbccddeeff")
 
+# the library leaves the socket of a handshake that failed to the collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def person(name: str) -> str:
     return f"uid={name},ou=people,{BASE}"

@@ -8,7 +8,7 @@ from archive_service.bootstrap import Core, Tenant
 from archive_service.compartments import Resealer
 from archive_service.ledger.exclusions import ExclusionList
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
-from archive_service.parties import authors, only_with, parties
+from archive_service.parties import authors, parties, placed
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw
 from retention.exclusion import Excluded, judge
@@ -41,10 +41,10 @@ class Excluding:
         envelope says to whom it went (a blind copy to somebody of ours), nothing goes for good: it is sealed."""
         named = parties(record, self._kind(record.source), parsed)
         domains = {domain for each in lists for domain in each.domains}
-        judged = judge(only_with(parsed, named, domains), lists)
+        judged = judge(placed(named, domains), lists)
         if judged is None or judged.compartment is not None:
             return judged
-        judged = judge(only_with(parsed, [*named, *authors(raw, parsed)], domains), lists)
+        judged = judge(placed([*named, *authors(raw, parsed)], domains), lists)
         if judged is None or judged.compartment is not None or parsed.envelope_complete:
             return judged
         return Excluded(min(each.compartment for each in lists))

@@ -8,7 +8,7 @@ mail is sealed into the compartment instead.
 
 from collections.abc import Iterable
 
-from archive_service.model.mail import CaptureRecord, Parsed, Recipient, Role, SourceKind
+from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
 from ingest.dialects.recipients import header_addresses
 from ingest.mime.scanner import scan_headers
 
@@ -62,15 +62,11 @@ def authors(raw: bytes, parsed: Parsed) -> list[str]:
     return [*found, NAMELESS] if in_part else found
 
 
-def only_with(parsed: Parsed, named: Iterable[str], domains: Iterable[str]) -> Parsed:
-    """``parsed`` with these as its parties and no others, for ``retention.exclusion.judge`` alone. ``domains``: those
-    that the lists call the organisation's own."""
+def placed(named: Iterable[str], domains: Iterable[str]) -> set[str]:
+    """These parties as ``retention.exclusion.judge`` takes them. ``domains``: those that the lists call the
+    organisation's own; who has no domain stands in one of them."""
     stand_in = f"@{min(domains, default='')}"  # in a domain of ours, and nobody whom a list could name
-    placed = {plain if _has_domain(plain) else stand_in for plain in map(plain_address, named)}
-    everybody = tuple(Recipient(address=each, role=Role.UNKNOWN) for each in sorted(placed))
-    return parsed.model_copy(
-        update={"sender": None, "on_behalf_of": None, "mailbox": None, "recipients": everybody}
-    )
+    return {plain if _has_domain(plain) else stand_in for plain in map(plain_address, named)}
 
 
 def _has_domain(address: str) -> bool:

@@ -5,11 +5,10 @@ is withdrawn. Some of them: it belongs into a sealed compartment, since the othe
 excluded ones' part of it seen by nobody. (Code du travail L4624-8, L2142-6, L2312-8; GDPR article 25.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from archive_service.ledger.exclusions import ExclusionList
-from archive_service.model.mail import Parsed
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,10 @@ class Excluded:
     compartment: str | None
 
 
-def judge(parsed: Parsed, lists: Iterable[ExclusionList]) -> Excluded | None:
-    """What the lists say of a message; None: it is archived as any other."""
-    parties = _parties(parsed)
-    lists = list(lists)
+def judge(parties: Iterable[str], lists: Sequence[ExclusionList]) -> Excluded | None:
+    """What the lists say of a message between these addresses; None: it is archived as any other."""
     domains = {domain for each in lists for domain in each.domains}
-    internal = {party for party in parties if party.rpartition("@")[2] in domains}
+    internal = {party for party in map(_bare, parties) if party.rpartition("@")[2] in domains}
     excluded = {party: each for each in lists for party in internal & each.addresses}
     if not excluded:
         return None
@@ -32,13 +29,6 @@ def judge(parsed: Parsed, lists: Iterable[ExclusionList]) -> Excluded | None:
         return Excluded(None)
     # lists may name several compartments: the same one for the same parties, whatever their order
     return Excluded(min(each.compartment for each in excluded.values()))
-
-
-def _parties(parsed: Parsed) -> set[str]:
-    """Whoever sent it, or had it, as far as the message and its envelope say."""
-    named = [parsed.sender, parsed.on_behalf_of, parsed.mailbox]
-    named += [recipient.address for recipient in parsed.recipients]
-    return {_bare(address) for address in named if address}
 
 
 def _bare(address: str) -> str:

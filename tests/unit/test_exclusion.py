@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_service.ledger.exclusions import ExclusionList, Exclusions
-from archive_service.model.mail import Parsed, Recipient, Role
 from retention.exclusion import Excluded, judge
 
 DOCTOR = ExclusionList(
@@ -27,12 +26,8 @@ address = st.sampled_from(
 )
 
 
-def parsed(sender: str | None, *to: str, mailbox: str | None = None) -> Parsed:
-    recipients = tuple(Recipient(address=each, role=Role.TO) for each in to)
-    return Parsed(
-        parser="1", dialect="generic", inner_start=0, inner_end=1, inner_digest="00", sender=sender,
-        recipients=recipients, mailbox=mailbox,
-    )  # fmt: skip
+def parsed(sender: str | None, *to: str, mailbox: str | None = None) -> list[str]:
+    return [each for each in (sender, *to, mailbox) if each]
 
 
 def test_mail_between_excluded_parties_and_outsiders_is_withdrawn() -> None:

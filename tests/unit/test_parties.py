@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from archive_service.ledger.exclusions import ExclusionList
 from archive_service.model.mail import CaptureRecord, MilterClient, SourceKind
-from archive_service.parties import authors, only_with, parties, plain_address, plain_domain
+from archive_service.parties import authors, parties, placed, plain_address, plain_domain
 from ingest.interpret import interpret
 from retention.exclusion import Excluded, judge
 
@@ -24,7 +24,7 @@ def verdict(header: str, kind: SourceKind = SourceKind.GENERIC, **fields) -> Exc
     envelope = record(**fields)
     parsed = interpret(raw, kind, envelope)
     named = [*parties(envelope, kind, parsed), *authors(raw, parsed)]
-    return judge(only_with(parsed, named, LIST.domains), [LIST])
+    return judge(placed(named, LIST.domains), [LIST])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_was_read_in_part_is_never_destroyed():
     raw = b"From: dr@ex.fr\r\nTo: p@out.org\r\n\r\n"
     parsed = interpret(raw, SourceKind.GENERIC, record()).model_copy(update={"flags": ("partly_parsed",)})
     named = [*parties(record(), SourceKind.GENERIC, parsed), *authors(raw, parsed)]
-    assert judge(only_with(parsed, named, LIST.domains), [LIST]) == SEALED
+    assert judge(placed(named, LIST.domains), [LIST]) == SEALED
 
 
 def test_a_directory_name_is_a_party_of_the_house():

@@ -100,7 +100,7 @@ def account_action(accounts: Accounts) -> StrongAction:
         ):
             raise Invalid("an account has a role, and rights of it", code="account.scope")
         try:
-            ends = from_rfc3339(str(given.get("ends")).replace("Z", "+00:00"))
+            ends = from_rfc3339(str(given.get("ends")))
         except ValueError as error:
             raise Invalid("an account ends at a time (RFC 3339)", code="account.ends") from error
         rights = accounts.checked(str(name), RoleName(role), only, ends)
@@ -113,7 +113,7 @@ def account_action(accounts: Accounts) -> StrongAction:
             asked["name"],
             RoleName(asked["role"]),
             asked["only"],
-            from_rfc3339(asked["ends"].replace("Z", "+00:00")),
+            from_rfc3339(asked["ends"]),
             lambda: spend().id,
         )
         return {"account": made.id, "token": token, "seq": seq}

@@ -133,7 +133,11 @@ class Accounts:
             raise not_valid()
         role = RoleName(known.role)
         return Identified(
-            subject(known), match[1], frozenset({role}), frozenset(known.only), _seconds(known.at)
+            subject(known),
+            match[1],
+            frozenset({role}),
+            frozenset(known.only),
+            from_rfc3339(known.at).timestamp(),
         )
 
     def _known(self, account: str) -> Account:
@@ -189,7 +193,3 @@ def _scope(role: RoleName, only: Collection[str]) -> list[str]:
             code="account.scope",
         )
     return sorted(set(only))
-
-
-def _seconds(moment: str) -> float:
-    return from_rfc3339(moment.replace("Z", "+00:00")).timestamp()

@@ -11,7 +11,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.matters import Matter
 from archive_service.ledger.reader import Place
-from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from search.query_language import parse
 
@@ -171,9 +171,6 @@ def _time(given: Any, default: datetime) -> datetime:
     if given is None:
         return default
     try:
-        found = datetime.fromisoformat(str(given).replace("Z", "+00:00"))
+        return from_rfc3339(str(given))
     except ValueError as error:
-        raise Invalid("a time is RFC 3339", code="grant.time") from error
-    if found.tzinfo is None:
-        raise Invalid("a time names its zone", code="grant.time")
-    return found
+        raise Invalid("a time is RFC 3339, with its zone", code="grant.time") from error

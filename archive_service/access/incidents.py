@@ -125,7 +125,7 @@ def void(actor: Actor, valid_from: str) -> bool:
     """Whether what the actor showed was issued before an incident: ``valid_from``, RFC 3339, "" if there was none."""
     if not valid_from:
         return False
-    return actor.issued_at < from_rfc3339(valid_from.replace("Z", "+00:00")).timestamp()
+    return actor.issued_at < from_rfc3339(valid_from).timestamp()
 
 
 def closing(acts: Acts, incident: str, by: str, clock: Clock, spend: Callable[[], str]) -> int:
@@ -164,7 +164,7 @@ def _since(given: str | None, now: str) -> str:
     if given is None:
         return now
     try:
-        begins = rfc3339(from_rfc3339(given.replace("Z", "+00:00")))
+        begins = rfc3339(from_rfc3339(given))
     except ValueError as error:
         raise Invalid("a time is RFC 3339", code="incident.time") from error
     if begins > now:

@@ -6,7 +6,6 @@ from typing import Any
 from archive_service.access.accounts import last_used
 from archive_service.access.events import RoleName
 from archive_service.access.policy import Right
-from archive_service.bootstrap import open_core
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.commands.tokens import duration
@@ -41,42 +40,34 @@ def register(commands: Any) -> None:
 
 
 def _make(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.ACCOUNTS) as (opened, actor):
-            ends = core.clock() + duration(given.ttl)
-            account, token, seq = opened.services.accounts.make(
-                actor.subject, given.name, RoleName(given.role), given.only, ends
-            )
-    finally:
-        core.close()
+    with acting(settings, given, Right.ACCOUNTS) as (opened, actor):
+        ends = opened.tenant.vault.clock() + duration(given.ttl)
+        account, token, seq = opened.services.accounts.make(
+            actor.subject, given.name, RoleName(given.role), given.only, ends
+        )
     said = {"id": account.id, "name": account.name, "ends": account.ends, "token": token, "seq": seq}
     output.answer(said, token)
     return 0
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.ACCOUNTS) as (opened, _):
-            desk = opened.services.accounts
-            found = desk.all()
-            used, _ = last_used(opened.services.access_log, found)
-            rows = [
-                {
-                    "id": each.id,
-                    "name": each.name,
-                    "role": each.role,
-                    "only": list(each.only),
-                    "ends": each.ends,
-                    "state": desk.state(each),
-                    "made_by": each.by,
-                    "last_used": used.get(each.id),
-                }
-                for each in found
-            ]
-    finally:
-        core.close()
+    with acting(settings, given, Right.ACCOUNTS) as (opened, _):
+        desk = opened.services.accounts
+        found = desk.all()
+        used, _ = last_used(opened.services.access_log, found)
+        rows = [
+            {
+                "id": each.id,
+                "name": each.name,
+                "role": each.role,
+                "only": list(each.only),
+                "ends": each.ends,
+                "state": desk.state(each),
+                "made_by": each.by,
+                "last_used": used.get(each.id),
+            }
+            for each in found
+        ]
     lines = [
         f"{row['id']}  {row['name']:16}  {row['state']:7}  {row['role']:18}  until {row['ends']}"
         f"  last used {row['last_used'] or 'never, as far as was looked'}"
@@ -87,12 +78,8 @@ def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 
 def _revoke(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.ACCOUNTS) as (opened, actor):
-            desk = opened.services.accounts
-            account, seq = desk.revoke(actor.subject, desk.find(given.account).id, given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.ACCOUNTS) as (opened, actor):
+        desk = opened.services.accounts
+        account, seq = desk.revoke(actor.subject, desk.find(given.account).id, given.reason)
     output.answer({"id": account.id, "state": "revoked", "seq": seq}, f"{account.id} revoked")
     return 0

@@ -11,10 +11,11 @@ from archive_service.access.identified import Identified, not_valid
 from archive_service.access.incidents import void
 from archive_service.access.policy import Right, permit
 from archive_service.api.services import TenantServices
-from archive_service.bootstrap import Core
+from archive_service.bootstrap import Core, open_core
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied, Invalid
 from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
+from archive_service.settings import Settings
 from archive_service.tenant_services import OpenTenant, open_tenant
 from archive_service.web import HttpWeb
 
@@ -33,7 +34,18 @@ def take_token(command: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def acting(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tuple[OpenTenant, Actor]]:
+def acting(settings: Settings, given: argparse.Namespace, right: Right) -> Iterator[tuple[OpenTenant, Actor]]:
+    """The archive of the settings, its tenant that is named, and who acts there: as ``acting_in``."""
+    core = open_core(settings)
+    try:
+        with acting_in(core, given, right) as found:
+            yield found
+    finally:
+        core.close()
+
+
+@contextmanager
+def acting_in(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tuple[OpenTenant, Actor]]:
     """The tenant that is named, and who acts there by ``--token``: he has the right, and it is recorded, durably, that
     he used or was refused it. Raises Denied, NotFound, Invalid."""
     tenant = core.tenant(given.tenant)

@@ -5,7 +5,6 @@ from typing import Any
 
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.policy import Right
-from archive_service.bootstrap import open_core
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.ledger.approvals import Approval, Verdict
@@ -36,40 +35,28 @@ def register(commands: Any) -> None:
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.APPROVALS) as (opened, actor):
-            desk = opened.services.four_eyes
-            found = [_plain(desk, each) for each in desk.all(actor)]
-    finally:
-        core.close()
+    with acting(settings, given, Right.APPROVALS) as (opened, actor):
+        desk = opened.services.four_eyes
+        found = [_plain(desk, each) for each in desk.all(actor)]
     lines = [f"{each['id']}  {each['action']:14}  {each['state']:8}  {each['asked_by']}" for each in found]
     output.answer({"approvals": found}, "\n".join(lines) or "nothing was asked")
     return 0
 
 
 def _decide(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.APPROVALS_DECIDE) as (opened, actor):
-            desk = opened.services.four_eyes
-            desk.decide(actor, given.approval, given.verdict, given.reason)
-            result = desk.carry_out(given.approval) if given.verdict is Verdict.APPROVED else {}
-    finally:
-        core.close()
+    with acting(settings, given, Right.APPROVALS_DECIDE) as (opened, actor):
+        desk = opened.services.four_eyes
+        desk.decide(actor, given.approval, given.verdict, given.reason)
+        result = desk.carry_out(given.approval) if given.verdict is Verdict.APPROVED else {}
     state = "executed" if result else "refused"
     output.answer({"id": given.approval, "state": state, "result": result}, f"{given.approval} {state}")
     return 0
 
 
 def _execute(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.APPROVALS_DECIDE) as (opened, actor):
-            desk = opened.services.four_eyes
-            result = desk.carry_out_again(actor, given.approval)
-    finally:
-        core.close()
+    with acting(settings, given, Right.APPROVALS_DECIDE) as (opened, actor):
+        desk = opened.services.four_eyes
+        result = desk.carry_out_again(actor, given.approval)
     output.answer({"id": given.approval, "state": "executed", "result": result}, f"{given.approval} executed")
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 from archive_service.access.policy import Right
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
-from archive_service.commands.acting import acting, take_token
+from archive_service.commands.acting import acting, acting_in, take_token
 from archive_service.commands.output import Output
 from archive_service.disposing import advance
 from archive_service.following import parser_pool
@@ -47,36 +47,24 @@ def register(commands: Any) -> None:
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
-            found = list(opened.services.dispositions.all())
-    finally:
-        core.close()
+    with acting(settings, given, Right.DISPOSITIONS) as (opened, _):
+        found = list(opened.services.dispositions.all())
     lines = [f"{each['id']}  {each['state']:7}  {each['captures']} captures" for each in found]
     output.answer({"dispositions": found}, "\n".join(lines) or "there was none")
     return 0
 
 
 def _preview(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
-            found = opened.services.dispositions.preview(_wanted(given))
-    finally:
-        core.close()
+    with acting(settings, given, Right.DISPOSITIONS) as (opened, _):
+        found = opened.services.dispositions.preview(_wanted(given))
     lines = [f"{number} of {name}" for name, number in found["classes"].items()]
     output.answer(found, "\n".join([f"{found['captures']} captures may go", *lines]))
     return 0
 
 
 def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
-            made = opened.services.four_eyes.ask(actor, "disposition.run", _wanted(given), given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+        made = opened.services.four_eyes.ask(actor, "disposition.run", _wanted(given), given.reason)
     answer = {"approval": made.id, "captures": made.request["captures"]}
     output.answer(answer, f"{made.id}\nanother person approves it: approvals approve {made.id}")
     return 0
@@ -87,12 +75,8 @@ def _wanted(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _stop(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
-            found = opened.services.dispositions.stop(given.id, actor.subject, given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+        found = opened.services.dispositions.stop(given.id, actor.subject, given.reason)
     output.answer(found, f"{given.id} stopped")
     return 0
 
@@ -101,7 +85,7 @@ def _certificate(given: argparse.Namespace, settings: Settings, output: Output) 
     core = open_core(settings)
     try:
         seal_looks(core)
-        with acting(core, given, Right.DISPOSITIONS) as (opened, _):
+        with acting_in(core, given, Right.DISPOSITIONS) as (opened, _):
             found = opened.services.dispositions.certificate(given.id)
     finally:
         core.close()

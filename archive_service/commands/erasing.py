@@ -42,13 +42,9 @@ def register(commands: Any) -> None:
 
 
 def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.ERASURES_ASK) as (opened, actor):
-            wanted = {"captures": given.capture, "ground": given.ground, "basis": given.basis}
-            made = opened.services.four_eyes.ask(actor, "erasure.ask", wanted, given.basis)
-    finally:
-        core.close()
+    with acting(settings, given, Right.ERASURES_ASK) as (opened, actor):
+        wanted = {"captures": given.capture, "ground": given.ground, "basis": given.basis}
+        made = opened.services.four_eyes.ask(actor, "erasure.ask", wanted, given.basis)
     text = f"{made.id}\nanother person approves it: approvals approve {made.id}"
     output.answer({"approval": made.id, "captures": len(made.request["captures"])}, text)
     return 0

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive_service.access.policy import Right
-from archive_service.bootstrap import open_core
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.holds.check import HoldReport, check_hold
@@ -77,13 +76,9 @@ def _place(given: argparse.Namespace, settings: Settings, output: Output) -> int
         "future": not given.past_only,
         "silent": not given.open,
     }
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS_CHANGE) as (opened, actor):
-            hold, placed = opened.services.holds.place(actor, given.matter, fields)
-            made = opened.services.holds.view(hold)
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS_CHANGE) as (opened, actor):
+        hold, placed = opened.services.holds.place(actor, given.matter, fields)
+        made = opened.services.holds.view(hold)
     late = [f"too late for {capture}: its key is already being destroyed" for capture in placed.too_late]
     answer = {**made, "seq": placed.seq, "too_late": list(placed.too_late)}
     output.answer(answer, "\n".join([hold.id, *_people(made), *late]))
@@ -91,63 +86,43 @@ def _place(given: argparse.Namespace, settings: Settings, output: Output) -> int
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS) as (opened, _):
-            opened.services.cases.matter(given.matter)
-            desk = opened.services.holds
-            rows = [desk.view(hold) for hold in desk.all(given.matter)]
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS) as (opened, _):
+        opened.services.cases.matter(given.matter)
+        desk = opened.services.holds
+        rows = [desk.view(hold) for hold in desk.all(given.matter)]
     output.answer({"holds": rows}, "\n".join(map(_line, rows)) or "no holds in this matter")
     return 0
 
 
 def _show(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS) as (opened, _):
-            desk = opened.services.holds
-            row = desk.view(desk.find(given.hold))
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS) as (opened, _):
+        desk = opened.services.holds
+        row = desk.view(desk.find(given.hold))
     output.answer(row, "\n".join([_line(row), *_people(row)]))
     return 0
 
 
 def _release(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS_CHANGE) as (opened, actor):
-            hold = opened.services.holds.find(given.hold)
-            made = opened.services.four_eyes.ask(actor, RELEASE, {"hold": hold.id}, given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS_CHANGE) as (opened, actor):
+        hold = opened.services.holds.find(given.hold)
+        made = opened.services.four_eyes.ask(actor, RELEASE, {"hold": hold.id}, given.reason)
     text = f"{made.id}\nanother person approves it: approvals approve {made.id}"
     output.answer({"approval": made.id, "hold": given.hold}, text)
     return 0
 
 
 def _review(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS_CHANGE) as (opened, actor):
-            desk = opened.services.holds
-            hold = desk.find(given.hold)
-            row = desk.view(desk.review(actor, hold.matter, hold.id, given.until, given.note))
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS_CHANGE) as (opened, actor):
+        desk = opened.services.holds
+        hold = desk.find(given.hold)
+        row = desk.view(desk.review(actor, hold.matter, hold.id, given.until, given.note))
     output.answer(row, f"{row['id']} is looked at again by {row['review']}")
     return 0
 
 
 def _check(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.MATTERS) as (opened, _):
-            report = _checked(opened, given.hold).plain()
-    finally:
-        core.close()
+    with acting(settings, given, Right.MATTERS) as (opened, _):
+        report = _checked(opened, given.hold).plain()
     text = f"{report['count']} captures, {report['held']} held in the store; sha256 {report['digest']}"
     amiss = [f"{report[name]} {name}" for name in ("free", "missing", "uncovered") if report[name]]
     output.answer(report, "\n".join([text, *(amiss or ["complete"])]))

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from archive_service.access.policy import Right
-from archive_service.bootstrap import open_core
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.ledger.incidents import Incident
@@ -40,36 +39,24 @@ def register(commands: Any) -> None:
 
 
 def _open(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.INCIDENTS) as (opened, actor):
-            made = opened.services.incidents.open(actor, given.reason, given.since)
-    finally:
-        core.close()
+    with acting(settings, given, Right.INCIDENTS) as (opened, actor):
+        made = opened.services.incidents.open(actor, given.reason, given.since)
     text = f"{made.id}\nopen since {made.at}: tokens issued before are void, yours too"
     output.answer(_plain(made), text)
     return 0
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.INCIDENTS) as (opened, _):
-            found = [_plain(each) for each in opened.services.incidents.all()]
-    finally:
-        core.close()
+    with acting(settings, given, Right.INCIDENTS) as (opened, _):
+        found = [_plain(each) for each in opened.services.incidents.all()]
     lines = [f"{each['id']}  {each['at']}  {'closed' if each['closed'] else 'open'}" for each in found]
     output.answer({"incidents": found}, "\n".join(lines) or "no incident")
     return 0
 
 
 def _report(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.INCIDENTS) as (opened, _):
-            made = opened.services.incidents.report(given.incident)
-    finally:
-        core.close()
+    with acting(settings, given, Right.INCIDENTS) as (opened, _):
+        made = opened.services.incidents.report(given.incident)
     lines = [f"since {made['since']}: {made['records']} records of {made['people']} people were looked at"]
     lines += [
         f"{each['actor']} ({each['role']}): {each['records']} records of {each['people']} people, "
@@ -81,13 +68,9 @@ def _report(given: argparse.Namespace, settings: Settings, output: Output) -> in
 
 
 def _close(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.INCIDENTS) as (opened, actor):
-            asked = {"incident": given.incident}
-            made = opened.services.four_eyes.ask(actor, "incident.close", asked, given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.INCIDENTS) as (opened, actor):
+        asked = {"incident": given.incident}
+        made = opened.services.four_eyes.ask(actor, "incident.close", asked, given.reason)
     text = f"{made.id}\nanother person approves it: approvals approve {made.id}"
     output.answer({"approval": made.id}, text)
     return 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.access.policy import Right
-from archive_service.bootstrap import open_core
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.model.errors import Invalid
@@ -36,12 +35,8 @@ def register(commands: Any) -> None:
 
 
 def _show(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.SCHEDULES) as (opened, _):
-            versions = list(opened.services.schedules.versions())
-    finally:
-        core.close()
+    with acting(settings, given, Right.SCHEDULES) as (opened, _):
+        versions = list(opened.services.schedules.versions())
     output.answer({"schedules": versions}, "\n".join(map(_line, versions)) or "no schedule was set")
     return 0
 
@@ -54,12 +49,8 @@ def _line(version: dict[str, Any]) -> str:
 
 
 def _templates(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.SCHEDULES) as (opened, _):
-            found = list(opened.services.schedules.templates())
-    finally:
-        core.close()
+    with acting(settings, given, Right.SCHEDULES) as (opened, _):
+        found = list(opened.services.schedules.templates())
     lines = [f"{each['id']:14}  {each['maximum']:6}  {each['article']}" for each in found]
     output.answer({"templates": found}, "\n".join(lines))
     return 0
@@ -67,12 +58,8 @@ def _templates(given: argparse.Namespace, settings: Settings, output: Output) ->
 
 def _try(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     schedule = _schedule(given.file)
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.SCHEDULES) as (opened, _):
-            found = opened.services.schedules.dry_run(schedule)
-    finally:
-        core.close()
+    with acting(settings, given, Right.SCHEDULES) as (opened, _):
+        found = opened.services.schedules.dry_run(schedule)
     lines = [
         f"{each['rule'] or 'default'}: {each['captures']} captures, {each['class']}"
         for each in found["rules"]
@@ -86,12 +73,8 @@ def _try(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 def _set(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     wanted = {"schedule": _schedule(given.file), "effective_from": given.effective_from}
-    core = open_core(settings)
-    try:
-        with acting(core, given, Right.SCHEDULES_CHANGE) as (opened, actor):
-            made = opened.services.four_eyes.ask(actor, "schedule.set", wanted, given.reason)
-    finally:
-        core.close()
+    with acting(settings, given, Right.SCHEDULES_CHANGE) as (opened, actor):
+        made = opened.services.four_eyes.ask(actor, "schedule.set", wanted, given.reason)
     output.answer(
         {"approval": made.id}, f"{made.id}\nanother person approves it: approvals approve {made.id}"
     )

@@ -813,7 +813,6 @@ TABLE = {
     ("GET", "/openapi.json"): (PUBLIC, "/openapi.json", None),
 }
 
-# The only routes with a token whose answers may leave without an access entry: they show no mail.
 OF_BROWSERS = {
     ("GET", "/v1/auth/login"),
     ("GET", "/v1/auth/callback"),
@@ -822,6 +821,7 @@ OF_BROWSERS = {
 }
 """Public, and of no use without an identity provider: tests/flow/test_sign_in.py has one."""
 
+# The only routes with a token whose answers may leave without an access entry: they show no mail.
 UNTRACED = {
     "/scim/v2/ResourceTypes",
     "/scim/v2/ResourceTypes/{id}",

@@ -171,7 +171,7 @@ def test_an_entry_says_who_saw_what_and_why(archive):
     assert (event.purpose, event.matter) == ("enquête 7", "m-1")
     assert event.origin == "192.0.2.7"
     assert event.request == response.headers["x-request-id"]
-    assert event.detail == {"query": "*", "total": 3, "page": "first"}
+    assert event.detail == {"query": "*", "total": 3, "drafts_left_out": 0, "page": "first"}
 
 
 def test_each_kind_of_reading_has_its_action_and_ids(archive):

@@ -5,7 +5,6 @@ from fastapi import FastAPI
 from archive_service.api import problems
 from archive_service.api.metrics import RequestCounter
 from archive_service.api.middleware import BodyLimit, Envelope
-from archive_service.api.openapi import describe
 from archive_service.api.routes import (
     access_log,
     accounts,
@@ -60,7 +59,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.state.counter = RequestCounter()
     problems.install(app)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Envelope, counter=app.state.counter)  # added last: outermost
+    app.add_middleware(Envelope)  # added last: outermost
 
     app.include_router(search.router)
     app.include_router(messages.router)
@@ -88,6 +87,4 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(jobs.router)
     app.include_router(health.router)
     app.include_router(description.router)
-
-    app.state.description = describe(app)
     return app

@@ -29,11 +29,11 @@ class AnswerBrokenOff(Exception):
 
 class Envelope:
     """Outermost: gives a request its id, an answer its headers, a fault nobody foresaw its problem
-    document, and counts it. The fault's own text may hold content and is not logged; its place is."""
+    document, and counts it (``app.state.counter``). The fault's own text may hold content and is not logged; its
+    place is."""
 
-    def __init__(self, app: ASGIApp, counter: RequestCounter) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._counter = counter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +61,8 @@ class Envelope:
             await unexpected(request_id)(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self._counter.add(scope["method"], route, status)
+            counter: RequestCounter = scope["app"].state.counter
+            counter.add(scope["method"], route, status)
 
 
 class BodyLimit:

@@ -19,7 +19,7 @@ _SCIM_ERROR = {
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The description of every route of ``app``."""
+    """The description of every route of ``app``; made when first asked for, for it costs more than a start."""
     description = app.openapi()
     components = description.setdefault("components", {})
     schemas = components.setdefault("schemas", {})

@@ -19,7 +19,6 @@ from archive_service.access.four_eyes import FourEyes, StrongAction
 from archive_service.access.identity import Identity
 from archive_service.access.incidents import IncidentDesk
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
-from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
@@ -36,6 +35,7 @@ from archive_service.tenant_services import erasures_of
 from search.indexes.base import Found, Hit
 from search.query_language import Everything, Node
 from tests.flow.directory_fakes import people
+from tests.flow.one_app import app_over
 from tests.unit.core_world import Archive as World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -483,7 +483,7 @@ class Archive:
         self.tenants = {tenant.id: tenant for tenant in (self.one, self.two)}
         self.problems: list[str] = []
         self.started = False
-        self.app = create_app(self.services())
+        self.app = app_over(self.services())
         for tenant in self.tenants.values():
             tenant.access_log.answering = lambda: self.started
 

@@ -13,7 +13,6 @@ import httpx
 from archive_service.access.events import RoleName
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
-from archive_service.api.app import create_app
 from archive_service.api.services import ApiServices
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catching_up import catch_up
@@ -21,6 +20,7 @@ from archive_service.serving.api import Tenants
 from archive_service.settings import load
 from ingest.parser_pool import ParserPool
 from tests.flow.archive_fixtures import done
+from tests.flow.one_app import app_over
 
 
 class RealApi(AbstractContextManager["RealApi"]):
@@ -39,7 +39,7 @@ class RealApi(AbstractContextManager["RealApi"]):
             ready=list,
             clock=self.core.clock,
         )
-        self.app = create_app(services)
+        self.app = app_over(services)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

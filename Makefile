@@ -6,6 +6,9 @@ STAMP := $(VENV)/.stamp
 PACKAGES := archive_service ingest search retention
 WORKERS ?= 2
 
+# Tests and demo start hundreds of processes, which would each compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test test-full check format bench sbom clean
 
 setup: $(STAMP)
@@ -15,6 +18,7 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q $(PACKAGES)
 	touch $(STAMP)
 
 demo: setup

@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -23,7 +24,12 @@ _WAITING_PEER = 2  # of one peer: a flood from one address leaves room for the o
 # 19 MiB, two passes, one lane: about 40 ms. A stronger setting would only let guesses cost this machine more: the
 # shortest password allowed is not found by trying, and the hash lies sealed in the acts.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_NOBODY = _HASHER.hash(secrets.token_hex(16))
+
+
+@cache
+def _nobody() -> str:
+    """A hash that nothing fits."""
+    return _HASHER.hash(secrets.token_hex(16))
 
 
 def hashed(password: str) -> str:
@@ -38,7 +44,7 @@ def hashed(password: str) -> str:
 def _verify(phc: str | None, password: str) -> bool:
     """Whether it fits; with no hash as much work, and never."""
     try:
-        return _HASHER.verify(phc or _NOBODY, password) and phc is not None
+        return _HASHER.verify(phc or _nobody(), password) and phc is not None
     except InvalidHashError as error:
         raise ArchiveError("a source's password hash cannot be read", code="source.password") from error
     except VerificationError:
@@ -57,6 +63,7 @@ class PasswordChecks:
         self._waiting: Counter[str | None] = Counter()
         self._key = secrets.token_bytes(32)
         self._fitted: dict[str, bytes] = {}
+        _nobody()  # made now, so that the first unknown sender costs what each later one costs
 
     async def fits(self, phc: str | None, password: str, peer: str | None) -> bool:
         """Whether the password is the one of the hash; without a hash no, after the same work. Raises Overloaded when

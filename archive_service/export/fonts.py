@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import as_file, files
 
-from fontTools import subset
-from fontTools.ttLib import TTFont
-from fontTools.varLib import instancer
-
 REGULAR, BOLD = 400, 700
 REPLACEMENT = "\ufffd"
 MONO = "mono"  # Courier, which every PDF reader has; for ASCII only
@@ -56,6 +52,8 @@ def face_key(family: str, weight: int) -> str:
 
 @cache
 def _covered(family: str) -> frozenset[int]:
+    from fontTools.ttLib import TTFont
+
     package, name = _FILES[family]
     with as_file(files(package) / name) as path, TTFont(path, lazy=True) as font:
         return frozenset(font.getBestCmap())
@@ -91,6 +89,10 @@ def cut(family: str, weight: int, characters: Iterable[str]) -> Face:
     """The family's face at a weight, with just these characters and the space."""
     if family == MONO:
         return Face(MONO, b"", dict.fromkeys(range(32, 127), _MONO_WIDTH))
+    from fontTools import subset
+    from fontTools.ttLib import TTFont
+    from fontTools.varLib import instancer
+
     package, name = _FILES[family]
     options = subset.Options(
         layout_features=[], hinting=False, glyph_names=False, notdef_outline=True, name_IDs=[1, 2, 4, 6]

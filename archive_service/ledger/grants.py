@@ -35,6 +35,14 @@ class Grant:
         """Whether it is in force at ``now`` (RFC 3339)."""
         return self.revoked is None and self.begins <= now < self.ends
 
+    def state(self, now: str) -> str:
+        """``open``, ``waiting``, ``ended`` or ``revoked`` at ``now`` (RFC 3339)."""
+        if self.revoked:
+            return "revoked"
+        if now >= self.ends:
+            return "ended"
+        return "waiting" if now < self.begins else "open"
+
     def words(self) -> str:
         """What it gives, for people."""
         bounds = [f"matter {self.matter}"] if self.matter else []

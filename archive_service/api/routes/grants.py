@@ -69,7 +69,6 @@ class WhyView(BaseModel):
 
 def grant_view(grant: Grant, now: str) -> GrantView:
     """A grant as it stands now."""
-    state = "revoked" if grant.revoked else "ended" if now >= grant.ends else "open"
     return GrantView(
         id=grant.id,
         subject=grant.subject,
@@ -81,7 +80,7 @@ def grant_view(grant: Grant, now: str) -> GrantView:
         reason=grant.reason,
         asked_by=grant.by,
         approval=grant.approval,
-        state="waiting" if state == "open" and now < grant.begins else state,
+        state=grant.state(now),
         break_glass=grant.break_glass,
     )
 

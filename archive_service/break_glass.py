@@ -40,7 +40,7 @@ def break_glass_action(acts: Acts, cases: Cases, clock: Clock) -> StrongAction:
         asked = {"subject": actor.subject, "role": str(role), "minutes": minutes}
         if matter is None:
             return asked
-        return asked | {"matter": cases.matter(str(matter)).id}
+        return asked | cases.bounds({"matter": cases.matter(str(matter)).id})
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         asked = approval.request
@@ -48,11 +48,10 @@ def break_glass_action(acts: Acts, cases: Cases, clock: Clock) -> StrongAction:
 
         def act(_: object) -> dict[str, Any]:
             spend()
+            cases.require_as_asked(asked)
             now = clock()
             until = now + timedelta(minutes=int(asked["minutes"]))
-            grant: dict[str, Any] = {
-                name: said for name, said in asked.items() if name in ("subject", "role", "matter")
-            }
+            grant: dict[str, Any] = {name: said for name, said in asked.items() if name != "minutes"}
             grant |= {"from": rfc3339(now), "until": rfc3339(until), "break_glass": True}
             made.update(grant_act(grant, by=approval.by, reason=approval.reason, approval=approval.id))
             return made

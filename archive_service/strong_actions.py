@@ -74,6 +74,7 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
 
         def act(_: object) -> dict[str, Any]:
             spend()
+            cases.require_as_asked(approval.request)
             made.update(
                 grant_act(approval.request, by=approval.by, reason=approval.reason, approval=approval.id)
             )
@@ -149,7 +150,7 @@ def matter_action(acts: Acts, cases: Cases) -> StrongAction:
         cases.require_sensible(given)
         known = cases.matter(str(given.get("matter")))
         fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
-        return {"matter": known.id, **fields}
+        return {"matter": known.id, **fields, "people": cases.decided(fields)}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         request = approval.request

@@ -1,10 +1,11 @@
 """Matters and grants, as those decide them who may: acts, checked again at the head."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from archive_service.access.confirmed import decided
 from archive_service.access.directory import expanded
 from archive_service.access.events import Actor, RoleName
 from archive_service.ledger.acts import Acts
@@ -12,6 +13,7 @@ from archive_service.ledger.grants import Grant
 from archive_service.ledger.matters import Matter
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
 from search.query_language import parse
 
@@ -53,9 +55,9 @@ class Cases:
         spend: Callable[[], str] | None = None,
     ) -> Matter:
         """A new matter, or all of a known one anew; durable on return. ``version``: what the caller saw; ``spend``:
-        gives the approval under which it is done, or raises. Raises Invalid, QueryError, NotFound, Refused
-        (``matter.changed``, ``matter.closed``; ``matter.granted``: what is seen within a grant is widened by two
-        people only)."""
+        gives the approval under which it is done, with the people as they were decided, or raises. Raises Invalid,
+        QueryError, NotFound, Refused (``matter.changed``, ``matter.closed``; ``matter.granted``: what is seen within a
+        grant is widened by two people only)."""
         self.require_sensible(given)
         chosen = matter or "t" + secrets.token_hex(8)
         fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
@@ -68,7 +70,7 @@ class Cases:
             if spend is None:
                 self._require_not_granted(chosen, fields)
             made = {"matter": chosen, **fields, "by": actor, "at": rfc3339(self._clock())}
-            approved = {"approval": spend()} if spend is not None else {}
+            approved = {"approval": spend(), "people": given["people"]} if spend is not None else {}
             return {"version": 1, "act": "matter.set", **made, **approved}
 
         self._acts.append(act)
@@ -105,12 +107,33 @@ class Cases:
         if not str(given.get("subject") or "").strip():
             raise Invalid("a grant names who it is for", code="grant.subject")
         self._acts.refresh()
-        if given.get("matter") is not None:
-            self._known(str(given["matter"]))
         made = {"subject": str(given["subject"]), "role": str(given["role"]), "from": rfc3339(begins)}
+        return {**made, "until": rfc3339(ends), **self.bounds(given)}
+
+    def bounds(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What bounds a grant, as it is kept: with the matter's version and the people's addresses that it is decided
+        with, so that nobody alone makes more of it afterwards. Raises NotFound."""
         self._require_people(given)
         bounds = {name: given[name] for name in ("matter", "custodians") if given.get(name)}
-        return {**made, "until": rfc3339(ends), **bounds}
+        if not bounds:
+            return {}
+        people = decided(self._acts.custodians, map(str, bounds.get("custodians", ())), None)
+        if "matter" in bounds:
+            matter = self._known(str(bounds["matter"]))
+            people = people.together(self._decided(matter.query, matter.custodians))
+            bounds["version"] = matter.version
+        return bounds | {"people": people.plain()}
+
+    def decided(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The people of what a matter is to be about, with their addresses; JSON-ready."""
+        return self._decided(given.get("query"), given.get("custodians") or ()).plain()
+
+    def require_as_asked(self, request: Mapping[str, Any]) -> None:
+        """That the matter of a grant's request is about what it was about then. Raises Refused (``matter.changed``); to
+        be called inside the append."""
+        version = request.get("version")
+        if version is not None and self._known(str(request["matter"])).version != version:
+            raise Refused("this matter was changed since the grant was asked for", code="matter.changed")
 
     def revoke(self, actor: Actor, grant: str, reason: str) -> Grant:
         """End a grant at once; durable on return. One person is enough: it takes away. Raises NotFound, Refused."""
@@ -126,6 +149,9 @@ class Cases:
 
         self._acts.append(act)
         return self._acts.grants.known[grant]
+
+    def _decided(self, query: str | None, custodians: Iterable[str]) -> DecidedPeople:
+        return decided(self._acts.custodians, map(str, custodians), query)
 
     def _require_not_granted(self, matter: str, fields: Mapping[str, Any]) -> None:
         known = self._acts.matters.known.get(matter)

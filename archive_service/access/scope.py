@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
+from archive_service.access.confirmed import AsDecided, within_decision
 from archive_service.access.directory import expanded, resolution_of
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.matters import Matter
 from archive_service.model.custodians import Directory
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import QueryError
 from search.query_language import And, Everything, Node, Not, Or, parse
 
@@ -13,39 +15,45 @@ NOTHING: Node = Not(Everything())
 
 
 def scope_of(grants: Iterable[Grant], matters: Mapping[str, Matter], directory: Directory) -> Node:
-    """What the grants bound, together. A closed or unknown matter, and one about nothing, hold nothing."""
+    """What the grants bound, together, by the addresses with which they were decided and no others. A closed or unknown
+    matter, and one about nothing, hold nothing."""
     return _any([_of_grant(grant, matters, directory) for grant in grants])
 
 
-def of_matter(matter: Matter, directory: Directory) -> Node:
+def _of_matter(matter: Matter, directory: Directory, people: DecidedPeople | None) -> Node:
     """The mail of a matter: what its query finds and its custodians took part in."""
     parts: list[Node] = []
     if matter.query is not None:
         try:
-            parts.append(expanded(parse(matter.query), directory)[0])
+            query = parse(matter.query)
+            parts.append(
+                expanded(query, directory)[0] if people is None else within_decision(query, directory, people)
+            )
         except QueryError:
             return NOTHING  # a person who is not known, an older language: shown to nobody rather than to too many
     if matter.custodians:
-        parts.append(_of_custodians(matter.custodians, directory))
+        parts.append(_of_custodians(matter.custodians, directory, people))
     return _all(parts) if parts else NOTHING
 
 
 def _of_grant(grant: Grant, matters: Mapping[str, Matter], directory: Directory) -> Node:
     parts: list[Node] = []
+    people = grant.people
     if grant.matter is not None:
         matter = matters.get(grant.matter)
         if matter is None or matter.closed is not None:
             return NOTHING
-        parts.append(of_matter(matter, directory))
+        people = people.together(matter.people) if people is not None else None
+        parts.append(_of_matter(matter, directory, people))
     if grant.custodians:
-        parts.append(_of_custodians(grant.custodians, directory))
+        parts.append(_of_custodians(grant.custodians, directory, people))
     return _all(parts) if parts else Everything()
 
 
-def _of_custodians(custodians: Iterable[str], directory: Directory) -> Node:
-    people = [person for each in custodians if (person := directory.get(each)) is not None]
-    found = [node for person in people if (node := resolution_of(directory, person).node()) is not None]
-    return _any(found)
+def _of_custodians(custodians: Iterable[str], directory: Directory, people: DecidedPeople | None) -> Node:
+    known = directory if people is None else AsDecided(directory, people)
+    found = [person for each in custodians if (person := known.get(each)) is not None]
+    return _any([node for person in found if (node := resolution_of(directory, person).node()) is not None])
 
 
 def _any(parts: list[Node]) -> Node:

@@ -1,17 +1,21 @@
 """What the acts say of grants: who may act in a role, how far, and for how long.
 
-grant.give    {grant, subject, role, matter?, custodians?: [id], from, until, reason, by, approval?, break_glass?}
+grant.give    {grant, subject, role, matter?, version?, custodians?: [id], people?, from, until, reason, by, approval?,
+               break_glass?}
 grant.revoke  {grant, by, reason, at}
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from archive_service.model.decided_people import DecidedPeople
+
 
 @dataclass(frozen=True)
 class Grant:
     """A role for a subject from ``begins`` to ``ends`` (RFC 3339), bounded to a matter, to custodians, or to
-    neither."""
+    neither. ``people``: those it was decided with; None in a grant of before, which rests on the directory as it
+    is."""
 
     id: str
     subject: str
@@ -25,6 +29,7 @@ class Grant:
     approval: str | None = None
     revoked: str | None = None
     break_glass: bool = False
+    people: DecidedPeople | None = None
 
     @property
     def unbounded(self) -> bool:
@@ -79,6 +84,7 @@ class Grants:
                 custodians=tuple(map(str, act.get("custodians", ()))),
                 approval=None if act.get("approval") is None else str(act["approval"]),
                 break_glass=act.get("break_glass") is True,
+                people=None if act.get("people") is None else DecidedPeople.read(act["people"]),
             )
             self.known[made.id] = made
         elif act["act"] == "grant.revoke":

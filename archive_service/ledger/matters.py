@@ -1,17 +1,21 @@
 """What the acts say of matters: a case, what it is about, and which mail it is about.
 
-matter.set    {matter, name, purpose, query?, custodians?: [id], by, at}   the whole of it from here on
+matter.set    {matter, name, purpose, query?, custodians?: [id], people?, by, at, approval?}   the whole of it from
+              here on
 matter.close  {matter, by, at}
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from archive_service.model.decided_people import DecidedPeople
+
 
 @dataclass(frozen=True)
 class Matter:
     """A case. Its mail is what ``query`` finds, and, where custodians are named, only what they took part in; a matter
-    with neither holds nothing. ``version``: how often it was set."""
+    with neither holds nothing. ``version``: how often it was set. ``people``: those two people decided what it is about
+    with, None where one did."""
 
     id: str
     name: str
@@ -22,6 +26,12 @@ class Matter:
     at: str
     version: int = 1
     closed: str | None = None
+    people: DecidedPeople | None = None
+
+    @property
+    def about(self) -> tuple[str | None, tuple[str, ...]]:
+        """Which mail it is about."""
+        return self.query, self.custodians
 
 
 @dataclass
@@ -48,6 +58,10 @@ class Matters:
                 at=str(act["at"]),
                 version=before.version + 1 if before else 1,
             )
+            if act.get("people") is not None:
+                made = replace(made, people=DecidedPeople.read(act["people"]))
+            elif before is not None and before.about == made.about:
+                made = replace(made, people=before.people)
             self.known[made.id] = made
         elif act["act"] == "matter.close":
             known = self.known[str(act["matter"])]

@@ -59,6 +59,11 @@ class Bearers(Protocol):
         (``identity.provider_away``) when nobody can say now; ArchiveError when our own keys cannot be read."""
         ...
 
+    def named(self, token: str) -> str | None:
+        """The opaque id of the tenant that a token says it is for, or None. Nothing of it is believed: it tells in
+        whose record a token that was refused is counted."""
+        ...
+
 
 def not_valid() -> Denied:
     """One answer for every fault, so that a forger learns nothing from it."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from archive_service.access import compact
+from archive_service.access.accounts import tenant_of
 from archive_service.access.identified import Identified, is_reserved, not_valid
 from archive_service.access.tokens import NAME, TokenVerifier
 
@@ -20,6 +21,11 @@ class OfProvider(Protocol):
     @property
     def name(self) -> str:
         """What its people's subjects begin with."""
+        ...
+
+    @property
+    def tenant(self) -> Callable[[], str | None]:
+        """The opaque id of the tenant whose people they are, None while it is not there."""
         ...
 
     def identify(self, token: str, read: compact.Unverified) -> Identified:
@@ -59,6 +65,21 @@ class Identity:
         if provider is None:
             raise not_valid()
         return provider.identify(token, read)
+
+    def named(self, token: str) -> str | None:
+        """See ``identified.Bearers``."""
+        if token.startswith("asa_"):
+            return tenant_of(token)
+        try:
+            read = compact.read(token)
+        except ValueError:
+            return None
+        issuer = read.claims.get("iss")
+        provider = self._providers.get(issuer) if isinstance(issuer, str) else None
+        if provider is not None:
+            return provider.tenant()
+        tenant = read.claims.get("tenant") if issuer == NAME else None
+        return tenant if isinstance(tenant, str) else None
 
     def _of_builtin(self, builtin: TokenVerifier, token: str) -> Identified:
         actor = builtin.verify(token)

@@ -20,8 +20,9 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110 section 9.2.1
 
 
 def identify(request: Request, services: ApiServices) -> tuple[Identified, TenantServices]:
-    """Who asks, and his tenant. Raises Denied (``auth.required``, ``auth.cross_site``), Overloaded, ArchiveError."""
-    who = _of_session(request, services) or services.bearers.identify(_bearer(request))
+    """Who asks, and his tenant. Raises Denied (``auth.required``, ``auth.cross_site``), counted for the tenant that it
+    was meant for, Overloaded, ArchiveError."""
+    who = _of_session(request, services) or _of_token(request, services)
     tenant = services.tenants(who.tenant)
     if tenant is None:
         raise not_valid()
@@ -80,8 +81,27 @@ def _of_session(request: Request, services: ApiServices) -> Identified | None:
     session = browser.session(request.cookies)
     if session is None:
         return None
-    require_own_page(request, browser)
+    try:
+        require_own_page(request, browser)
+    except Denied as error:
+        services.strangers.note(session.who.tenant, error.code, _origin(request), session.who.subject)
+        raise
     return session.who
+
+
+def _of_token(request: Request, services: ApiServices) -> Identified:
+    token = _bearer(request)
+    try:
+        return services.bearers.identify(token)
+    except Denied as error:
+        tenant = services.bearers.named(token)
+        if tenant is not None and services.tenants(tenant) is not None:
+            services.strangers.note(tenant, error.code, _origin(request))
+        raise
+
+
+def _origin(request: Request) -> str | None:
+    return request.client.host if request.client else None
 
 
 def _bearer(request: Request) -> str:

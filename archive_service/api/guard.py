@@ -6,28 +6,31 @@ parsed: a caller without a right learns nothing from how his request was malform
 """
 
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from archive_service.access.events import Actor
+from archive_service.access.identified import Identified
 from archive_service.access.incidents import void
 from archive_service.access.policy import CONTENT, RULES, Decision, Right, decide
 from archive_service.api import pen
 from archive_service.api.credentials import acting, identify
-from archive_service.api.errors import BadRequest, NoSuchThing, UntracedAnswer
+from archive_service.api.errors import BadRequest, NoSuchThing, TooMany, UntracedAnswer
 from archive_service.api.once import made_by
+from archive_service.api.problems import code_of, status_of
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.model.clock import rfc3339
-from archive_service.model.errors import Denied, Refused
+from archive_service.model.errors import ArchiveError, Denied
 from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
 
-_OWN = "approval.own"  # a try to be both of two people stands in the access log
 _LONGEST_SAID = 500  # characters of purpose and matter
 _WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -56,6 +59,7 @@ class Caller:
     bound: Node | None = None
     now: str = ""  # RFC 3339
     incident = IncidentState()
+    wanted: tuple[Sequence[str], Mapping[str, Any]] = ((), {})
     decision: Decision = Decision(False, ())
 
     def __init__(
@@ -67,6 +71,10 @@ class Caller:
         self.recorded = False
         self.action = action
         self._request = request
+
+    def wants(self, ids: Sequence[str] = (), **detail: Any) -> None:
+        """What the request's body asks for, for the entry of its refusal; of a path the door knows it."""
+        self.wanted = [each for each in ids if well_formed(each)], detail
 
     def record(
         self,
@@ -159,9 +167,9 @@ class GuardedRoute(APIRoute):
             request.state.caller = caller
             try:
                 response = await handle(request)
-            except (Denied, Refused) as error:
-                if isinstance(error, Denied) or error.code == _OWN:
-                    await run_in_threadpool(_refuse, caller, request, self.path_format)
+            except (ArchiveError, RequestValidationError, HTTPException) as error:
+                if status_of(error) < 500:
+                    await run_in_threadpool(_refuse, caller, request, self.path_format, code_of(error))
                 raise
             if traced and response.status_code < 400 and not caller.recorded:
                 raise UntracedAnswer("an answer without an access entry was withheld")
@@ -188,11 +196,12 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     """Raises Denied; a refusal of somebody we know is recorded before he hears of it."""
     services = services_of(request)
     who, tenant = identify(request, services)
-    services.rates.take(who.tenant, who.subject)
+    _within_rate(services, who, request)
     caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
     caller.incident = tenant.authority.incident()
     if void(caller.actor, caller.incident.valid_from):
+        _refuse(caller, request, route, "auth.void")
         raise Denied("the token is not valid", code="auth.required")
     wanted = request.query_params.getlist("compartment")
     if wanted:
@@ -200,7 +209,7 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     else:
         caller.decision = _decided(caller, right)
     if not caller.decision.allowed:
-        _refuse(caller, request, route)
+        _refuse(caller, request, route, "auth.forbidden")
         raise Denied("this role does not have the right", code="auth.forbidden")
     if caller.decision.within is not None:
         caller.bound = caller.tenant.authority.scope(caller.decision.within)
@@ -221,14 +230,27 @@ def _behind_the_wall(
         within.decision = _decided(within, right)
         if within.decision.allowed and not void(within.actor, within.incident.valid_from):
             return within
-    _refuse(caller, request, route)
+    _refuse(caller, request, route, NoSuchThing.code)
     raise NoSuchThing
 
 
-def _refuse(caller: Caller, request: Request, route: str) -> None:
+def _within_rate(services: ApiServices, who: Identified, request: Request) -> None:
+    """Raises TooMany, counted."""
+    try:
+        services.rates.take(who.tenant, who.subject)
+    except TooMany as error:
+        origin = request.client.host if request.client else None
+        services.strangers.note(who.tenant, error.code, origin, who.subject)
+        raise
+
+
+def _refuse(caller: Caller, request: Request, route: str, reason: str) -> None:
+    """Every refusal of somebody we know, before he hears of it. An id that is not for him and one that never was leave
+    the same entry."""
     asked = str(request.path_params.get("id", ""))
-    ids = [asked] if well_formed(asked) else []
-    caller.record(ids, outcome="refused", route=f"{request.method} {route}")
+    named, said = caller.wanted
+    ids = [*([asked] if well_formed(asked) else []), *named]
+    caller.record(ids, outcome="refused", route=f"{request.method} {route}", reason=reason, **said)
 
 
 def _decided(caller: Caller, right: Right) -> Decision:

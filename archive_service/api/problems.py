@@ -96,11 +96,26 @@ def problem(
     return ProblemResponse(document, status_code=status, headers=dict(headers) if headers else None)
 
 
-def status_of(error: ArchiveError) -> int:
+def status_of(error: Exception) -> int:
     """The HTTP status of an error; 500 for what no caller can cause or cure."""
-    if error.code == "auth.required":
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, RequestValidationError):
+        return 422
+    if isinstance(error, ArchiveError) and error.code == "auth.required":
         return 401
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def code_of(error: Exception) -> str:
+    """The stable code that an error is answered with."""
+    if isinstance(error, HTTPException):
+        return _HTTP_CODES.get(error.status_code, f"http.{error.status_code}")
+    if isinstance(error, RequestValidationError):
+        return "request.invalid"
+    if isinstance(error, NotFound):
+        return NoSuchThing.code
+    return error.code if isinstance(error, ArchiveError) else "internal"
 
 
 def install(app: FastAPI) -> None:
@@ -136,8 +151,7 @@ async def _archive_error(request: Request, error: Exception) -> ProblemResponse:
     elif status == 503:
         headers = {"Retry-After": RETRY_AFTER}
     members = {"position": error.position} if isinstance(error, QueryError) else {}
-    code = NoSuchThing.code if isinstance(error, NotFound) else error.code
-    return problem(status, code, str(error), request_id, headers=headers, **members)
+    return problem(status, code_of(error), str(error), request_id, headers=headers, **members)
 
 
 async def _validation_error(request: Request, error: Exception) -> ProblemResponse:
@@ -150,9 +164,8 @@ async def _validation_error(request: Request, error: Exception) -> ProblemRespon
 async def _http_error(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     status = error.status_code
-    code = _HTTP_CODES.get(status, f"http.{status}")
     phrase = HTTPStatus(status).phrase.lower()
-    return problem(status, code, phrase, request.state.request_id, headers=error.headers)
+    return problem(status, code_of(error), phrase, request.state.request_id, headers=error.headers)
 
 
 def _field_error(error: Mapping[str, Any]) -> dict[str, str]:

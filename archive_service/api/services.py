@@ -13,6 +13,7 @@ from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.access.incidents import IncidentDesk
 from archive_service.api.rates import ActorRates
+from archive_service.api.strangers import Strangers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
 from archive_service.holds.desk import HoldDesk
@@ -251,4 +252,5 @@ class ApiServices:
     clock: Clock = utc_now
     projection_wait: float = 10.0
     rates: ActorRates = field(default_factory=lambda: ActorRates(None))
+    strangers: Strangers = field(default_factory=Strangers)
     browser: Browser | None = None

@@ -6,10 +6,12 @@ import threading
 
 import uvicorn
 
+from archive_service.access.events import AccessLog
 from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
 from archive_service.api.rates import ActorRates
 from archive_service.api.services import ApiServices, TenantServices
+from archive_service.api.strangers import Strangers
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
@@ -22,6 +24,7 @@ from archive_service.web import HttpWeb
 from search.query_language import Everything
 
 _log = logging.getLogger(__name__)
+_MINUTE = 60.0
 
 
 class Tenants:
@@ -81,6 +84,34 @@ class Tenants:
             opened.close()
 
 
+class _Minutes(threading.Thread):
+    """Takes the sums of who was turned away to the access logs, each minute and at the end."""
+
+    def __init__(self, strangers: Strangers, tenants: Tenants) -> None:
+        super().__init__(name="turned-away", daemon=True)
+        self._strangers = strangers
+        self._tenants = tenants
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Until ``end``."""
+        while not self._over.wait(_MINUTE):
+            self._write()
+        self._write()
+
+    def end(self) -> None:
+        """Once more, and no more."""
+        self._over.set()
+        self.join()
+
+    def _write(self) -> None:
+        self._strangers.write(self._log_of)
+
+    def _log_of(self, owner: str) -> AccessLog | None:
+        found = self._tenants.get(owner)
+        return found.access_log if found is not None else None
+
+
 class _Server(uvicorn.Server):
     """Says when it listens."""
 
@@ -106,6 +137,8 @@ def run(settings: Settings, tally: Tally) -> None:
         clock=core.clock,
         rates=ActorRates(settings.api_rate),
     )
+    minutes = _Minutes(services.strangers, tenants)
+    minutes.start()
     listening = share(*host_port(settings.http, "http"))
     config = uvicorn.Config(
         create_app(services),
@@ -118,5 +151,6 @@ def run(settings: Settings, tally: Tally) -> None:
     try:
         _Server(config).run(sockets=[listening])
     finally:
+        minutes.end()
         tenants.close()
         core.close()

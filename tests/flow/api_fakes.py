@@ -153,6 +153,11 @@ class FakeAccessLog:
         self.events.append(event)
         return self._at(len(self.events) - 1)
 
+    @property
+    def shown(self) -> list[AccessEvent]:
+        """Without the refusals."""
+        return [event for event in self.events if event.outcome == "shown"]
+
     def newest(self, limit: int, cursor: str | None = None) -> tuple[list[AccessRecord], str | None]:
         if cursor is not None and not cursor.isdecimal():
             raise Invalid("not a cursor of ours", code="cursor.invalid")

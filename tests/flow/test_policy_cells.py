@@ -106,7 +106,9 @@ def test_a_purpose_is_asked_for_before_mail_is_shown(archive, path):
     archive.one.authority.required = frozenset({"purpose"})
     is_problem(archive.call("GET", path, "legal"), 422, "purpose.required")
     is_problem(archive.call("GET", f"{path}?purpose=%20", "legal"), 422, "purpose.required")
-    assert archive.one.access_log.events == []
+    assert [(event.outcome, event.detail["reason"]) for event in archive.one.access_log.events] == [
+        ("refused", "purpose.required")
+    ] * 2
     assert archive.call("GET", f"{path}?purpose=enqu%C3%AAte", "legal").status_code == 200
     assert archive.one.access_log.events[-1].purpose == "enquête"
 

@@ -32,6 +32,7 @@ _LOOKUP = 1000  # ids looked up at once
 )
 def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportAnswer:
     """Queue an export of what a query finds, or of the messages named."""
+    caller.wants(asked.ids or (), query=asked.query)
     _require_no_incident(caller)
     ids, named = _checked(asked, caller)
     job = Job(

@@ -24,6 +24,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["search"])
 def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     """Messages that match a query, newest first. ``custodians``, where it names people: the addresses that were used
     for each, and what could not be."""
+    caller.wants(query=asked.query)
     _refuse_unsupported(asked)
     query, named = caller.tenant.custodians.expanded(parse(asked.query))
     if caller.bound is not None:

@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     api_rate: int | None = Field(
         None, ge=1, le=1_000_000, description="requests a minute of one actor and API process; none: no bound"
     )
+    api_patience: float = Field(
+        30.0,
+        gt=0,
+        le=600,
+        description="seconds that a client has for a request's head, and again for its body",
+    )
     require_grants: bool = Field(False, description="every role needs a grant, also the case roles")
     require_purpose: bool = Field(False, description="searches, exports and reads of mail name their purpose")
     require_matter: bool = Field(False, description="searches, exports and reads of mail name an open matter")

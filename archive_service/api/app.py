@@ -58,7 +58,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.state.services = services
     app.state.counter = RequestCounter()
     problems.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=services.patience)
     app.add_middleware(Envelope)  # added last: outermost
 
     app.include_router(search.router)

@@ -1,5 +1,6 @@
 """What wraps every request: its id, the security headers, the last resort, the bound on bodies."""
 
+import asyncio
 import logging
 import traceback
 from uuid import uuid4
@@ -21,6 +22,24 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class _Unfit(Exception):
+    """A body that is not taken, and what is answered."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.code = status, code
+
+
+def _cut_off(status: int, code: str, detail: str) -> ASGIApp:
+    """An answer after which the server reads no more of this connection."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
+        await problem(status, code, detail, request_id, headers={"Connection": "close"})(scope, receive, send)
+
+    return answering
 
 
 class AnswerBrokenOff(Exception):
@@ -66,31 +85,48 @@ class Envelope:
 
 
 class BodyLimit:
-    """Takes a request's body whole, up to 1 MiB, before anything else sees it; beyond that, 413."""
+    """Takes a request's body whole, up to 1 MiB, before anything else sees it; beyond that, 413. One that does not
+    come in time is 408, and the server cuts the connection."""
 
-    def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY) -> None:
+    def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY, seconds: float = 30.0) -> None:
         self._app = app
         self._largest = largest
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        body = bytearray()
-        more = True
-        while more and len(body) <= self._largest and not _exceeds(declared, self._largest):
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._body(scope, receive)
+        except TimeoutError:
+            slow = "request.too_slow", "the request's body did not come in time"
+            await _cut_off(408, *slow)(scope, receive, send)
+        except _Unfit as unfit:
+            await _cut_off(unfit.status, unfit.code, str(unfit))(scope, receive, send)
+        else:
+            if body is not None:
+                await self._app(scope, _replaying(body, receive), send)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """All of it; None when the caller went away. Raises _Unfit."""
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise _Unfit(400, "request.malformed", "a body has one length")  # RFC 9112 section 6.1: smuggling
+        too_large = _Unfit(413, "request.too_large", "a request body holds at most 1 MiB")
+        if _exceeds(headers.get("content-length", "0"), self._largest):
+            raise too_large
+        body, more = bytearray(), True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return
+                return None
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        if more or len(body) > self._largest:
-            detail = "a request body holds at most 1 MiB"
-            answer = problem(413, "request.too_large", detail, scope["state"]["request_id"])
-            await answer(scope, receive, send)
-            return
-        await self._app(scope, _replaying(bytes(body), receive), send)
+            if len(body) > self._largest:
+                raise too_large
+        return bytes(body)
 
 
 def _exceeds(declared: str, largest: int) -> bool:

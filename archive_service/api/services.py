@@ -244,13 +244,15 @@ class TenantServices:
 class ApiServices:
     """``tenants``: by opaque id, None for a tenant that is not. ``bearers``: who holds a token. ``ready``: stable codes
     of what keeps the service from answering, none when it is ready.
-    ``projection_wait``: seconds a read waits for ``min_seq``. ``browser``: None where nobody signs in with one."""
+    ``projection_wait``: seconds a read waits for ``min_seq``. ``patience``: seconds for a request's body. ``browser``:
+    None where nobody signs in with one."""
 
     tenants: Callable[[str], TenantServices | None]
     bearers: Bearers
     ready: Callable[[], list[str]]
     clock: Clock = utc_now
     projection_wait: float = 10.0
+    patience: float = 30.0
     rates: ActorRates = field(default_factory=lambda: ActorRates(None))
     strangers: Strangers = field(default_factory=Strangers)
     browser: Browser | None = None

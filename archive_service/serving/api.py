@@ -16,6 +16,7 @@ from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError
 from archive_service.serving import child
 from archive_service.serving.identities import TenantsHere, browser_of, identity_of, oidc_of
+from archive_service.serving.patience import patient
 from archive_service.serving.supervisor import share
 from archive_service.settings import Settings, host_port
 from archive_service.tenant_services import OpenTenant, open_tenant
@@ -136,12 +137,14 @@ def run(settings: Settings, tally: Tally) -> None:
         browser=browser_of(settings, oidc, web, tenants.secret, core.clock),
         clock=core.clock,
         rates=ActorRates(settings.api_rate),
+        patience=settings.api_patience,
     )
     minutes = _Minutes(services.strangers, tenants)
     minutes.start()
     listening = share(*host_port(settings.http, "http"))
     config = uvicorn.Config(
         create_app(services),
+        http=patient(settings.api_patience),
         log_config=None,
         access_log=False,
         server_header=False,

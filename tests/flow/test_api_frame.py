@@ -134,7 +134,9 @@ def test_an_unknown_malformed_or_foreign_id_is_one_and_the_same_404(archive, ide
     ):
         response = archive.call("GET", "/v1/" + path.format(identifier), "legal")
         documents.append(is_problem(response, 404, "not_found"))
-    assert [event.outcome for event in archive.one.access_log.events] == ["refused"] * len(documents)
+    outcomes = [event.outcome for event in archive.one.access_log.events]
+    reached = "%2F" not in identifier  # a slash makes it another path, which is no route's
+    assert outcomes == (["refused"] * len(documents) if reached else [])
     assert all(each.isalnum() for each in archive.one.catalog.asked)
 
 

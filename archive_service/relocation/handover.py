@@ -46,8 +46,12 @@ def make_package(
     core: Core, asked: Handover, progress: Progress = lambda done: None
 ) -> tuple[Outcome, Counts]:
     """Write the package, and its transport key apart. It appears under its name when it is whole and its making stands
-    in the tenant's access log. Raises Refused (``handover.busy``), Invalid, ArchiveError: then there is no package."""
+    in the tenant's access log. Raises Refused (``handover.busy``, ``incident.open``), Invalid, ArchiveError: then there
+    is no package."""
     _require_free(asked)
+    asked.tenant.acts.refresh()
+    if asked.tenant.acts.incidents.open:
+        raise Refused("an incident is open: nothing is handed over", code="incident.open")
     with parser_pool(core.settings) as pool:
         catch_up(core, asked.tenant, pool)
     if not hold(core, [asked.tenant.id]):

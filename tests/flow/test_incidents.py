@@ -71,6 +71,10 @@ def test_nothing_is_exported_and_no_key_destroyed_until_two_people_close_it(api,
     assert (refused.status_code, refused.json()["code"]) == (409, "incident.open")
     said = run("export", "*", "--tenant", "acme", "-o", tmp_path / "x.zip", "--data", api.data, "--json")
     assert (said.code, said.answer["error"]["code"]) == (1, "incident.open")
+    package = api.data.with_name("package")
+    said = run("handover", "--tenant", "acme", "--to", package, "--data", api.data, "--json")
+    assert (said.code, said.answer["error"]["code"]) == (1, "incident.open")
+    assert not package.exists()
     batch = done("erasures", "run", "--tenant", "acme", "--today-too", "--data", api.data, "--json").answer
     assert batch["erased"] == 0
     assert "incident" in next(iter(batch["kept"]))

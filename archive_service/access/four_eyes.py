@@ -60,13 +60,15 @@ class FourEyes:
         self, actor: Actor, name: str, given: Mapping[str, Any], reason: str, approval: str | None = None
     ) -> Approval:
         """Ask for a change; durable on return. ``approval``: its id, where the caller has one: asked again, it is the
-        one there was. Raises Denied, Invalid, Refused (``idempotency.mismatch``) where that one is about something
-        else, and what the action's check raises."""
+        one there was. Raises Denied, Invalid (``approval.request``: not of JSON that an act can hold), Refused
+        (``idempotency.mismatch``) where that one is about something else, and what the action's check raises."""
         action = self._action(name)
         self._require_person(actor)
         if actor.role not in action.asks:
             raise Denied("this role may not ask for it", code="auth.forbidden")
+        asked = _digest(given)
         request = action.check(given, actor)
+        _digest(request)
         now = self._clock()
         made = Approval(
             id=approval or "p" + secrets.token_hex(8),
@@ -76,7 +78,7 @@ class FourEyes:
             reason=reason,
             at=rfc3339(now),
             expires=rfc3339(now + LIFE),
-            asked=hashlib.sha256(canonical(dict(given))).hexdigest() if approval else None,
+            asked=asked if approval else None,
         )
         names = ("action", "request", "by", "reason", "at", "expires", "asked")
         fields = {name: value for name in names if (value := getattr(made, name)) is not None}
@@ -191,3 +193,12 @@ class FourEyes:
     def _require_person(actor: Actor) -> None:
         if actor.only is not None:
             raise Denied("a service account is not one of two people", code="approval.person")
+
+
+def _digest(given: Mapping[str, Any]) -> str:
+    """Of a request. Raises Invalid for one that no act can hold, word for word."""
+    try:
+        return hashlib.sha256(canonical(dict(given))).hexdigest()
+    except (TypeError, ValueError) as error:
+        message = "a request holds text, whole numbers, true, false, null, and names in ASCII"
+        raise Invalid(message, code="approval.request") from error

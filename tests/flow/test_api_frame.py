@@ -227,8 +227,19 @@ def test_the_description_says_what_each_route_needs(archive):
         assert is_public is ((method, path) in OF_BROWSERS or not path.startswith(("/v1/", "/scim/")))
         assert operation.get("security") == (None if is_public else [{"bearer": []}])
         form = "scim" if path.startswith("/scim/") else "problem"
-        assert f"application/{form}+json" in operation["responses"]["default"]["content"]
-        assert "422" not in operation["responses"]
+        answers = {
+            status: answer
+            if "$ref" not in answer
+            else description["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+            for status, answer in operation["responses"].items()
+        }
+        assert "default" not in answers
+        assert {"400", "413", "422", "500", "503"} | (set() if is_public else {"401", "403", "404"}) <= set(
+            answers
+        )
+        assert all(
+            f"application/{form}+json" in answers[each]["content"] for each in answers if each >= "400"
+        )
     hit = description["components"]["schemas"]["HitView"]
     assert {"id", "sent_at", "from", "to", "subject", "snippets", "attachments"} == set(hit["properties"])
 

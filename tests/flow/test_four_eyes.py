@@ -178,3 +178,16 @@ def test_four_eyes_by_the_command_line(tmp_path):
     assert (row["capture"], row["state"]) == (captures[0], "barred")
     (listed,) = done("approvals", "list", *paul).answer["approvals"]
     assert (listed["state"], listed["asked_by"], listed["decided_by"]) == ("executed", "paul", "zoe")
+
+
+@pytest.mark.parametrize("given", [1.5, {"é": 1}, 2**60, {"c-there": 1.5}], ids=repr)
+def test_a_request_that_no_act_can_hold_is_refused_and_no_fault(archive, given):
+    for action, body in (
+        ("grant.give", {"subject": "rita", "role": "reviewer", "custodians": given}),
+        ("grant.give", {"subject": "rita", "role": "reviewer", "more": given}),
+    ):
+        answer = by(
+            archive, "POST", "/v1/approvals", "admin", "paul", action=action, request=body, reason="r"
+        )
+        is_problem(answer, 422, "approval.request")
+    assert archive.one.acts.approvals.known == {}

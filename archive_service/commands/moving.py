@@ -2,17 +2,19 @@
 
 import argparse
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from archive_service.bootstrap import open_core
+from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.mail import operator
 from archive_service.commands.output import Output
-from archive_service.model.errors import Invalid, NotFound
+from archive_service.compartments import compartments_of
+from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.rebuilding import rebuild
 from archive_service.relocation.handover import Handover, load_package, make_package
 from archive_service.relocation.package import TransportKey
@@ -43,6 +45,11 @@ def register(commands: Any) -> None:
     give.add_argument(
         "--key-file", type=Path, metavar="FILE", help="its transport key, kept apart; default: DIR.key"
     )
+    give.add_argument(
+        "--without-compartments",
+        action="store_true",
+        help="its compartments stay here: each is handed over by its name",
+    )
     give.add_argument("--jobs", type=int, default=4, metavar="N", help="objects copied at once")
     give.set_defaults(run=_handover)
     take = commands.add_parser("handover-load", help="take a tenant over from a package")
@@ -57,20 +64,44 @@ def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> 
     core = open_core(settings)
     move, end = output.progress(None, "object")
     try:
-        asked = Handover(core.tenant(given.tenant), given.to, key_file, operator(), jobs_of(given))
+        tenant = core.tenant(given.tenant)
+        _require_no_incident([tenant])
+        left = _left_behind(core, tenant, told=given.without_compartments)
+        asked = Handover(tenant, given.to, key_file, operator(), jobs_of(given))
         outcome, counts = make_package(core, asked, move)
     finally:
         end()
         core.close()
     for name, why in outcome.problems:
         output.line(f"{name}: {why}")
+    for compartment in left:
+        output.line(f"{compartment} stays here: hand it over by its name")
     bad = len(outcome.problems) + counts.damaged
     output.answer(
-        {"package": str(given.to), "key_file": str(key_file), **outcome.plain(), "counts": vars(counts)},
+        {"package": str(given.to), "key_file": str(key_file), **outcome.plain(), "counts": vars(counts)}
+        | {"compartments_left": left},
         f"{counts.mails} mails, {outcome.copied} objects, {outcome.records} key records, {counts.access} access "
         f"entries packed; the key lies apart, send it apart. {bad or 'No'} problems.",
     )
     return 1 if bad else 0
+
+
+def _require_no_incident(tenants: Sequence[Tenant]) -> None:
+    """Raises Refused (``incident.open``): while one is open nothing leaves."""
+    for tenant in tenants:
+        tenant.acts.refresh()
+        if tenant.acts.incidents.open:
+            raise Refused(f"an incident of {tenant.name} is open: nothing leaves", code="incident.open")
+
+
+def _left_behind(core: Core, tenant: Tenant, *, told: bool) -> list[str]:
+    """The compartments that are not in a tenant's package. Raises Refused (``handover.compartments``) unless the caller
+    was told so."""
+    left = sorted(each.name for each in compartments_of(core, tenant.id))
+    if left and not told:
+        message = f"its compartments are not in the package; hand each over by its name: {', '.join(left)}"
+        raise Refused(f"{message} (and say --without-compartments here)", code="handover.compartments")
+    return left
 
 
 def _load(given: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -155,6 +186,7 @@ def _relocate(given: argparse.Namespace, settings: Settings, output: Output) -> 
                 raise NotFound("no relocation has closed this archive", code="archive.open")
             output.answer({"opened": opened}, f"open again: {', '.join(opened)}")
             return 0
+        _require_no_incident(source.tenants(0))
         plan = Plan(not given.first_pass, given.despite_damage, jobs_of(given))
         chosen = target_settings(given.to_data, given.to_config)
         _require_elsewhere(settings, chosen)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from archive_service.access.tokens import TokenIssuer
+from archive_service.compartments import make_compartment
 from archive_service.following import parser_pool
 from archive_service.model.errors import Refused
 from archive_service.settings import load
@@ -132,3 +133,30 @@ def test_an_incident_stops_the_act_that_begins_a_batch_too(api):
     tenant.acts.refresh()
     with pytest.raises(Refused, match="incident"):
         batch._permit(asked)
+
+
+def test_while_an_incident_is_open_no_package_and_no_copy_of_the_archive_leaves(api, tmp_path):
+    make_compartment(api.core, api.tenant, "alertes", "p1", "paul", [])
+    opened(api)
+    where = ("--data", api.data, "--json")
+    for arguments in (
+        ("handover", "--tenant", "acme", "--to", tmp_path / "package"),
+        ("handover", "--tenant", "acme/alertes", "--to", tmp_path / "package"),
+        ("relocate", "--to-data", tmp_path / "there"),
+        ("relocate", "--to-data", tmp_path / "there", "--first-pass"),
+    ):
+        said = run(*arguments, *where)
+        assert (said.code, said.answer["error"]["code"]) == (1, "incident.open")
+    assert not (tmp_path / "package").exists()
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_handover_says_which_compartments_stay(api, tmp_path):
+    make_compartment(api.core, api.tenant, "alertes", "p1", "paul", [])
+    asked = ("handover", "--tenant", "acme", "--to", tmp_path / "package", "--data", api.data, "--json")
+    said = run(*asked)
+    assert (said.code, said.answer["error"]["code"]) == (1, "handover.compartments")
+    assert "acme/alertes" in said.answer["error"]["message"]
+    assert not (tmp_path / "package").exists()
+    said = run(*asked, "--without-compartments")
+    assert (said.code, said.answer["compartments_left"]) == (0, ["acme/alertes"]), said.out

@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Tests and demo start hundreds of processes, which would each compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-full check format bench sbom clean
+.PHONY: setup demo test test-full check format bench sbom audit clean
 
 setup: $(STAMP)
 
@@ -47,5 +47,12 @@ bench: setup
 sbom: setup
 	$(BIN)/python -m tests.packaging.sbom sbom.json
 
+# What is known against the locked dependencies, by pip-audit in a folder of its own; it asks the database of advisories
+# of the public index. What cannot be audited is a failure.
+audit:
+	python3 -m venv .audit
+	.audit/bin/pip install --quiet pip-audit
+	.audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .audit

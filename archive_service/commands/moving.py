@@ -65,7 +65,6 @@ def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> 
     move, end = output.progress(None, "object")
     try:
         tenant = core.tenant(given.tenant)
-        _require_no_incident([tenant])
         left = _left_behind(core, tenant, told=given.without_compartments)
         asked = Handover(tenant, given.to, key_file, operator(), jobs_of(given))
         outcome, counts = make_package(core, asked, move)
@@ -84,14 +83,6 @@ def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> 
         f"entries packed; the key lies apart, send it apart. {bad or 'No'} problems.",
     )
     return 1 if bad else 0
-
-
-def _require_no_incident(tenants: Sequence[Tenant]) -> None:
-    """Raises Refused (``incident.open``): while one is open nothing leaves."""
-    for tenant in tenants:
-        tenant.acts.refresh()
-        if tenant.acts.incidents.open:
-            raise Refused(f"an incident of {tenant.name} is open: nothing leaves", code="incident.open")
 
 
 def _left_behind(core: Core, tenant: Tenant, *, told: bool) -> list[str]:
@@ -163,6 +154,14 @@ def jobs_of(given: argparse.Namespace) -> int:
     if not 1 <= given.jobs <= 256:
         raise Invalid("--jobs is 1 to 256", code="input.jobs")
     return int(given.jobs)
+
+
+def _require_no_incident(tenants: Sequence[Tenant]) -> None:
+    """Raises Refused (``incident.open``): while one is open no copy of the archive is made."""
+    for tenant in tenants:
+        tenant.acts.refresh()
+        if tenant.acts.incidents.open:
+            raise Refused(f"an incident of {tenant.name} is open: nothing leaves", code="incident.open")
 
 
 def _require_elsewhere(source: Settings, target: Settings) -> None:

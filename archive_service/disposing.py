@@ -110,7 +110,8 @@ class TenantDispositions:
     def all(self) -> list[dict[str, Any]]:
         """Newest first, by the acts at their head."""
         self.acts.refresh()
-        return [view(each, self.acts) for each in reversed(self.acts.dispositions.known.values())]
+        runs = reversed(self.acts.dispositions.known.values())
+        return [view(each, self.acts) for each in runs if not each.order]
 
     def get(self, name: str) -> dict[str, Any]:
         """One, by the acts at their head. Raises NotFound."""
@@ -118,7 +119,7 @@ class TenantDispositions:
 
     def stop(self, name: str, by: str, reason: str) -> dict[str, Any]:
         """See ``retention.disposition.stop``."""
-        self.acts.refresh()
+        self._known(name)
         disposition.stop(self.acts, name, by, reason, self.clock)
         return view(self.acts.dispositions.known[name], self.acts)
 
@@ -132,7 +133,7 @@ class TenantDispositions:
     def _known(self, name: str) -> Disposition:
         self.acts.refresh()
         known = self.acts.dispositions.known.get(name)
-        if known is None:
+        if known is None or known.order:
             raise NotFound("no such disposition", code="disposition.unknown")
         return known
 
@@ -172,7 +173,9 @@ def advance(core: Core, tenant: Tenant) -> int:
     live = core.engines.live(tenant.id)
     try:
         for run in under_way:
-            if run.state == "waiting" and run.due <= rfc3339(core.clock()):
+            if run.state == "waiting" and run.order:
+                _begin_order(core, acts, run)
+            elif run.state == "waiting" and run.due <= rfc3339(core.clock()):
                 _begin(core, acts, live.catalog, run)
         return sum(_end(core, acts, live, run) for run in under_way if run.state == "going")
     finally:
@@ -186,6 +189,13 @@ def _begin(core: Core, acts: Acts, catalog: Catalog, run: Disposition) -> None:
     rows = (catalog.capture(each.id) for each in run.captures)
     still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
     disposition.begin(acts, run, still, _BASIS, core.clock)
+
+
+def _begin_order(core: Core, acts: Acts, run: Disposition) -> None:
+    """An order needs no schedule, and waits for no projection: what it names was decided by two people."""
+    order = acts.orders.known[run.id]
+    basis = f"order {order.reference} of {order.issuer}"
+    disposition.begin(acts, run, {each.id for each in run.captures}, basis, core.clock)
 
 
 def _end(core: Core, acts: Acts, live: Pair, run: Disposition) -> bool:

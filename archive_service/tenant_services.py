@@ -28,6 +28,8 @@ from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
+from archive_service.orders.asking import OrderActions
+from archive_service.orders.desk import OrderDesk
 from archive_service.retaining import TenantSchedules
 from archive_service.retention_actions import schedule_action
 from archive_service.sealed_actions import (
@@ -193,6 +195,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     cases = Cases(tenant.acts, core.clock)
     dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, core.clock, tenant.id)
     accounts = Accounts(tenant.acts, core.clock)
+    holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
     actions = (
         account_action(accounts),
         erasure_action(tenant.acts, live.catalog, core.clock),
@@ -207,6 +210,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         reseal_action(core, tenant, live.catalog, contents),
         schedule_action(tenant.acts, core.clock),
         dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),
+        *OrderActions(tenant.acts, live.catalog, live.index, holds, core.clock).actions(),
     )
     services = TenantServices(
         id=tenant.id,
@@ -231,7 +235,8 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
             tenant.acts, core.settings.require_grants or tenant.acts.parent is not None, _required(core)
         ),
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
-        holds=HoldDesk(tenant.acts, live.catalog, live.index, core.clock),
+        holds=holds,
+        orders=OrderDesk(tenant.acts, core.store, holds, proofs, core.clock, tenant.id),
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,
         schedules=TenantSchedules(tenant.acts, live.catalog, core.store, core.clock),

@@ -11,6 +11,7 @@ Every step is read off the acts and the stores, so a run that was cut off anywhe
 
 import secrets
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -85,10 +86,11 @@ def begin(acts: Acts, run: Disposition, still_due: Collection[str], basis: str, 
     def act(_: object) -> dict[str, Any]:
         if run.state != "waiting":
             raise Refused("another process has begun it", code="disposition.begun")
-        going = _free(acts, due, rfc3339(clock()), ())
+        going = _not_begun(acts, due) if run.order else _free(acts, due, rfc3339(clock()), ())
         if not going:
             raise Refused("nothing of this may go now", code="disposition.nothing")
-        fields = {"erasure": erasure, "ground": str(EraseGround.MAXIMUM), "basis": basis, "by": run.by}
+        ground = EraseGround.ORDER if run.order else EraseGround.MAXIMUM
+        fields = {"erasure": erasure, "ground": str(ground), "basis": basis, "by": run.by}
         named = {"captures": [_plain(each) for each in going], "disposition": run.id}
         return {"version": 1, "act": "erasure.ask", **fields, **named}
 
@@ -111,10 +113,24 @@ def sweep(
         if each.id not in gone:
             left += 1
             continue
-        stays, until = _delete(store, object_key(LogId.parse(each.log), each.id), now)
+        name = object_key(LogId.parse(each.log), each.id)
+        if run.order:
+            _free_of_holds(store, name)
+        stays, until = _delete(store, name, now)
         left += stays
         last = until if last is None or (until is not None and until > last) else last
     return left, last
+
+
+def _free_of_holds(store: ObjectStore, key: str) -> None:
+    """An order to erase stands above a hold: what nobody can open any more is held for nobody."""
+    try:
+        versions = store.stat(key)
+    except NotFound:
+        return
+    for stored, lock in versions:
+        if lock.hold and not stored.marker:
+            store.protect(key, stored.version, replace(lock, hold=False))
 
 
 def _delete(store: ObjectStore, key: str, now: datetime) -> tuple[bool, datetime | None]:
@@ -163,6 +179,11 @@ def _free(acts: Acts, captures: Sequence[Leaving], now: str, taken: Collection[s
         and not acts.erasures.barred(each.id)
         and not acts.erasures.keeps_of(each.id, now)
     ]
+
+
+def _not_begun(acts: Acts, captures: Sequence[Leaving]) -> list[Leaving]:
+    """Those whose keys are not going already, on whatever ground."""
+    return [each for each in captures if not acts.erasures.begun(each.id)]
 
 
 def _plain(capture: Leaving) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Placed:
 def place(acts: Acts, asked: HoldAsked, by: str, clock: Clock) -> Placed:
     """Place a hold; durable on return, and from then on nothing goes that it may be about. Raises Invalid, NotFound,
     Refused (``matter.closed``, ``hold.exists``, ``hold.too_late``)."""
-    _require_sense(asked)
+    require_sense(asked)
     hold = "h" + secrets.token_hex(8)
     late: list[str] = []
 
@@ -133,7 +133,7 @@ def review(acts: Acts, hold: str, until: str, by: str, note: str, clock: Clock) 
     def act(_: Place) -> dict[str, Any]:
         now = clock()
         checked_review(until, now)
-        require_in_force(acts, hold)
+        require_own(acts, hold)
         fields = {"hold": hold, "review": rfc3339(from_rfc3339(until)), "by": by, "at": rfc3339(now)}
         return {"version": 1, "act": "hold.review", **fields, "note": note}
 
@@ -145,7 +145,7 @@ def release(acts: Acts, hold: str, by: str, spend: Callable[[], Approval], clock
     Raises NotFound, Refused, and what ``spend`` raises."""
 
     def act(_: Place) -> dict[str, Any]:
-        require_in_force(acts, hold)
+        require_own(acts, hold)
         fields = {"hold": hold, "by": by, "at": rfc3339(clock()), "approval": spend().id}
         return {"version": 1, "act": "hold.release", **fields}
 
@@ -159,6 +159,14 @@ def require_in_force(acts: Acts, hold: str) -> Hold:
         raise NotFound("no such hold", code="hold.unknown")
     if known.released is not None:
         raise Refused("this hold was released before", code="hold.released")
+    return known
+
+
+def require_own(acts: Acts, hold: str) -> Hold:
+    """As ``require_in_force``, for what people of the archive may end. Raises Refused (``hold.of_order``) too."""
+    known = require_in_force(acts, hold)
+    if known.order:
+        raise Refused("an order of a court or authority ends as an order does", code="hold.of_order")
     return known
 
 
@@ -180,7 +188,8 @@ def by_log(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def _require_sense(asked: HoldAsked) -> None:
+def require_sense(asked: HoldAsked) -> None:
+    """Raises Invalid (``hold.invalid``, ``hold.too_many``)."""
     if not all(text.strip() for text in (asked.name, asked.ground, asked.claim, asked.owner)):
         raise Invalid("a hold names its ground, its claim and its owner", code="hold.invalid")
     if not (asked.past or asked.future):

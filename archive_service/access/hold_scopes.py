@@ -18,6 +18,11 @@ BELOW_HOLD = frozenset({EraseGround.REQUEST, EraseGround.MAXIMUM})
 """Grounds to erase that a hold stands above (``retention.precedence``)."""
 
 
+def stands_above(hold: Hold, ground: EraseGround) -> bool:
+    """Whether what is erased on this ground must be held against the hold first: on any, if it is an order."""
+    return hold.order or ground in BELOW_HOLD
+
+
 class Sought(Protocol):
     """What a hold says of the mail it is about; the fields as in ``ledger.holds.Hold``."""
 
@@ -64,16 +69,19 @@ class HoldScopes:
     def undecided(self, asked: Asked) -> bool:
         """Whether a hold in force has not yet been held against a capture that is to be erased: it was placed since, or
         what it searches for has changed. Until then nothing below a hold may have its key destroyed."""
-        if asked.ground not in BELOW_HOLD:
-            return False
-        return any(self._waits(hold, asked) for hold in self._acts.holds.in_force())
+        holds = self._acts.holds.in_force()
+        return any(stands_above(hold, asked.ground) and self._waits(hold, asked) for hold in holds)
 
     def looking(self) -> bool:
         """Whether a hold in force has not been held against everything that was there, as far as the acts say."""
-        return any(
-            hold.searched and (not hold.head or hold.scope != self.of(hold).digest)
-            for hold in self._acts.holds.in_force()
-        )
+        return self._behind(self._acts.holds.in_force())
+
+    def ordering(self) -> bool:
+        """As ``looking``, of orders to keep alone."""
+        return self._behind([hold for hold in self._acts.holds.in_force() if hold.order])
+
+    def _behind(self, holds: Sequence[Hold]) -> bool:
+        return any(hold.searched and (not hold.head or hold.scope != self.of(hold).digest) for hold in holds)
 
     def _waits(self, hold: Hold, asked: Asked) -> bool:
         scope = self.of(hold)

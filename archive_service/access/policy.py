@@ -40,6 +40,8 @@ class Right(StrEnum):
     SCHEDULES_CHANGE = "schedules.change"
     DISPOSITIONS = "dispositions"
     DISPOSITIONS_CHANGE = "dispositions.change"
+    ORDERS = "orders"
+    ORDERS_CHANGE = "orders.change"
     EXCLUSIONS = "exclusions"
     COMPARTMENTS = "compartments"
     ACCOUNTS = "accounts"
@@ -108,6 +110,8 @@ RULES: Mapping[Right, Rule] = MappingProxyType(
             (Right.SCHEDULES_CHANGE, _OVERSIGHT, ()),
             (Right.DISPOSITIONS, (*_OVERSIGHT, _R.AUDITOR), ()),
             (Right.DISPOSITIONS_CHANGE, _OVERSIGHT, ()),
+            (Right.ORDERS, (*_OVERSIGHT, _R.AUDITOR), ()),
+            (Right.ORDERS_CHANGE, (*_CASE_ROLES, _R.DPO), ()),
             (Right.EXCLUSIONS, (_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER), ()),
             (Right.COMPARTMENTS, (_R.ADMIN, _R.COMPLIANCE_OFFICER, _R.DPO), ()),
             (Right.ACCOUNTS, (_R.ADMIN,), ()),

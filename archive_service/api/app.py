@@ -26,6 +26,7 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
+    orders,
     schedules,
     scim_description,
     scim_groups,
@@ -82,6 +83,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(erasures.router)
     app.include_router(schedules.router)
     app.include_router(dispositions.router)
+    app.include_router(orders.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)
     app.include_router(jobs.router)

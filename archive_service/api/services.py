@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from archive_service.access.accounts import Accounts
 from archive_service.access.browser import Browser
 from archive_service.access.cases import Cases
-from archive_service.access.events import AccessLog
+from archive_service.access.events import AccessLog, Actor
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.access.incidents import IncidentDesk
@@ -18,6 +18,7 @@ from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs,
 from archive_service.directory.people import People
 from archive_service.holds.desk import HoldDesk
 from archive_service.ledger.grants import Grant
+from archive_service.ledger.orders import Document
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.evidence import Evidence
 from archive_service.model.mail import SourceKind
@@ -184,6 +185,30 @@ class Dispositions(Protocol):
         ...
 
 
+class Orders(Protocol):
+    """Orders of a court or authority. Thread-safe."""
+
+    def attach(self, actor: Actor, document: Mapping[str, Any]) -> str:
+        """Seal an order on paper; its id, durable on return. Raises Invalid."""
+        ...
+
+    def all(self) -> Sequence[dict[str, Any]]:
+        """Every order, newest first; JSON-ready."""
+        ...
+
+    def get(self, order: str) -> dict[str, Any]:
+        """One order. Raises NotFound."""
+        ...
+
+    def document(self, order: str) -> tuple[Document, bytes]:
+        """An order on paper. Raises NotFound, Tampered."""
+        ...
+
+    def certificate(self, order: str) -> dict[str, Any]:
+        """Of an order to erase that nothing opens any more; JSON-ready. Raises NotFound, Refused, Overloaded."""
+        ...
+
+
 class Schedules(Protocol):
     """The tenant's retention schedule. Thread-safe."""
 
@@ -237,6 +262,7 @@ class TenantServices:
     incidents: IncidentDesk
     schedules: Schedules
     dispositions: Dispositions
+    orders: Orders
     parent: str | None = None
 
 

@@ -9,21 +9,58 @@ from typing import Any
 from archive_service.export.proving import LedgerProofs, inclusion_view
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
+from archive_service.ledger.orders import Order
 from archive_service.model.canonical import canonical
 
 FORMAT = "archive-service/disposition/v1"
+ORDER_FORMAT = "archive-service/order/v1"
 
 
 def certificate(run: Disposition, acts: Acts, owner: str, proofs: LedgerProofs) -> dict[str, Any]:
     """``certificate`` is what is certified; ``note`` a signed note of checkpoint form over its canonical JSON (origin
     ``FORMAT/ID``, number of captures, SHA-256); ``proofs``: of the acts that it rests on. Raises Overloaded
     (``proof.pending``) until a checkpoint covers them, StoreError, Tampered."""
-    said = statement(run, acts, owner)
+    return _signed(statement(run, acts, owner), run, acts, proofs, FORMAT)
+
+
+def order_certificate(
+    order: Order,
+    run: Disposition,
+    unreadable: str,
+    document: str | None,
+    acts: Acts,
+    owner: str,
+    proofs: LedgerProofs,
+) -> dict[str, Any]:
+    """As ``certificate``, of what an order had destroyed. ``unreadable``: since when no backup opens it; ``document``:
+    SHA-256 of the order on paper. The ciphertext may still lie under a lock of the store. Raises as that."""
+    said = {
+        "version": 1,
+        "order": order.id,
+        "owner": owner,
+        "issuer": order.issuer,
+        "reference": order.reference,
+        "dated": order.dated,
+        "document_sha256": document,
+        "approval": order.approval,
+        "decided_at": order.at,
+        "captures": len(run.going),
+        "places": [{"log": each.log, "seq": each.seq} for each in run.going],
+        "made_unreadable_on": unreadable,
+        "ciphertext_deleted_on": run.deleted,
+        "said_at": run.done,
+    }
+    return _signed(said, run, acts, proofs, ORDER_FORMAT)
+
+
+def _signed(
+    said: dict[str, Any], run: Disposition, acts: Acts, proofs: LedgerProofs, form: str
+) -> dict[str, Any]:
     digest = base64.b64encode(hashlib.sha256(canonical(said)).digest()).decode("ascii")
     tenant_key, archive_key = proofs.keys()
     return {
         "certificate": said,
-        "note": proofs.sign_note(f"{FORMAT}/{run.id}\n{len(run.going)}\n{digest}\n"),
+        "note": proofs.sign_note(f"{form}/{run.id}\n{len(run.going)}\n{digest}\n"),
         "keys": {"log": [tenant_key], "root": [archive_key]},
         "proofs": [
             {"act": word, **inclusion_view(proofs.prove(acts.log, position))}

@@ -39,13 +39,15 @@ def certificate_pdf(whole: Mapping[str, Any]) -> bytes:
     for label, value in facts:
         flow.fact(label, value)
     flow.space(10)
-    flow.table(_COLUMNS, rows)
+    if rows:
+        flow.table(_COLUMNS, rows)
     flow.heading(signed)
     for line in note:
         flow.fact("", line)  # set in the proportional face, which breaks long lines and has the note's dash
     flow.end()
     with registered_faces(faces) as names:
-        return _drawn(pages, names, str(said["disposition"]), str(said["said_at"]))
+        name = str(said.get("order") or said["disposition"])
+        return _drawn(pages, names, name, str(said["said_at"] or said["made_unreadable_on"]))
 
 
 def _drawn(pages: list[Page], names: dict[str, str], disposition: str, at: str) -> bytes:
@@ -67,14 +69,23 @@ def _drawn(pages: list[Page], names: dict[str, str], disposition: str, at: str) 
 
 
 def _means(said: Mapping[str, Any]) -> str:
+    why = "under an order" if "order" in said else "at the end of their retention term"
+    deleted = said["ciphertext_deleted_on"]
+    gone = (
+        f"was deleted on {_day(deleted)}"
+        if deleted
+        else "lies under a lock of the store, and goes when it ends"
+    )
     return (
-        f"{said['captures']} captures of the archive were destroyed at the end of their retention term. They were "
+        f"{said['captures']} captures of the archive were destroyed {why}. They were "
         f"made unreadable on {_day(said['made_unreadable_on'])}: from then on no copy of the archive's keys, backups "
-        f"included, opens them. Their ciphertext was deleted on {_day(said['ciphertext_deleted_on'])}."
+        f"included, opens them. Their ciphertext {gone}."
     )
 
 
 def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "order" in said:
+        return _of_order(said)
     return [
         ("Disposition", str(said["disposition"])),
         ("Archive owner", str(said["owner"])),
@@ -82,6 +93,17 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Schedule", f"version {said['schedule_version']}"),
         ("Made unreadable on", str(said["made_unreadable_on"])),
         ("Ciphertext deleted on", str(said["ciphertext_deleted_on"])),
+    ]
+
+
+def _of_order(said: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Order", f"{said['order']}: {said['reference']} of {said['issuer']}, dated {said['dated']}"),
+        ("Document (SHA-256)", str(said["document_sha256"] or "none")),
+        ("Archive owner", str(said["owner"])),
+        ("Decided", f"{_day(said['decided_at'])}, by two people, approval {said['approval']}"),
+        ("Made unreadable on", str(said["made_unreadable_on"])),
+        ("Ciphertext deleted on", str(said["ciphertext_deleted_on"] or "not yet")),
     ]
 
 
@@ -93,7 +115,7 @@ def _rows(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
             f"{each['maximum']} from {each['starts_with']}",
             str(each["captures"]),
         )
-        for each in said["classes"]
+        for each in said.get("classes", ())
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.catalog.base import Catalog
+from archive_service.holds.taken import taken_by
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.clock import Clock, rfc3339
@@ -23,7 +24,8 @@ _NAMED = 100  # ids that a report names
 @dataclass
 class HoldReport:
     """``digest``: SHA-256 over the sorted ids of what it covers, a line feed after each. ``held``: of these, objects
-    that bear a hold; ``free``: that do not, ``missing``: that are not there or cannot be looked at. ``uncovered``: what
+    that bear a hold; ``free``: that do not, ``missing``: that are not there or cannot be looked at;
+    ``taken``: that an order to erase took, and that are not looked at. ``uncovered``: what
     the hold finds now and does not cover. ``order``, ``acts``: the positions of the logs that this rests on."""
 
     hold: str
@@ -34,6 +36,7 @@ class HoldReport:
     count: int
     digest: str
     held: int = 0
+    taken: int = 0
     free: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     uncovered: list[str] = field(default_factory=list)
@@ -67,7 +70,10 @@ def check_hold(
         digest=digest_of(hold),
     )
     for place in hold.piece(0, len(hold.covered)):
-        _look(store, place, report)
+        if taken_by(acts, place[1]) is not None:
+            report.taken += 1
+        else:
+            _look(store, place, report)
     scope = HoldScopes(acts).of(hold)
     if scope.node is not None:
         report.uncovered = _uncovered(acts, catalog, index, hold, scope.node)

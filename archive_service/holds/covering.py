@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from archive_service.access.hold_scopes import BELOW_HOLD, HoldScope, HoldScopes
+from archive_service.access.hold_scopes import HoldScope, HoldScopes, stands_above
 from archive_service.catalog.base import Catalog, MessageRow
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.erasures import Asked
@@ -70,15 +70,11 @@ class Covering:
         return done
 
     def _to_be_erased(self) -> list[Asked]:
-        """What stands below a hold and is not begun, in the order of the acts; looked for when there are new ones."""
+        """What is asked for and not begun, in the order of the acts; looked for when there are new ones."""
         if self._waiting[0] != self._acts.seen:
             erasures = self._acts.erasures
-            found = [
-                asked
-                for asked in erasures.pending()
-                if asked.ground in BELOW_HOLD and not erasures.begun(asked.capture)
-            ]
-            self._waiting = self._acts.seen, found
+            found = [asked for asked in erasures.pending() if not erasures.begun(asked.capture)]
+            self._waiting = self._acts.seen, sorted(found, key=lambda asked: asked.position)
         return self._waiting[1]
 
     def _further(self, hold: Hold, head: int, waiting: Sequence[Asked]) -> int:
@@ -120,6 +116,7 @@ class Covering:
     def _judge_some(self, hold: Hold, node: Node, walk: _Walk, waiting: Sequence[Asked]) -> bool:
         """Hold some of what is to be erased against it; whether any was. It is judged by its own bytes: catalog and
         index know it no more. ``asked`` passes an act once all of it is judged."""
+        waiting = [each for each in waiting if stands_above(hold, each.ground)]
         due = [each for each in waiting if each.position >= walk.asked and each.capture not in walk.judged]
         if not due:
             return False

@@ -8,6 +8,7 @@ from archive_service.access.directory import query_of_all, resolution_of, resolv
 from archive_service.access.events import Actor
 from archive_service.access.hold_scopes import HoldScopes, node_of
 from archive_service.catalog.base import Catalog
+from archive_service.holds.taken import taken_from
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.clock import Clock, rfc3339
@@ -29,6 +30,12 @@ class HoldDesk:
     def place(self, actor: Actor, matter: str, given: Mapping[str, Any]) -> tuple[Hold, Placed]:
         """Place a hold; durable on return. ``given``: the fields of ``HoldAsked``, custodians by id, address or name,
         captures by id. Raises Invalid, NotFound, Refused, QueryError: what cannot be searched for is never placed."""
+        asked = self.asked(matter, given)
+        placed = place(self._acts, asked, actor.subject, self._clock)
+        return self._acts.holds.known[placed.hold], placed
+
+    def asked(self, matter: str, given: Mapping[str, Any]) -> HoldAsked:
+        """What ``place`` would place, by the acts at their head, searched for once. Raises as that."""
         self._acts.refresh()
         fields = {name: value for name, value in given.items() if value is not None}
         fields["custodians"] = self._people(fields.get("custodians", ()), groups=bool(fields.get("groups")))
@@ -38,8 +45,7 @@ class HoldDesk:
         fields |= {"messages": messages, "captures": [(log, capture) for capture, log in places.items()]}
         asked = HoldAsked(matter=matter, **fields)
         self._try(asked)
-        placed = place(self._acts, asked, actor.subject, self._clock)
-        return self._acts.holds.known[placed.hold], placed
+        return asked
 
     def all(self, matter: str) -> list[Hold]:
         """A matter's holds, released ones too, by the acts at their head."""
@@ -92,6 +98,7 @@ class HoldDesk:
             "approval": released.approval if released else None,
             "people": [person.plain() for person in scope.people],
             "broken": scope.broken,
+            "taken": taken_from(self._acts, hold),
             "progress": self._progress(hold, scope.digest),
         }
 

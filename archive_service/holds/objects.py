@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from archive_service.holds.taken import taken_by
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.errors import NotFound, Refused, Tampered
@@ -39,7 +40,7 @@ class ObjectHolds:
         if hold.locked >= len(hold.covered):
             return 0
         piece = hold.piece(hold.locked, _PIECE)
-        self._each(self._set, piece)
+        self._each(self._set, [place for place in piece if taken_by(self._acts, place[1]) is None])
         try:
             note_locked(self._acts, hold.id, hold.locked + len(piece))
         except Refused:

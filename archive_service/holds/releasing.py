@@ -8,7 +8,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock
-from retention.holds import release, require_in_force
+from retention.holds import release, require_own
 
 _ASKS = frozenset({RoleName.COMPLIANCE_OFFICER, RoleName.LEGAL})
 _DECIDES = _ASKS | {RoleName.DPO}
@@ -20,7 +20,7 @@ def hold_release_action(acts: Acts, clock: Clock) -> StrongAction:
 
     def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         acts.refresh()
-        return {"hold": require_in_force(acts, str(given.get("hold"))).id}
+        return {"hold": require_own(acts, str(given.get("hold"))).id}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         hold = approval.request["hold"]

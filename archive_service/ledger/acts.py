@@ -18,6 +18,7 @@ from archive_service.ledger.grants import Grants
 from archive_service.ledger.holds import Holds
 from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
+from archive_service.ledger.orders import Orders
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.ledger.schedules import Schedules
@@ -68,6 +69,7 @@ class Acts:
         self.grants = Grants()
         self.incidents = Incidents()
         self.matters = Matters()
+        self.orders = Orders()
         self.schedules = Schedules()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
@@ -80,6 +82,7 @@ class Acts:
             self.holds,
             self.incidents,
             self.matters,
+            self.orders,
             self.schedules,
         )
         self.moved = False

@@ -3,6 +3,8 @@
 disposition.run   {disposition, captures: [{log, seq, capture, class}], schedule, due, by, at, approval}   decided
 disposition.stop  {disposition, by, reason, at}                       called off while its grace ran, or nothing is left
 erasure.ask       {..., disposition}        its grace is over: barred from here on, the keys go with the next batch
+order.place       {order, kind: erase, ...}   an order to erase (``ledger.orders``): a run under its id, due at once
+order.end         {order, left, ...}          such a run goes on with what is not left, or is stopped
 disposition.done  {disposition, unreadable, deleted, at}              keys, versions, rows and text are gone, all seen
 """
 
@@ -33,6 +35,8 @@ class Disposition:
     by: str
     at: str
     approval: str
+    order: bool = False
+    """Whether an order of a court or authority has it go: nothing but another order keeps any of it."""
     stopped: str | None = None
     erasure: str | None = None
     going: tuple[Leaving, ...] = ()
@@ -86,6 +90,9 @@ class Dispositions:
             self._begin(act)
         elif word == "disposition.stop":
             self.known[str(act["disposition"])].stopped = str(act["at"])
+        elif word.startswith("order."):
+            self._take_order(act, position)
+            return False  # it is the orders' own act
         elif word == "disposition.done":
             known = self.known[str(act["disposition"])]
             known.unreadable, known.deleted = str(act["unreadable"]), str(act["deleted"])
@@ -94,6 +101,22 @@ class Dispositions:
             return False
         self.known[str(act["disposition"])].positions[word] = position
         return bool(word != "erasure.ask")
+
+    def _take_order(self, act: dict[str, Any], position: int) -> None:
+        word, name = act["act"], str(act.get("order"))
+        if word == "order.place" and act["kind"] == "erase":
+            named = tuple(_leaving(each | {"class": ""}) for each in act["captures"])
+            by, at, approval = str(act["by"]), str(act["at"]), str(act["approval"])
+            self.known[name] = Disposition(name, named, 0, at, by, at, approval, order=True)
+            self.known[name].positions[word] = position
+        elif word == "order.end" and (known := self.known.get(name)) is not None:
+            left = set(map(str, act["left"]))
+            known.going = tuple(each for each in known.going if each.id not in left)
+            known.stopped = None if known.going else str(act["at"])
+            for capture in left:  # it goes with the run that it went with before, if any
+                self._of.pop(capture, None)
+            for run in self.known.values():
+                self._of.update((each.id, run) for each in run.going if each.id in left)
 
     def _begin(self, act: dict[str, Any]) -> None:
         known = self.known[str(act["disposition"])]

@@ -7,10 +7,11 @@ erasure.done   {batch, destroy_after}                                          g
 erasure.kms    {batch, at}                                                     so is the key version behind them
 keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}
 keep.lift      {keep, by}
+order.end      {order, erasure?, left: [id], ...}   what an order to erase has left: as before it, or kept and barred
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archive_service.ledger.holds import Holds
@@ -65,6 +66,10 @@ class Erasures:
     keeps: dict[str, Keep] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    """Captures of ended orders to erase, whose keys stay, and that no read shows all the same."""
+    _before: dict[str, list[Asked]] = field(default_factory=dict)
+    """What was asked of a capture before an order to erase it, the last at the end."""
 
     def barred(self, capture: str) -> bool:
         """Whether no read may show it any more."""
@@ -115,7 +120,10 @@ class Erasures:
             for keep in self.keeps.values()
             if capture in keep.captures and (keep.until is None or keep.until > now)
         ]
-        return keeps + [KeepGround.HOLD] * len(self.holds.holds_of(capture))
+        keeps += [KeepGround.ORDER] * (capture in self.left)
+        return keeps + [
+            KeepGround.ORDER if hold.order else KeepGround.HOLD for hold in self.holds.holds_of(capture)
+        ]
 
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
@@ -123,7 +131,7 @@ class Erasures:
         if word == "erasure.ask":
             self.erasures.add(str(act["erasure"]))
             for asked in asked_of(act, position):
-                self.asked.setdefault(asked.capture, asked)
+                self._ask(asked)
         elif word == "capture.withdraw":
             self.erasures.add(str(act["erasure"]))
             (asked,) = asked_of(act, position)
@@ -148,9 +156,35 @@ class Erasures:
             self.keeps[str(act["keep"])] = Keep(KeepGround(act["ground"]), captures, until)
         elif word == "keep.lift":
             self.keeps.pop(str(act["keep"]), None)
+        elif word == "order.end":
+            if act.get("erasure") is not None:
+                self._end_order(str(act["erasure"]), list(map(str, act["left"])), position)
+            return False  # it is the orders' own act
         else:
             return False
         return True
+
+    def _ask(self, asked: Asked) -> None:
+        """The first to ask counts, but an order comes before all, and before what an ended one has left."""
+        known = self.asked.get(asked.capture)
+        if asked.ground is not EraseGround.ORDER or known is None:
+            self.asked.setdefault(asked.capture, asked)
+        elif not self.begun(asked.capture):
+            self._before.setdefault(asked.capture, []).append(known)
+            self.asked[asked.capture] = asked
+            self.left.discard(asked.capture)
+
+    def _end_order(self, erasure: str, left: list[str], position: int) -> None:
+        """What was asked for before counts again, from here on: holds that came meanwhile are to be held against it.
+        Where nothing was, the key stays, and the capture barred."""
+        for capture in left:
+            before = self._before.get(capture, [])
+            if self.asked[capture].erasure != erasure:
+                before[:] = [each for each in before if each.erasure != erasure]
+            elif before:
+                self.asked[capture] = replace(before.pop(), position=position)
+            else:
+                self.left.add(capture)
 
 
 def asked_of(act: dict[str, Any], position: int) -> Iterator[Asked]:

@@ -7,6 +7,8 @@ hold.locked    {hold, count}                    so many of what it covers, in th
 hold.review    {hold, review, by, at, note}     looked at, and to be looked at again by then
 hold.release   {hold, by, at, approval}         over, by two people
 hold.unlocked  {hold, count}                    so many were looked at since, and freed where nothing else holds them
+order.place    {order, kind: keep, ...}        an order to keep (``ledger.orders``) is a hold without a matter, under
+                                                its own id; ``order.end`` alone ends it
 
 What is held follows from these acts alone, whatever catalog, index and store say.
 """
@@ -16,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archive_service.vault.key_layout import LogId, is_log
+
+_NEVER = "9999-12-31T23:59:59.999999Z"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Hold:
     first: str | None
     last: str | None
     position: int
+    order: bool = False
+    """Whether it is an order of a court or authority: above exclusion, and only an order's end releases it."""
     covered: dict[str, str] = field(default_factory=dict)
     scope: str = ""
     rows: int = 0
@@ -120,12 +126,24 @@ class Holds:
             self.known[str(act["hold"])].released = released
         elif word == "hold.unlocked":
             self.known[str(act["hold"])].unlocked = int(act["count"])
+        elif word == "order.place" and act["kind"] == "keep":
+            made = _placed(_as_hold(act), position, order=True)
+            self.known.setdefault(made.id, made)
+        elif word == "order.end" and (found := self.known.get(str(act["order"]))) is not None:
+            found.released = Released(str(act["by"]), str(act["at"]), str(act["approval"]))
         else:
             return False
         return True
 
 
-def _placed(act: dict[str, Any], position: int) -> Hold:
+def _as_hold(act: dict[str, Any]) -> dict[str, Any]:
+    """An order's act with a hold's words. It is not reviewed: it ends when the court says so."""
+    reference = str(act["reference"])
+    words = {"hold": act["order"], "matter": "", "name": reference, "ground": "order", "claim": reference}
+    return {**act, **words, "owner": act["issuer"], "review": _NEVER, "silent": True}
+
+
+def _placed(act: dict[str, Any], position: int, *, order: bool = False) -> Hold:
     hold = Hold(
         id=str(act["hold"]),
         matter=str(act["matter"]),
@@ -146,6 +164,7 @@ def _placed(act: dict[str, Any], position: int) -> Hold:
         first=_text(act, "first"),
         last=_text(act, "last"),
         position=position,
+        order=order,
     )
     _cover(hold, act.get("captures", {}))
     return hold

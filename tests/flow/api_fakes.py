@@ -27,6 +27,7 @@ from archive_service.holds.releasing import hold_release_action
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.grants import Grant
+from archive_service.ledger.orders import Document
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, StoreError
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
@@ -354,6 +355,34 @@ class FakeDispositions:
         return {"certificate": {"disposition": name}}
 
 
+class FakeOrders:
+    """One order, ``o1``, of the first tenant."""
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
+
+    def attach(self, actor: Actor, document: Any) -> str:
+        return "w1"
+
+    def all(self) -> list[dict[str, Any]]:
+        return []
+
+    def get(self, order: str) -> dict[str, Any]:
+        if order != "o1" or not self._here:
+            raise NotFound("no such order", code="order.unknown")
+        words = ("state", "issuer", "reference", "dated", "text", "placed_by", "placed_at", "approval")
+        none = ("document", "ended_at", "ended_by", "end_approval")
+        said = {"id": order, "kind": "keep", "covers": {}, "captures": 0, "contradicts": [], "progress": {}}
+        return said | dict.fromkeys(words, "") | dict.fromkeys(none)
+
+    def document(self, order: str) -> tuple[Document, bytes]:
+        self.get(order)
+        return Document("w1", 'or"dre.pdf', "text/html", 3, "", 0), b"%PD"
+
+    def certificate(self, order: str) -> dict[str, Any]:
+        return {"certificate": self.get(order)}
+
+
 class FakeSchedules:
     def versions(self) -> list[dict[str, Any]]:
         return []
@@ -436,7 +465,10 @@ class FakeTenant:
             incident_close_action(self.acts, lambda: NOW),
             *(
                 accepting(name)
-                for name in ("compartment.make", "exclusion.set", "schedule.set", "disposition.run")
+                for name in (
+                    *("compartment.make", "exclusion.set", "schedule.set", "disposition.run"),
+                    *("order.place", "order.end"),
+                )
             ),
         )
         return FourEyes(self.acts, actions, lambda: NOW)
@@ -472,6 +504,7 @@ class FakeTenant:
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
             schedules=FakeSchedules(),
             dispositions=FakeDispositions(),
+            orders=FakeOrders(self.prefix == "m"),
             parent=self.parent,
         )
 
@@ -812,6 +845,25 @@ TABLE = {
         "/v1/dispositions/d1/certificate",
         None,
     ),
+    ("GET", "/v1/orders"): (OVERSIGHT | {"auditor"}, "/v1/orders", None),
+    ("POST", "/v1/orders"): (
+        CASE | {"dpo"},
+        "/v1/orders",
+        {
+            "kind": "keep",
+            "issuer": "Tribunal judiciaire de Paris",
+            "reference": "RG 26/01234",
+            "dated": "2026-01-05",
+            "text": "Conserver les échanges",
+            "query": "contrat",
+            "document": {"name": "ordonnance.pdf", "type": "application/pdf", "content": "JVBERg=="},
+            "reason": "signifiée ce jour",
+        },
+    ),
+    ("GET", "/v1/orders/{id}"): (OVERSIGHT | {"auditor"}, "/v1/orders/o1", None),
+    ("GET", "/v1/orders/{id}/document"): (OVERSIGHT | {"auditor"}, "/v1/orders/o1/document", None),
+    ("GET", "/v1/orders/{id}/certificate"): (OVERSIGHT | {"auditor"}, "/v1/orders/o1/certificate", None),
+    ("POST", "/v1/orders/{id}/end"): (CASE | {"dpo"}, "/v1/orders/o1/end", {"reason": "mainlevée"}),
     ("GET", "/health/live"): (PUBLIC, "/health/live", None),
     ("GET", "/health/ready"): (PUBLIC, "/health/ready", None),
     ("GET", "/metrics"): (PUBLIC, "/metrics", None),

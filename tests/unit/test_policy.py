@@ -9,14 +9,15 @@ from archive_service.model.errors import Denied
 
 CASE = {"search", "read", "export"}
 OVERSIGHT = {"custodians", "matters", "grants", "approvals", "approvals.decide", "erasures", "erasures.ask"}
-OVERSIGHT |= {"schedules", "schedules.change", "dispositions", "dispositions.change"}
+OVERSIGHT |= {"schedules", "schedules.change", "dispositions", "dispositions.change", "orders"}
 ALLOWED = {
     "compliance_officer": CASE
     | OVERSIGHT
+    | {"orders.change"}
     | {"jobs", "matters.change", "grants.change", "exclusions", "compartments", "policy", "incidents"},
-    "legal": CASE | OVERSIGHT | {"jobs", "matters.change", "policy"},
+    "legal": CASE | OVERSIGHT | {"orders.change", "jobs", "matters.change", "policy"},
     "auditor": {"access_log", "integrity", "matters", "grants", "approvals", "erasures", "policy"}
-    | {"schedules", "dispositions"},
+    | {"schedules", "dispositions", "orders"},
     "admin": {
         *(
             "sources",
@@ -30,7 +31,8 @@ ALLOWED = {
         ),
         *("approvals.decide", "exclusions", "compartments", "accounts", "policy", "incidents"),
     },
-    "dpo": OVERSIGHT | {"access_log", "integrity", "exclusions", "compartments", "policy", "incidents"},
+    "dpo": OVERSIGHT
+    | {"orders.change", "access_log", "integrity", "exclusions", "compartments", "policy", "incidents"},
     "records_manager": OVERSIGHT | {"integrity", "custodians.change", "policy"},
     "reviewer": {"policy"},
     "privilege_reviewer": {"policy"},

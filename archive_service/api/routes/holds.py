@@ -76,7 +76,8 @@ class HoldProgress(BaseModel):
 class HoldView(BaseModel):
     """``state``: in_force, releasing (objects still bear it), released. ``people``: for each custodian and each person
     that the query names, the addresses used and what could not be resolved. ``broken``: the code of why its query
-    cannot be read any more. ``too_late``, in the answer to placing alone: captures whose keys are going already."""
+    cannot be read any more. ``taken``: by order of a court or authority to erase, how many captures it took from the
+    hold. ``too_late``, in the answer to placing alone: captures whose keys are going already."""
 
     id: str
     matter: str
@@ -103,6 +104,7 @@ class HoldView(BaseModel):
     approval: str | None
     people: list[dict[str, Any]]
     broken: str | None
+    taken: dict[str, int]
     progress: HoldProgress
     seq: int | None = None
     too_late: list[str] | None = None

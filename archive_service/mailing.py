@@ -11,7 +11,8 @@ from email.message import EmailMessage
 from typing import Literal
 
 from archive_service.alarms.bounded import within
-from archive_service.model.errors import Invalid, StoreError
+from archive_service.model.errors import Invalid, Refused, StoreError
+from archive_service.model.reachable import connect
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ def hand_over(
     server: MailServer, message: EmailMessage, sender: str, recipients: Sequence[str], family: str = "mail"
 ) -> None:
     """Hand a message over. Durable at the server on return, by its word. Raises StoreError, also when one of several
-    recipients was refused: FAMILY ``.unreachable``, ``.timeout`` (it may have been taken), ``.refused``."""
+    recipients was refused: FAMILY ``.address`` (link-local, or a cloud's metadata), ``.unreachable``, ``.timeout`` (it
+    may have been taken), ``.refused``."""
     started = time.monotonic()
     try:
-        connected = socket.create_connection((server.host, server.port), server.seconds / 2)
+        connected = connect(server.host, server.port, server.seconds / 2)
         with closing(connected), within(server.seconds, connected):
             refused = _converse(server, connected, message, sender, recipients)
+    except Refused as error:
+        raise StoreError("the mail server's address may not be reached", code=f"{family}.address") from error
     except (OSError, UnicodeError) as error:  # smtplib's errors are OSErrors too
         late = isinstance(error, TimeoutError) or time.monotonic() - started >= server.seconds
         code = "timeout" if late else _code(error)

@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from archive_service.access.oidc_providers import is_allowed
 from archive_service.access.oidc_source import Answer
-from archive_service.alarms.addresses import is_refused
 from archive_service.alarms.bounded import within
 from archive_service.model.errors import Invalid, Refused, StoreError
+from archive_service.model.reachable import connect
 
 LARGEST = 512 * 1024
 """Bytes of an answer."""
@@ -71,19 +71,12 @@ class HttpWeb:
         answer twice. Raises StoreError, Refused."""
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+            return connect(str(parts.hostname), port, self._seconds / 2)
+        except Refused as error:
+            message = "the provider's host has an address that is not asked"
+            raise Refused(message, code="identity.address") from error
         except (OSError, UnicodeError) as error:
-            raise StoreError("the provider's host is not known", code="identity.unreachable") from error
-        addresses = list(dict.fromkeys(str(where[0]) for *_, where in found))
-        if any(is_refused(address) for address in addresses):
-            raise Refused("the provider's host has an address that is not asked", code="identity.address")
-        failed: Exception | None = None
-        for address in addresses[:3]:
-            try:
-                return socket.create_connection((address, port), self._seconds / 2)
-            except OSError as error:
-                failed = error
-        raise StoreError("the provider cannot be reached", code="identity.unreachable") from failed
+            raise StoreError("the provider cannot be reached", code="identity.unreachable") from error
 
     def _talk(
         self,

@@ -5,7 +5,7 @@ Nothing is written there. Referrals are not followed: they would take our passwo
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ldap3.core.exceptions import LDAPException, LDAPInvalidFilterError
 
 from archive_service.directory.ldap_entry import LdapEntry
 from archive_service.model.errors import Invalid, StoreDenied, StoreError
+from archive_service.model.reachable import looked_up
 
 _CONNECT, _ANSWER = 15, 120  # seconds
 PAGE = 500
@@ -75,13 +76,16 @@ class LdapReader:
 
 @contextmanager
 def connected(server: LdapServer) -> Iterator[LdapReader]:
-    """Connect and bind. Raises Invalid (``ldap.url``), StoreDenied (``ldap.denied``), StoreError (``ldap.failed``)."""
+    """Connect and bind. Raises Invalid (``ldap.url``), Refused
+    (``network.address``), StoreDenied (``ldap.denied``), StoreError (``ldap.failed``)."""
     parts = urlsplit(server.url)
     if parts.scheme not in ("ldap", "ldaps") or not parts.hostname:
         raise Invalid("write ldaps://host or ldap://host", code="ldap.url")
     if server.ca is not None and not server.ca.is_file():
         raise Invalid("there is no such file of certificates", code="ldap.url")
     secure = parts.scheme == "ldaps"
+    with suppress(OSError, UnicodeError):  # a name that nobody knows is said by the connection
+        looked_up(parts.hostname, parts.port or 389)
     place = Server(
         parts.hostname,
         port=parts.port or (636 if secure else 389),

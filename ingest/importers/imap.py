@@ -11,6 +11,7 @@ repeated nowhere: it may name somebody.
 import imaplib
 import logging
 import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from archive_service.model.backoff import Backoff
 from archive_service.model.errors import ArchiveError, StoreError
+from archive_service.model.reachable import connect
 from ingest.importers import server as servers
 from ingest.importers.base import Item, MailboxFailed, failing, too_large
 from ingest.importers.imap_words import Folder, folder_url, folders, mail_url
@@ -43,9 +45,19 @@ class _Bounded(imaplib.IMAP4):
             raise too_large(self.limit)
         return super().read(size)
 
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        """As in imaplib, to an address that may be reached. Raises Refused."""
+        return connect(self.host, self.port, timeout)
+
 
 class _BoundedSsl(_Bounded, imaplib.IMAP4_SSL):
     """The same over TLS."""
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        """See above."""
+        plain = super()._create_socket(timeout)
+        secured: socket.socket = self.ssl_context.wrap_socket(plain, server_hostname=self.host)
+        return secured
 
 
 class Imap:

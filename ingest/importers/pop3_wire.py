@@ -4,11 +4,11 @@ The standard library's client refuses lines over 2048 bytes and makes all line e
 mail. Here a mail is what stands between the status line and CRLF.CRLF, with the dots behind CRLF unstuffed.
 """
 
-import socket
 import ssl
 from contextlib import suppress
 
 from archive_service.model.errors import StoreError
+from archive_service.model.reachable import connect
 from ingest.importers import server as servers
 from ingest.importers.base import MailboxFailed, too_large
 from ingest.importers.server import Server, Tls
@@ -36,7 +36,7 @@ class Wire:
 
     def __init__(self, server: Server, context: ssl.SSLContext) -> None:
         self._buffer = bytearray()
-        self._socket = socket.create_connection((server.host, server.port), servers.TIMEOUT)
+        self._socket = connect(server.host, server.port, servers.TIMEOUT)
         try:
             if server.tls is Tls.IMPLICIT:
                 self._wrap(server, context)

@@ -16,12 +16,15 @@ from archive_service.export.proving import LedgerProofs
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.dispositions import Disposition, Leaving
+from archive_service.ledger.eliminations import Elimination
+from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import NotFound, Refused
 from archive_service.projection_engines import Pair
 from archive_service.retaining import assessed
 from archive_service.retention_actions import OVERSIGHT
 from retention import disposition
+from retention.elimination import require_visa
 
 _log = logging.getLogger(__name__)
 _MOST = 10_000  # captures of one run
@@ -65,10 +68,11 @@ class TenantDispositions:
 
     def preview(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """By the acts at their head."""
-        found, more = self._due(given)
+        found, more = self.due(given)
         return {**counts(found), "more": more, "samples": [each.id for each in found[:_SAMPLES]]}
 
-    def _due(self, given: Mapping[str, Any]) -> tuple[list[Leaving], bool]:
+    def due(self, given: Mapping[str, Any]) -> tuple[list[Leaving], bool]:
+        """What may go now, of these ``classes``, without those to ``omit``, and whether there is more."""
         self.acts.refresh()
         found: list[Leaving] = []
         wanted = frozenset(given.get("classes") or ())
@@ -80,17 +84,20 @@ class TenantDispositions:
         return found, False
 
     def action(self, grace: timedelta) -> StrongAction:
-        """``disposition.run`` {classes?, omit?}: let go what is past its maximum."""
+        """``disposition.run`` {classes?, omit?, elimination?}: let go what is past its maximum."""
 
         def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
-            found, more = self._due(given)
+            found, more = self.due(given)
             version = self.acts.schedules.in_force(rfc3339(self.clock()))
+            listed = self._listed(version, given.get("elimination"))
+            found = [each for each in found if listed is None or each.id in listed.captures]
             if not found or version is None:
                 raise Refused("nothing is past its maximum, or all of it is kept", code="disposition.nothing")
             named = [
                 {"log": each.log, "seq": each.seq, "capture": each.id, "class": each.klass} for each in found
             ]
-            return {**counts(found), "more": more, "schedule": version.number, "list": named}
+            by = {} if listed is None else {"elimination": listed.id}
+            return {**by, **counts(found), "more": more, "schedule": version.number, "list": named}
 
         def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
             now = rfc3339(self.clock())
@@ -99,13 +106,21 @@ class TenantDispositions:
             version = self.acts.schedules.in_force(now)
             if version is None:
                 raise Refused("no schedule is in force", code="disposition.nothing")
+            listed = self._listed(version, approval.request.get("elimination"))
+            by = None if listed is None else listed.id
             name, seq = disposition.decide_run(
-                self.acts, found, version.number, approval.by, lambda: spend().id, self.clock, grace
+                self.acts, found, version.number, approval.by, lambda: spend().id, self.clock, grace, by
             )
             run = self.acts.dispositions.known[name]
             return {"disposition": name, "captures": len(run.captures), "due": run.due, "seq": seq}
 
         return StrongAction("disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out)
+
+    def _listed(self, version: Version | None, elimination: str | None) -> Elimination | None:
+        """The list that a run goes by; public archives have one, with its visa. Raises Refused, NotFound."""
+        if elimination is None and (version is None or not version.schedule.public_service):
+            return None
+        return require_visa(self.acts, elimination)
 
     def all(self) -> list[dict[str, Any]]:
         """Newest first, by the acts at their head."""
@@ -154,6 +169,7 @@ def view(run: Disposition, acts: Acts) -> dict[str, Any]:
         "decided_at": run.at,
         "due": run.due,
         "approval": run.approval,
+        "elimination": run.elimination,
         "stopped_at": run.stopped,
         "keys_gone": sum(each.id in gone for each in run.going),
         "unreadable_since": run.unreadable,
@@ -186,6 +202,12 @@ def _begin(core: Core, acts: Acts, catalog: Catalog, run: Disposition) -> None:
     if catalog.position().acts < acts.seen:
         return  # the projections are not at the head: nothing is disposed before they are
     now = rfc3339(core.clock())
+    version = acts.schedules.in_force(now)
+    if version is not None and version.schedule.public_service and run.elimination is None:
+        disposition.begin(
+            acts, run, (), _BASIS, core.clock
+        )  # decided before the archives were public: it stops
+        return
     rows = (catalog.capture(each.id) for each in run.captures)
     still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
     disposition.begin(acts, run, still, _BASIS, core.clock)

@@ -19,6 +19,7 @@ from archive_service.catalog.sealed_jobs import SealedJobs
 from archive_service.compartments import compartments_of
 from archive_service.directory.people import People
 from archive_service.disposing import TenantDispositions
+from archive_service.eliminating import TenantEliminations
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.desk import HoldDesk
@@ -236,6 +237,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         ),
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         holds=holds,
+        eliminations=TenantEliminations(tenant.acts, dispositions, core.clock),
         orders=OrderDesk(tenant.acts, core.store, holds, proofs, core.clock, tenant.id),
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,

@@ -35,9 +35,11 @@ def decide_run(
     spend: Callable[[], str],
     clock: Clock,
     grace: timedelta,
+    elimination: str | None = None,
 ) -> tuple[str, int]:
     """Say that these captures go when the grace is over; durable on return. The run's id, and the acts-log position
-    that has passed it. What is barred or kept at the head is left out. Raises Refused (``disposition.nothing``), and
+    that has passed it. What is barred or kept at the head is left out; ``elimination``: see ``ledger.dispositions``.
+    Raises Refused (``disposition.nothing``), and
     what ``spend`` raises."""
     name = "d" + secrets.token_hex(8)
 
@@ -56,6 +58,7 @@ def decide_run(
             "by": by,
             "at": rfc3339(now),
             "approval": spend(),
+            **({} if elimination is None else {"elimination": elimination}),
         }
 
     return name, acts.append(act) + 1

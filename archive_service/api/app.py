@@ -16,6 +16,7 @@ from archive_service.api.routes import (
     custodians,
     description,
     dispositions,
+    eliminations,
     erasures,
     exports,
     grants,
@@ -83,6 +84,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(erasures.router)
     app.include_router(schedules.router)
     app.include_router(dispositions.router)
+    app.include_router(eliminations.router)
     app.include_router(orders.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)

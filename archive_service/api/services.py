@@ -185,6 +185,26 @@ class Dispositions(Protocol):
         ...
 
 
+class Eliminations(Protocol):
+    """Lists of public archives that are to be eliminated. Thread-safe."""
+
+    def draw(self, given: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """Draw up a list of what may go now; durable on return, JSON-ready. Raises Refused."""
+        ...
+
+    def all(self) -> Sequence[dict[str, Any]]:
+        """Every list, newest first, without its captures."""
+        ...
+
+    def get(self, elimination: str) -> dict[str, Any]:
+        """One list, whole. Raises NotFound."""
+        ...
+
+    def visa(self, elimination: str, words: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """Say that it has its visa; durable on return. Raises NotFound, Invalid, Refused."""
+        ...
+
+
 class Orders(Protocol):
     """Orders of a court or authority. Thread-safe."""
 
@@ -262,6 +282,7 @@ class TenantServices:
     incidents: IncidentDesk
     schedules: Schedules
     dispositions: Dispositions
+    eliminations: Eliminations
     orders: Orders
     parent: str | None = None
 

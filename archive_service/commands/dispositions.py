@@ -25,6 +25,7 @@ def register(commands: Any) -> None:
     preview.set_defaults(run=_preview)
     asking = actions.add_parser("ask", help="ask that it go; another person approves it")
     asking.add_argument("--reason", required=True, metavar="TEXT")
+    asking.add_argument("--elimination", metavar="ID", help="of public archives: the list with its visa")
     asking.set_defaults(run=_ask)
     for command in (preview, asking):
         command.add_argument("--class", dest="classes", action="append", metavar="ID", help="only this class")
@@ -64,7 +65,8 @@ def _preview(given: argparse.Namespace, settings: Settings, output: Output) -> i
 
 def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     with acting(settings, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
-        made = opened.services.four_eyes.ask(actor, "disposition.run", _wanted(given), given.reason)
+        wanted = _wanted(given) | {"elimination": given.elimination}
+        made = opened.services.four_eyes.ask(actor, "disposition.run", wanted, given.reason)
     answer = {"approval": made.id, "captures": made.request["captures"]}
     output.answer(answer, f"{made.id}\nanother person approves it: approvals approve {made.id}")
     return 0

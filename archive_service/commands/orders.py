@@ -69,7 +69,7 @@ def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     with acting(settings, given, Right.ORDERS_CHANGE) as (opened, actor):
         services = opened.services
         if given.document is not None:
-            fields["document"] = services.orders.attach(actor, _paper(given.document))
+            fields["document"] = services.orders.attach(actor, paper(given.document))
         made = services.four_eyes.ask(actor, PLACE, fields, given.reason)
     count = made.request.get("count")
     found = [f"{count} captures would be destroyed"] if count is not None else []
@@ -78,7 +78,8 @@ def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     return 0
 
 
-def _paper(path: Path) -> dict[str, str]:
+def paper(path: Path) -> dict[str, str]:
+    """A file as a document of ``OrderDesk.attach``."""
     media = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     content = base64.b64encode(path.read_bytes()).decode("ascii")
     return {"name": path.name, "type": media, "content": content}

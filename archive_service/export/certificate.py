@@ -9,6 +9,7 @@ from typing import Any
 from archive_service.export.proving import LedgerProofs, inclusion_view
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
+from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.orders import Order
 from archive_service.model.canonical import canonical
 
@@ -72,6 +73,7 @@ def _signed(
 def statement(run: Disposition, acts: Acts, owner: str) -> dict[str, Any]:
     """What is certified: JSON-ready."""
     version = acts.schedules.versions[run.schedule - 1]
+    listed = None if run.elimination is None else acts.eliminations.known[run.elimination]
     of_class = Counter(each.klass for each in run.going)
     classes = []
     for name, number in sorted(of_class.items()):
@@ -87,8 +89,20 @@ def statement(run: Disposition, acts: Acts, owner: str) -> dict[str, Any]:
         "decided_at": run.at,
         "captures": len(run.going),
         "classes": classes,
+        **({} if listed is None else {"visa": _visa(listed, acts)}),
         "places": [{"log": each.log, "seq": each.seq} for each in run.going],
         "made_unreadable_on": run.unreadable,
         "ciphertext_deleted_on": run.deleted,
         "said_at": run.done,
     }
+
+
+def _visa(listed: Elimination, acts: Acts) -> dict[str, Any]:
+    """The visa that public archives went under (Code du patrimoine, article R212-14)."""
+    visa = listed.visa
+    if visa is None:
+        return {"list": listed.id}  # no run begins so: acts of another writer
+    document = acts.orders.documents.get(str(visa.document))
+    said = {"reference": visa.reference, "issuer": visa.issuer, "dated": visa.dated}
+    digest = None if document is None else document.sha256
+    return {"list": listed.id, "list_sha256": listed.sha256, **said, "document_sha256": digest}

@@ -91,9 +91,18 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Archive owner", str(said["owner"])),
         ("Decided", f"{_day(said['decided_at'])}, by two people, approval {said['approval']}"),
         ("Schedule", f"version {said['schedule_version']}"),
+        *_visa(said),
         ("Made unreadable on", str(said["made_unreadable_on"])),
         ("Ciphertext deleted on", str(said["ciphertext_deleted_on"])),
     ]
+
+
+def _visa(said: Mapping[str, Any]) -> list[tuple[str, str]]:
+    visa = said.get("visa")
+    if not visa or "reference" not in visa:
+        return []
+    words = f"{visa['reference']} of {visa['issuer']}, dated {visa['dated']}"
+    return [("Visa (Code du patrimoine, R212-14)", words), ("List (SHA-256)", str(visa["list_sha256"]))]
 
 
 def _of_order(said: Mapping[str, Any]) -> list[tuple[str, str]]:

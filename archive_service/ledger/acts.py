@@ -11,6 +11,7 @@ from archive_service.ledger.appender import LedgerPolicy, SharedAppender
 from archive_service.ledger.approvals import Approvals
 from archive_service.ledger.custodians import Custodians
 from archive_service.ledger.dispositions import Dispositions
+from archive_service.ledger.eliminations import Eliminations
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.exclusions import Exclusions
@@ -64,6 +65,7 @@ class Acts:
         self.custodians = Custodians()
         self.holds = Holds()
         self.dispositions = Dispositions()
+        self.eliminations = Eliminations()
         self.erasures = Erasures(self.holds)
         self.exclusions = Exclusions()
         self.grants = Grants()
@@ -76,6 +78,7 @@ class Acts:
             self.accounts,
             self.custodians,
             self.dispositions,
+            self.eliminations,
             self.erasures,
             self.exclusions,
             self.grants,

@@ -1,6 +1,6 @@
 """What the acts say of dispositions: captures past their maximum that two people let go, and how far that is.
 
-disposition.run   {disposition, captures: [{log, seq, capture, class}], schedule, due, by, at, approval}   decided
+disposition.run   {disposition, captures: [{log, seq, capture, class}], schedule, due, by, at, approval, elimination?}
 disposition.stop  {disposition, by, reason, at}                       called off while its grace ran, or nothing is left
 erasure.ask       {..., disposition}        its grace is over: barred from here on, the keys go with the next batch
 order.place       {order, kind: erase, ...}   an order to erase (``ledger.orders``): a run under its id, due at once
@@ -37,6 +37,8 @@ class Disposition:
     approval: str
     order: bool = False
     """Whether an order of a court or authority has it go: nothing but another order keeps any of it."""
+    elimination: str | None = None
+    """Of public archives: the list with a visa that it goes by."""
     stopped: str | None = None
     erasure: str | None = None
     going: tuple[Leaving, ...] = ()
@@ -84,6 +86,7 @@ class Dispositions:
                 by=str(act["by"]),
                 at=str(act["at"]),
                 approval=str(act["approval"]),
+                elimination=None if act.get("elimination") is None else str(act["elimination"]),
             )
             self.known[made.id] = made
         elif word == "erasure.ask" and "disposition" in act:

@@ -152,12 +152,15 @@ class Rule(Frozen):
 
 
 class Schedule(Frozen):
-    """Classes, rules, and the class of what no rule takes. ``domains``: the organisation's own, for ``direction``."""
+    """Classes, rules, and the class of what no rule takes. ``domains``: the organisation's own, for ``direction``.
+    ``public_service``: its mail is public archives, which nobody eliminates without a visa (Code du patrimoine,
+    article R212-14)."""
 
     classes: Annotated[tuple[RetentionClass, ...], Field(min_length=1, max_length=200)]
     rules: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
     default: Slug
     domains: Names = ()
+    public_service: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> "Schedule":
@@ -178,6 +181,7 @@ class Schedule(Frozen):
             "rules": [each.plain() for each in self.rules],
             "default": self.default,
             "domains": list(self.domains),
+            **({"public_service": True} if self.public_service else {}),
         }
 
     def klass(self, name: str) -> RetentionClass:

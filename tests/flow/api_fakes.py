@@ -355,6 +355,28 @@ class FakeDispositions:
         return {"certificate": {"disposition": name}}
 
 
+class FakeEliminations:
+    """One list, ``v1``, of the first tenant."""
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
+
+    def draw(self, given: Any, by: str) -> dict[str, Any]:
+        words = dict.fromkeys(("id", "sha256", "drawn_by", "drawn_at"), "")
+        return words | {"count": 0, "classes": {}, "schedule_version": 1, "visa": None}
+
+    def all(self) -> list[dict[str, Any]]:
+        return []
+
+    def get(self, elimination: str) -> dict[str, Any]:
+        if elimination != "v1" or not self._here:
+            raise NotFound("no such list", code="elimination.unknown")
+        return self.draw({}, "")
+
+    def visa(self, elimination: str, words: Any, by: str) -> dict[str, Any]:
+        return self.get(elimination)
+
+
 class FakeOrders:
     """One order, ``o1``, of the first tenant."""
 
@@ -505,6 +527,7 @@ class FakeTenant:
             schedules=FakeSchedules(),
             dispositions=FakeDispositions(),
             orders=FakeOrders(self.prefix == "m"),
+            eliminations=FakeEliminations(self.prefix == "m"),
             parent=self.parent,
         )
 
@@ -844,6 +867,19 @@ TABLE = {
         OVERSIGHT | {"auditor"},
         "/v1/dispositions/d1/certificate",
         None,
+    ),
+    ("GET", "/v1/eliminations"): (OVERSIGHT | {"auditor"}, "/v1/eliminations", None),
+    ("POST", "/v1/eliminations"): (OVERSIGHT, "/v1/eliminations", {}),
+    ("GET", "/v1/eliminations/{id}"): (OVERSIGHT | {"auditor"}, "/v1/eliminations/v1", None),
+    ("POST", "/v1/eliminations/{id}/visa"): (
+        OVERSIGHT,
+        "/v1/eliminations/v1/visa",
+        {
+            "reference": "AD75 2026-7",
+            "issuer": "Archives de Paris",
+            "dated": "2026-01-05",
+            "sha256": "0" * 64,
+        },
     ),
     ("GET", "/v1/orders"): (OVERSIGHT | {"auditor"}, "/v1/orders", None),
     ("POST", "/v1/orders"): (

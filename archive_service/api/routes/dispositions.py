@@ -26,9 +26,10 @@ class PreviewAsked(Asked):
 
 
 class RunAsked(PreviewAsked):
-    """Why now, and why what is left out is."""
+    """Why now, and why what is left out is. ``elimination``: of public archives, the list with its visa."""
 
     reason: Words
+    elimination: Words | None = None
 
 
 class StopAsked(Asked):
@@ -58,6 +59,7 @@ class DispositionView(BaseModel):
     decided_at: str
     due: str
     approval: str
+    elimination: str | None = None
     stopped_at: str | None
     keys_gone: int
     unreadable_since: str | None

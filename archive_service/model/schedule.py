@@ -63,10 +63,12 @@ class Start(StrEnum):
     SENT = "sent"
     FINANCIAL_YEAR = "financial_year"  # the end of the one in which the mail was sent
     MATTER = "matter"  # the closing of the class's matter
+    ALERT = "alert"  # the closing of the matter in which an alert is dealt with (loi 2016-1691, article 9)
     DEPARTURE = "departure"  # of the last of its custodians to leave
 
 
-EVENTS = frozenset({Start.MATTER, Start.DEPARTURE})
+CLOSINGS = frozenset({Start.MATTER, Start.ALERT})
+EVENTS = CLOSINGS | {Start.DEPARTURE}
 
 
 class Direction(StrEnum):
@@ -101,8 +103,12 @@ class RetentionClass(Frozen):
         """Raises ValueError."""
         if (self.start is Start.FINANCIAL_YEAR) != (self.year_ends is not None):
             raise ValueError("year_ends stands with start financial_year, and only there")
-        if (self.start is Start.MATTER) != (self.matter is not None):
-            raise ValueError("matter stands with start matter, and only there")
+        if (self.start in CLOSINGS) != (self.matter is not None):
+            raise ValueError("matter stands with start matter or alert, and only there")
+        if self.start is Start.ALERT and self.minimum is not None:
+            raise ValueError(
+                "an alert is kept no longer than it needs (loi 2016-1691, article 9): no minimum"
+            )
         if (self.start in EVENTS) != (self.event_by is not None):
             raise ValueError("event_by stands where the term starts with an event, and only there")
         if self.lock == "COMPLIANCE" and self.minimum is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from archive_service.model.clock import from_rfc3339, rfc3339
-from archive_service.model.schedule import EVENTS, RetentionClass, Rule, Schedule, Start, after
+from archive_service.model.schedule import CLOSINGS, EVENTS, RetentionClass, Rule, Schedule, Start, after
 from retention.schedule.facts import Facts
 from retention.schedule.rules import Custodians, rule_of
 
@@ -78,7 +78,7 @@ def _start(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Event
 
 
 def _event(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events) -> str | None:
-    if klass.start is Start.MATTER:
+    if klass.start in CLOSINGS:
         return events.closed(klass.matter or "")
     named = events.custodians(facts)
     if rule is not None and rule.custodians:

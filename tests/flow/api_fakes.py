@@ -356,7 +356,7 @@ class FakeDispositions:
 
 
 class FakeEliminations:
-    """One list, ``v1``, of the first tenant."""
+    """One list, ``list1``, of the first tenant."""
 
     def __init__(self, here: bool) -> None:
         self._here = here
@@ -369,7 +369,7 @@ class FakeEliminations:
         return []
 
     def get(self, elimination: str) -> dict[str, Any]:
-        if elimination != "v1" or not self._here:
+        if elimination != "list1" or not self._here:
             raise NotFound("no such list", code="elimination.unknown")
         return self.draw({}, "")
 
@@ -870,10 +870,10 @@ TABLE = {
     ),
     ("GET", "/v1/eliminations"): (OVERSIGHT | {"auditor"}, "/v1/eliminations", None),
     ("POST", "/v1/eliminations"): (OVERSIGHT, "/v1/eliminations", {}),
-    ("GET", "/v1/eliminations/{id}"): (OVERSIGHT | {"auditor"}, "/v1/eliminations/v1", None),
+    ("GET", "/v1/eliminations/{id}"): (OVERSIGHT | {"auditor"}, "/v1/eliminations/list1", None),
     ("POST", "/v1/eliminations/{id}/visa"): (
         OVERSIGHT,
-        "/v1/eliminations/v1/visa",
+        "/v1/eliminations/list1/visa",
         {
             "reference": "AD75 2026-7",
             "issuer": "Archives de Paris",

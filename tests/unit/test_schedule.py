@@ -128,6 +128,16 @@ def test_a_term_that_starts_with_an_event_is_open_until_then_and_never_for_ever(
     assert (found.open, found.keep_until) == (False, "2028-01-01T00:00:00.000000Z")
 
 
+def test_loi_2016_1691_article_9_an_alert_goes_by_its_own_closing_and_has_no_minimum():
+    made = klass("rest", start=Start.ALERT, matter="m1", event_by="P2Y", maximum="P2M")
+    whole = Schedule(classes=(made,), default="rest")
+    assert assess(whole, facts_of(finding()), NOBODY).open
+    closed = Events(NOBODY.custodians, {"m1": "2027-01-01T00:00:00.000000Z"}.get, NOBODY.left)
+    found = assess(whole, facts_of(finding()), closed)
+    assert (found.open, found.keep_until) == (False, None)
+    assert found.dispose_after == "2027-03-01T00:00:00.000000Z"
+
+
 def test_a_departure_counts_when_the_last_of_those_named_has_left():
     made = klass("taken", start=Start.DEPARTURE, event_by="P50Y", maximum="P3M")
     whole = Schedule(
@@ -240,6 +250,9 @@ def test_what_no_rule_takes_is_of_the_default_class():
         {"year_ends": "12-31"},
         {"start": "financial_year", "year_ends": "02-30"},
         {"start": "matter", "matter": "m1"},
+        {"start": "alert", "matter": "m1"},
+        {"start": "alert", "event_by": "P2Y"},
+        {"start": "alert", "matter": "m1", "event_by": "P2Y", "minimum": "P1M"},
         {"start": "departure"},
         {"lock": "COMPLIANCE"},
         {"unknown": 1},

@@ -1,4 +1,5 @@
-"""From an id in a path to what it names, or to one and the same 404."""
+"""From an id in a path to what it names, or to one and the same 404, after the same looks at catalog, acts and index:
+the time of an answer tells no more than the answer (``bench.ids``)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +16,8 @@ def message(caller: Caller, message_id: str) -> MessageRow:
     """A message with at least one visible capture. Raises NoSuchThing."""
     rows = caller.tenant.catalog.messages([message_id]) if well_formed(message_id) else []
     visible = unbarred(caller, rows)
-    if not visible or not within(caller, [message_id]):
+    seen = well_formed(message_id) and within(caller, [message_id])
+    if not visible or not seen:
         raise NoSuchThing
     return visible[0]
 
@@ -43,8 +45,12 @@ def unbarred(caller: Caller, rows: Sequence[MessageRow]) -> list[MessageRow]:
 
 def capture(caller: Caller, capture_id: str) -> CaptureRow:
     """Raises NoSuchThing."""
-    row = caller.tenant.catalog.capture(capture_id) if well_formed(capture_id) else None
-    if row is None or caller.tenant.barred([row.id]) or not within(caller, [row.finding.message]):
+    if not well_formed(capture_id):
+        raise NoSuchThing
+    row = caller.tenant.catalog.capture(capture_id)
+    barred = caller.tenant.barred([capture_id])
+    seen = within(caller, [capture_id if row is None else row.finding.message])
+    if row is None or barred or not seen:
         raise NoSuchThing
     return row
 

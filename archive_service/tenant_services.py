@@ -29,6 +29,7 @@ from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.model.mail import SourceKind
+from archive_service.notices.desk import NoticeDesk
 from archive_service.orders.asking import OrderActions
 from archive_service.orders.desk import OrderDesk
 from archive_service.retaining import TenantSchedules
@@ -238,6 +239,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         holds=holds,
         eliminations=TenantEliminations(tenant.acts, dispositions, core.clock),
+        notices=NoticeDesk(tenant.acts, lambda: tenant.keyring.secret("token"), core.clock),
         orders=OrderDesk(tenant.acts, core.store, holds, proofs, core.clock, tenant.id),
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,

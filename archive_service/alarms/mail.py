@@ -24,6 +24,15 @@ class MailChannel:
         """See Channel. Raises StoreError: also when one of several recipients was refused."""
         hand_over(self._server, self.message(notice), self._sender, self._recipients, "alarm")
 
+    @property
+    def sender(self) -> str:
+        """The bare address that mails come from."""
+        return self._sender
+
+    def hand(self, message: EmailMessage, recipient: str) -> None:
+        """Hand another mail over, to one address. Raises StoreError (``notice.refused``, ...)."""
+        hand_over(self._server, message, self._sender, (recipient,), "notice")
+
     def message(self, notice: Notice) -> EmailMessage:
         """A notice as a mail; the same Message-ID at every attempt."""
         message = EmailMessage()

@@ -27,6 +27,7 @@ from archive_service.api.routes import (
     jobs,
     matters,
     messages,
+    notices,
     orders,
     schedules,
     scim_description,
@@ -85,6 +86,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(schedules.router)
     app.include_router(dispositions.router)
     app.include_router(eliminations.router)
+    app.include_router(notices.router)
     app.include_router(orders.router)
     app.include_router(compartments.router)
     app.include_router(incidents.router)

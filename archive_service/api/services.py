@@ -18,6 +18,7 @@ from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs,
 from archive_service.directory.people import People
 from archive_service.holds.desk import HoldDesk
 from archive_service.ledger.grants import Grant
+from archive_service.ledger.holds import Hold
 from archive_service.ledger.orders import Document
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.evidence import Evidence
@@ -205,6 +206,26 @@ class Eliminations(Protocol):
         ...
 
 
+class Notices(Protocol):
+    """Notices to the custodians of holds. Thread-safe."""
+
+    def open(self, actor: Actor, hold: Hold, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Have custodians told; durable on return, JSON-ready. Raises Invalid, NotFound, Refused."""
+        ...
+
+    def view(self, hold: Hold) -> dict[str, Any]:
+        """What was sent to whom, and who knows."""
+        ...
+
+    def by_hand(self, actor: Actor, hold: Hold, custodian: str, reason: str) -> dict[str, Any]:
+        """Somebody says for a custodian that he knows. Raises NotFound, Invalid."""
+        ...
+
+    def by_link(self, hold: str, mac: str) -> None:
+        """The custodian whose link it is knows. Raises NotFound."""
+        ...
+
+
 class Orders(Protocol):
     """Orders of a court or authority. Thread-safe."""
 
@@ -283,6 +304,7 @@ class TenantServices:
     schedules: Schedules
     dispositions: Dispositions
     eliminations: Eliminations
+    notices: Notices
     orders: Orders
     parent: str | None = None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archive_service.access.policy import Right
+from archive_service.commands import holds_notices
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.holds.check import HoldReport, check_hold
@@ -36,7 +37,8 @@ def register(commands: Any) -> None:
         "check", help="read every object's hold back, and search again for what is not covered"
     )
     checking.set_defaults(run=_check)
-    for command in (showing, releasing, reviewing, checking):
+    notifying, knowing, told = holds_notices.add(actions)
+    for command in (showing, releasing, reviewing, checking, notifying, knowing, told):
         command.add_argument("hold", metavar="ID")
     for command in actions.choices.values():
         command.add_argument("--tenant", required=True, metavar="T")

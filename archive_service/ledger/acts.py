@@ -19,6 +19,7 @@ from archive_service.ledger.grants import Grants
 from archive_service.ledger.holds import Holds
 from archive_service.ledger.incidents import Incidents
 from archive_service.ledger.matters import Matters
+from archive_service.ledger.notices import Notices
 from archive_service.ledger.orders import Orders
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
@@ -71,6 +72,7 @@ class Acts:
         self.grants = Grants()
         self.incidents = Incidents()
         self.matters = Matters()
+        self.notices = Notices()
         self.orders = Orders()
         self.schedules = Schedules()
         self._states: tuple[ActState, ...] = (
@@ -85,6 +87,7 @@ class Acts:
             self.holds,
             self.incidents,
             self.matters,
+            self.notices,
             self.orders,
             self.schedules,
         )

@@ -22,6 +22,7 @@ from archive_service.following import parser_pool
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Overloaded
 from archive_service.model.trouble import Trouble
+from archive_service.notifying import sending_of
 from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
@@ -36,6 +37,7 @@ _ERASURE_AGAIN = (
     30.0  # after one that was cut off: until it is finished, writers may have no day key to begin with
 )
 _DISPOSITION = 300.0  # seconds between looks at dispositions: what ends first is a grace, or a lock
+_NOTICES = 300.0  # seconds between looks at what is to be told to custodians
 _TRIM = 3600.0  # seconds between looks for exports that have been kept long enough
 KINDS = ("export",)
 
@@ -65,6 +67,7 @@ class Scheduler:
         self._erase_at = monotonic()
         self._trim_at = monotonic()
         self._dispose_at = monotonic()
+        self._notify_at = monotonic()
 
     def step(self) -> bool:
         """Recover if it is time; do one job if any waits; whether there was one."""
@@ -74,6 +77,8 @@ class Scheduler:
             self._erase()
         if self._monotonic() >= self._dispose_at:
             self._dispose()
+        if self._monotonic() >= self._notify_at:
+            self._notify()
         if self._monotonic() >= self._trim_at:
             self._trim()
         for tenant in self._core.tenants():
@@ -146,6 +151,18 @@ class Scheduler:
                     advance(self._core, tenant)
             except ArchiveError as error:  # the next look goes on where this one stopped
                 self._failed("disposition", error)
+
+    def _notify(self) -> None:
+        """Notices to custodians that are due. Without a mail server, or without the address of the API that goes into
+        them, they wait."""
+        self._notify_at = self._monotonic() + _NOTICES
+        for tenant in self._core.tenants():
+            try:
+                sending = sending_of(self._core, tenant)
+                if sending is not None and self._core.leases.take(f"{tenant.id}/notices"):
+                    sending.run()
+            except ArchiveError as error:  # the next look goes on where this one stopped
+                self._failed("notices", error)
 
     def _export(self, opened: OpenTenant, job: Job) -> None:
         jobs = opened.services.jobs

@@ -377,6 +377,21 @@ class FakeEliminations:
         return self.get(elimination)
 
 
+class FakeNotices:
+    def open(self, actor: Actor, hold: Any, given: Any) -> dict[str, Any]:
+        return self.view(hold)
+
+    def view(self, hold: Any) -> dict[str, Any]:
+        names = ("subject", "text", "remind_days", "escalate_days", "escalate_to")
+        return {"hold": hold.id, "people": [], **dict.fromkeys(names)}
+
+    def by_hand(self, actor: Actor, hold: Any, custodian: str, reason: str) -> dict[str, Any]:
+        return self.view(hold)
+
+    def by_link(self, hold: str, mac: str) -> None:
+        return
+
+
 class FakeOrders:
     """One order, ``o1``, of the first tenant."""
 
@@ -528,6 +543,7 @@ class FakeTenant:
             dispositions=FakeDispositions(),
             orders=FakeOrders(self.prefix == "m"),
             eliminations=FakeEliminations(self.prefix == "m"),
+            notices=FakeNotices(),
             parent=self.parent,
         )
 
@@ -680,6 +696,8 @@ KNOW_PEOPLE = CASE | {"dpo", "records_manager", "admin"}
 CHANGE_PEOPLE = {"admin", "records_manager"}
 
 # Every route, who may call it, and a call that works for those who may.
+A_LINK = f"{'a' * 20}.h1.{'0' * 64}"
+
 TABLE = {
     ("POST", "/v1/search"): (CASE, "/v1/search", {"query": "*"}),
     ("GET", "/v1/messages/{id}"): (CASE, "/v1/messages/m1", None),
@@ -822,6 +840,23 @@ TABLE = {
         "/v1/matters/{held}/holds/{hold}/release",
         {"reason": "fini"},
     ),
+    ("GET", "/v1/matters/{id}/holds/{hold}/notices"): (
+        OVERSIGHT | {"auditor"},
+        "/v1/matters/{held}/holds/{hold}/notices",
+        None,
+    ),
+    ("POST", "/v1/matters/{id}/holds/{hold}/notices"): (
+        CASE,
+        "/v1/matters/{held}/holds/{hold}/notices",
+        {"subject": "{hold}", "text": "Ne supprimez rien.", "escalate_to": "zoe@ex.fr"},
+    ),
+    ("POST", "/v1/matters/{id}/holds/{hold}/notices/acknowledge"): (
+        CASE,
+        "/v1/matters/{held}/holds/{hold}/notices/acknowledge",
+        {"custodian": "c1", "reason": "par téléphone"},
+    ),
+    ("GET", "/v1/acknowledgements/{link}"): (PUBLIC, f"/v1/acknowledgements/{A_LINK}", None),
+    ("POST", "/v1/acknowledgements/{link}"): (PUBLIC, f"/v1/acknowledgements/{A_LINK}", None),
     ("POST", "/v1/incidents"): (WATCHFUL, "/v1/incidents", {"reason": "vol d'un poste"}),
     ("GET", "/v1/incidents"): (WATCHFUL, "/v1/incidents", None),
     ("GET", "/v1/incidents/{id}/report"): (WATCHFUL, "/v1/incidents/{incident}/report", None),

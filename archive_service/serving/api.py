@@ -151,6 +151,9 @@ def run(settings: Settings, tally: Tally) -> None:
         date_header=False,
         timeout_graceful_shutdown=30,
     )
+    child.on_stop(
+        lambda: None
+    )  # the server raises the signal again when it has stopped, and the rest is to run
     try:
         _Server(config).run(sockets=[listening])
     finally:

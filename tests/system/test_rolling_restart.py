@@ -92,13 +92,21 @@ def api(archive: Running) -> Running:
     return start(archive.data, archive.source, "--role", "api")
 
 
-def entries(load: Load) -> set[str]:
-    """The request ids of the whole access log."""
-    found: set[str] = set()
+def turned_away(server: Running, token: str) -> None:
+    """One request with a token that is none."""
+    connection = http.client.HTTPConnection(server.where["http"], timeout=60)
+    connection.request("GET", "/v1/jobs", headers={"Authorization": f"Bearer {token[:-8]}AAAAAAAA"})
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def entries(load: Load) -> list[dict]:
+    """The whole access log."""
+    found: list[dict] = []
     load.token, cursor = load.auditor, ""
     while cursor is not None:
         page = json.loads(load.ask(0, "GET", f"/v1/access-log?limit=1000{cursor}"))
-        found |= {str(each["request"]) for each in page["entries"] if each["outcome"] == "shown"}
+        found += page["entries"]
         cursor = f"&cursor={page['next']}" if page["next"] else None
     return found
 
@@ -116,6 +124,7 @@ def test_api_processes_replaced_under_load_lose_nothing_that_cannot_be_asked_aga
         for place in range(2):
             load.wait_for_rounds(CLIENTS * AFTER_EACH)
             leaving = load.servers[place]
+            turned_away(leaving, load.token)  # a sum, which is told when the process ends
             assert leaving.stop() == 0
             load.servers[place] = api(archive)
         load.wait_for_rounds(CLIENTS * AFTER_EACH)
@@ -130,6 +139,9 @@ def test_api_processes_replaced_under_load_lose_nothing_that_cannot_be_asked_aga
         while state in ("queued", "running"):
             state = json.loads(load.ask(0, "GET", f"/v1/exports/{job}"))["state"]
         assert state == "done"
-    assert answered <= entries(load)
+    written = entries(load)
+    assert answered <= {str(each["request"]) for each in written if each["outcome"] == "shown"}
+    sums = [each["detail"]["count"] for each in written if each["action"] == "auth.turned_away"]
+    assert sums == [1, 1]
     for server in load.servers:
         assert server.stop() == 0

@@ -224,15 +224,16 @@ def _end(core: Core, acts: Acts, live: Pair, run: Disposition) -> bool:
     """Delete what may be deleted; say that it is over when it is."""
     left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), core.clock())
     since = disposition.unreadable_since(acts, run)
-    if left or since is None or not _forgotten(live, acts, run):
+    if left or since is None or not _forgotten(live, run):
         return False
-    live.scrub()
+    if not live.scrub(run.positions["erasure.ask"]):
+        return False  # words of it stand in the index's files
     disposition.say_done(acts, run, since, rfc3339(core.clock()))
     _log.info("a disposition is done: %d captures", len(run.going))
     return True
 
 
-def _forgotten(live: Pair, acts: Acts, run: Disposition) -> bool:
+def _forgotten(live: Pair, run: Disposition) -> bool:
     """Whether rows and documents are gone: no row stands, and the index has passed the act that took them away."""
     position = live.catalog.position()
     if position.acts <= run.positions["erasure.ask"] or position.indexed < position.rows:

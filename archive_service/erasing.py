@@ -46,7 +46,7 @@ def _scrub(core: Core, tenant: Tenant) -> None:
         forget_unfinished(core, tenant.id)
         live = core.engines.live(tenant.id)
         try:
-            live.scrub()
+            live.scrub(tenant.acts.erasures.last)
         finally:
             live.close()
     except StoreError as error:

@@ -21,6 +21,7 @@ from archive_service.model.errors import SlotLost, StoreError
 from archive_service.model.mail import SourceKind
 from archive_service.projection_engines import Pair
 from archive_service.settings import Settings
+from archive_service.tidying import Tidying
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
 from ingest.identity import message_id
@@ -64,8 +65,15 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking
         exclude=Excluding(core, tenant),
         desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
         holds=in_turn(_holds_step(core, tenant, live, pool), _lock_keeper(core, tenant, live)),
+        tidy=_tidying(tenant, live),
     )
     return Follower(parts)
+
+
+def _tidying(tenant: Tenant, live: Pair) -> Callable[[], int] | None:
+    if live.rewrite is None:
+        return None
+    return Tidying(tenant.acts, live.catalog, live.rewrite, live.notes)
 
 
 def _lock_keeper(core: Core, tenant: Tenant, live: Pair) -> LockKeeper:

@@ -11,6 +11,7 @@ from typing import Protocol
 from archive_service import projections
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.sql import SqlCatalog
+from archive_service.tidying import read_tidied
 from search.indexes.base import KeptIndex
 from search.indexes.tantivy_index import TantivyIndex
 from search.query_language import Everything
@@ -20,25 +21,28 @@ from search.query_language import Everything
 class Pair:
     """A tenant's catalog and index, opened. ``notes``: a folder of this machine for what a builder must remember; it
     goes when the pair takes its place or is dropped. ``expunge``: takes off the index's medium what removed documents
-    have left there, where the engine has a call for that. ``outdated``: whether the index holds documents of an older
+    have left there, and says whether all of it is; None where only who writes the index can (``rewrite``: a piece of
+    it, True after the last). ``outdated``: whether the index holds documents of an older
     release that have to be written anew, where it would answer nevertheless."""
 
     catalog: SqlCatalog
     index: KeptIndex
     notes: Path
-    expunge: Callable[[], object] | None = None
+    expunge: Callable[[], bool] | None = None
+    rewrite: Callable[[], bool] | None = None
     outdated: Callable[[], bool] | None = None
 
     def held(self) -> int:
         """How many messages the index holds. Raises StoreError: ``index.unreadable`` where there is none."""
         return self.index.search(Everything(), limit=1, snippets=False).total
 
-    def scrub(self) -> None:
-        """After an erasure: what was removed leaves the media too, as far as the engines let that be told. Raises
-        StoreError."""
+    def scrub(self, position: int) -> bool:
+        """After an erasure whose act stands at ``position`` of the acts log: what it removed leaves the media too.
+        Whether all of it has: where only who writes the index can do it, by what he has noted. Raises StoreError."""
         self.catalog.scrub()
         if self.expunge is not None:
-            self.expunge()
+            return self.expunge()
+        return read_tidied(self.notes) > position
 
     def close(self) -> None:
         """Let locks and connections go."""
@@ -124,4 +128,4 @@ class FolderEngines:
 
 def _open(folder: Path, threads: int = 1) -> Pair:
     index = TantivyIndex(folder / projections.INDEX, writer_threads=threads)
-    return Pair(SqlCatalog.sqlite(folder / projections.CATALOG), index, folder)
+    return Pair(SqlCatalog.sqlite(folder / projections.CATALOG), index, folder, rewrite=index.expunge)

@@ -46,7 +46,8 @@ class FollowerParts:
     orders. ``width``: captures that are read side by side. ``prepare``: what whoever became the active
     follower does to shared projections before anything else. ``desk``: looks at captures after their ``250``;
     the active follower appends what it saw. ``holds``: what the active follower does for holds once there is
-    nothing else to do, and every few seconds."""
+    nothing else to do, and every few seconds. ``tidy``: what any follower that writes an index of its own does
+    once nothing else is to be done; how much it did. It raises nothing."""
 
     vault: PayloadVault
     acts: Acts
@@ -63,6 +64,7 @@ class FollowerParts:
     is_canary: IsCanary | None = None
     desk: EvidenceDesk | None = None
     holds: HoldsStep | None = None
+    tidy: Callable[[], int] | None = None
 
 
 class Follower:
@@ -189,11 +191,14 @@ class Follower:
         """``step``; or, while another follower is active and this one ``watches``, project what that one ordered. How
         many entries were taken. Raises ArchiveError."""
         try:
-            return self.step()
+            worked = self.step()
         except SlotLost:
             if not self._parts.watches:
                 raise
-            return self._projector.run()
+            worked = self._projector.run()
+        if not worked and self._parts.tidy is not None:
+            return self._parts.tidy()
+        return worked
 
     def _again(self) -> Ordered:
         """What could not be opened before, once at the start and then once a minute."""

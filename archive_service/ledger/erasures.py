@@ -65,6 +65,8 @@ class Erasures:
     erasures: set[str] = field(default_factory=set)
     keeps: dict[str, Keep] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
+    last: int = -1
+    """The acts-log position of the last act that barred anything."""
     _begun: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
     """Captures of ended orders to erase, whose keys stay, and that no read shows all the same."""
@@ -129,10 +131,12 @@ class Erasures:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
         word = act["act"]
         if word == "erasure.ask":
+            self.last = position
             self.erasures.add(str(act["erasure"]))
             for asked in asked_of(act, position):
                 self._ask(asked)
         elif word == "capture.withdraw":
+            self.last = position
             self.erasures.add(str(act["erasure"]))
             (asked,) = asked_of(act, position)
             self.asked.setdefault(asked.capture, asked)

@@ -11,46 +11,26 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import tantivy
 from tantivy import Occur, Query
 
 from archive_service.model.errors import QueryError, StoreDenied, StoreError, StoreFull
-from search.indexes import analysis
 from search.indexes.base import Found, Hit, IndexDocument
 from search.indexes.query_parts import ADDRESS_INDEX_FIELDS
 from search.indexes.snippets import Snippets
+from search.indexes.tantivy_document import of_stored, schema, to_tantivy
 from search.indexes.tantivy_query import TantivyQueries
 from search.query_language import Node, Wildcard, walk
 from search.query_tree import WORD_FIELDS
 
 WRITER_MEMORY = 64 * 1024 * 1024
-SNIPPET_TEXT = 100_000
-"""So many characters of each text are kept for snippets; all of it is searched."""
-
 _LEAST_RANK = -(2**63)
 _DIGESTED = ("rank", "sent", "size")
-_NAME_GAP = 1001  # positions between two file names: no NEAR reaches from one into the next
-
-
-def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
-    builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("row", tokenizer_name="raw", index_option="basic")  # "version/id", for ids()
-    builder.add_text_field("month", tokenizer_name="raw", index_option="basic")
-    for name in ("rank", "version", "sent", "size"):
-        builder.add_integer_field(name, fast=True)
-    for name in ("has_attachment", "not_fully_indexed"):
-        builder.add_boolean_field(name, indexed=True)
-    for name in (*WORD_FIELDS, *ADDRESS_INDEX_FIELDS):
-        builder.add_text_field(name, tokenizer_name="whitespace", index_option="position")
-    builder.add_text_field("flag", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("filename_whole", tokenizer_name="raw", index_option="basic")
-    for name in ADDRESS_INDEX_FIELDS:
-        builder.add_text_field(f"{name}_key", tokenizer_name="raw", index_option="basic")
-    builder.add_bytes_field("original", stored=True)
-    return builder.build()
+_LOOKS = 20  # at the list of segments, until no merge has changed it meanwhile
+_PIECE = 2000  # documents that one call of ``expunge`` writes anew
 
 
 class TantivyIndex:
@@ -66,13 +46,14 @@ class TantivyIndex:
         self._path = path
         self._memory = writer_memory * writer_threads
         self._threads = writer_threads
-        self._schema = _schema()
+        self._schema = schema()
         self._queries = TantivyQueries(self._schema)
         self._writing = threading.Lock()
         self._opening = threading.Lock()
         self._index: tantivy.Index | None = None
         self._seen: tuple[int, int, int] | None = None
         self._writer: tantivy.IndexWriter | None = None
+        self._expunging: frozenset[str] = frozenset()
 
     def close(self) -> None:
         """Let the write lock go, once merges under way have ended."""
@@ -90,12 +71,59 @@ class TantivyIndex:
             for document in newest.values():
                 if not _has_newer(searcher, self._queries, document):
                     writer.delete_documents_by_term("id", document.id)
-                    writer.add_document(_to_tantivy(document))
+                    writer.add_document(to_tantivy(document))
 
     def remove(self, ids: Sequence[str]) -> None:
         with self._writing, self._changing() as writer:
             for document in ids:
                 writer.delete_documents_by_term("id", document)
+
+    def expunge(self, *, most: int = _PIECE) -> bool:
+        """Write anew what shares a segment with removed documents, about ``most`` of them, durable on return; True when
+        all that was removed before the first call of a run has left the disk, until which it is called again. A segment
+        is a file that is never changed: it goes when nothing of it stands any more."""
+        with self._writing:
+            if not self._expunging:
+                self._end_writer()  # a merge under way may have begun before the removal, and carry it on
+                self._expunging = frozenset(name for name, removed in self._segments() if removed)
+            self._expunging &= {name for name, _ in self._segments()}
+            if self._expunging:
+                with self._changing() as writer:
+                    for document in islice(self._standing_in(self._expunging), most):
+                        writer.delete_documents_by_term("id", document.id)
+                        writer.add_document(to_tantivy(document))
+                self._expunging &= {name for name, _ in self._segments()}
+            return not self._expunging
+
+    def _segments(self) -> list[tuple[str, int]]:
+        """Each committed segment and how many of its documents are removed. Raises StoreError."""
+        with _translated():
+            try:
+                meta = json.loads((self._path / "meta.json").read_text("utf-8"))
+            except FileNotFoundError:
+                return []
+            return [
+                (str(each["segment_id"]), int((each["deletes"] or {}).get("num_deleted_docs", 0)))
+                for each in meta["segments"]
+            ]
+
+    def _standing_in(self, segments: frozenset[str]) -> Iterator[IndexDocument]:
+        """The documents of these segments, month by month. Raises StoreError (``index.busy``) when a merge takes place
+        at every look."""
+        for _ in range(_LOOKS):
+            before = self._segments()
+            searcher = self._searcher()
+            if self._segments() == before:
+                break
+        else:
+            raise StoreError("the search index is being merged", code="index.busy")
+        wanted = {number for number, (name, _) in enumerate(before) if name in segments}
+        for month, _ in searcher.terms_with_prefix("month", "", filter_query=Query.all_query()):
+            query = Query.term_query(self._schema, "month", month)
+            found = searcher.search(query, limit=max(1, searcher.num_docs), count=False)
+            for _, address in found.hits:
+                if address.segment_ord in wanted:
+                    yield of_stored(searcher.doc(address))
 
     def clear(self) -> None:
         with self._writing:
@@ -135,6 +163,7 @@ class TantivyIndex:
                 stored = searcher.doc(address)
                 digest = hashlib.sha256(json.dumps(others).encode("ascii"))
                 digest.update(stored["original"][0])
+                digest.update(stored["rest"][0])
                 made[stored["id"][0], int(version)] = digest.hexdigest()
             return made
 
@@ -253,70 +282,6 @@ def _both(one: Query, other: Query) -> Query:
 def _has_newer(searcher: tantivy.Searcher, queries: TantivyQueries, document: IndexDocument) -> bool:
     newer = queries.between("version", document.version + 1, None)
     return _count(searcher, _both(queries.id(document.id), newer)) > 0
-
-
-def _to_tantivy(document: IndexDocument) -> tantivy.Document:
-    made = tantivy.Document()
-    made.add_text("id", document.id)
-    made.add_text("row", f"{document.version}/{document.id}")
-    made.add_text("month", document.month)
-    for name in ("rank", "version", "sent", "size"):
-        made.add_integer(name, getattr(document, name))
-    made.add_boolean("has_attachment", bool(document.filenames or document.attachments))
-    made.add_boolean("not_fully_indexed", document.not_fully_indexed)
-    for flag in document.flags:
-        made.add_text("flag", flag)
-    made.add_text("subject", _analysed(document.subject))
-    made.add_text("body", _analysed(document.body))
-    made.add_text("attachment", _analysed(document.attachments))
-    _add_filenames(made, document.filenames)
-    senders = (document.sender,) if document.sender else ()
-    everyone = (senders, document.to, document.cc, document.bcc, document.other_recipients)
-    for field, addresses in zip(ADDRESS_INDEX_FIELDS, everyone, strict=True):
-        _add_addresses(made, field, addresses)
-    made.add_bytes("original", _original(document))
-    return made
-
-
-def _analysed(text: str) -> str:
-    """Words joined by spaces; tantivy's own analysis then only splits them again."""
-    return " ".join(analysis.words(text))
-
-
-def _add_filenames(made: tantivy.Document, filenames: Sequence[str]) -> None:
-    tokens = []
-    position = 0
-    for filename in filenames:
-        made.add_text("filename_whole", analysis.keyword(filename))
-        for word in analysis.words(filename):
-            tokens.append(tantivy.Token(word, position, 0, 0))
-            position += 1
-        position += _NAME_GAP
-    made.add_pre_tokenized_text("filename", tantivy.PreTokenizedString("", tokens))
-
-
-def _add_addresses(made: tantivy.Document, field: str, addresses: Sequence[str]) -> None:
-    """Keys: ``a:`` the address, ``l:`` its local part, ``d:`` its domain. Words: of the local part
-    and of each label of the domain, each a value of its own, so that no phrase spans two of them."""
-    for address in addresses:
-        local, domain = analysis.address_parts(address)
-        made.add_text(f"{field}_key", f"a:{analysis.address_key(address)}")
-        made.add_text(f"{field}_key", f"l:{local}")
-        if domain:
-            made.add_text(f"{field}_key", f"d:{domain}")
-        for part in (local, *domain.split(".")):
-            made.add_text(field, _analysed(part))
-
-
-def _original(document: IndexDocument) -> bytes:
-    texts = {
-        "subject": document.subject,
-        "body": document.body,
-        "attachment": document.attachments,
-        "filename": "\n".join(document.filenames),
-    }
-    kept = {name: text[:SNIPPET_TEXT] for name, text in texts.items()}
-    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace")
 
 
 @contextmanager

@@ -19,7 +19,9 @@ from archive_service.model.errors import StoreError
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Source
 from archive_service.settings import load
+from archive_service.tidying import Tidying
 from retention.erasure import lift_keep, place_keep
+from search.indexes.tantivy_index import TantivyIndex
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
@@ -121,19 +123,43 @@ def test_gdpr_article_5_what_is_past_its_maximum_goes_and_what_the_law_keeps_sta
     assert asked(api).json()["code"] == "disposition.nothing"
 
 
-def test_disposition_leaves_no_word_in_store_keys_catalog_or_exports(api, tmp_path):
+def test_disposition_leaves_no_word_in_any_file(api, tmp_path):
+    """Store, keys, catalog, index, work folder: in clear, in UTF-16, in base64."""
     archived(api, tmp_path)
-    forward_to = decided(api)
+    name = decided(api)
     assert holding(api.data)
+    before = segments(api.data)
     forward(api)
-    assert state(api, forward_to)["state"] == "done"
+    assert state(api, name)["state"] == "done"
     assert holding(api.data) == []
+    assert not before & segments(
+        api.data
+    )  # compressed words are not seen as such: the files themselves are gone
+
+
+def test_disposition_is_not_over_while_words_stand_in_the_index(api, tmp_path, monkeypatch):
+    archived(api, tmp_path)
+    name = decided(api)
+    with monkeypatch.context() as idle:
+        idle.setattr(TantivyIndex, "expunge", lambda _: False)
+        idle.setattr(Tidying, "__call__", lambda _: 0)
+        forward(api)
+        assert (state(api, name)["state"], state(api, name)["keys_gone"]) == ("going", 2)
+    forward(api)
+    assert state(api, name)["state"] == "done"
 
 
 def holding(data: Path) -> list[str]:
-    """Files that hold the word in clear, but for segments of the index (docs/retention.md)."""
-    files = (path for path in data.rglob("*") if path.is_file() and "index" not in path.parts)
-    return [str(path.relative_to(data)) for path in files if WORD.encode() in path.read_bytes()]
+    """Files that hold a word of what went."""
+    words = (WORD, WORD.upper(), "one@ex.fr")
+    forms = [word.encode(code) for word in words for code in ("utf-8", "utf-16-le", "utf-16-be")]
+    forms += [base64.b64encode(b" " * pad + WORD.encode())[4:-4] for pad in range(3)]
+    files = (path for path in data.rglob("*") if path.is_file())
+    return [str(path.relative_to(data)) for path in files if any(form in path.read_bytes() for form in forms)]
+
+
+def segments(data: Path) -> set[str]:
+    return {path.stem for path in data.rglob("index/*.store")}
 
 
 def test_certificate_says_what_went_and_since_when_and_names_nobody(api, tmp_path):

@@ -46,7 +46,9 @@ class SharedEngines:
         """See ProjectionEngines."""
         catalog = SqlCatalog.postgres(self._url, owner, connections=self._connections)
         index = self._index(owner)
-        return Pair(catalog, index, self._notes(owner, "live"), index.expunge, index.outdated)
+        return Pair(
+            catalog, index, self._notes(owner, "live"), expunge=index.expunge, outdated=index.outdated
+        )
 
     def jobs(self, owner: str) -> SqlJobs:
         """See ProjectionEngines."""

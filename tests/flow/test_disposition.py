@@ -149,13 +149,15 @@ def test_disposition_is_not_over_while_words_stand_in_the_index(api, tmp_path, m
     assert state(api, name)["state"] == "done"
 
 
-def holding(data: Path) -> list[str]:
-    """Files that hold a word of what went."""
+def holding(folder: Path) -> list[str]:
+    """Files that hold a word of what went, in clear, in UTF-16 or in base64."""
     words = (WORD, WORD.upper(), "one@ex.fr")
     forms = [word.encode(code) for word in words for code in ("utf-8", "utf-16-le", "utf-16-be")]
     forms += [base64.b64encode(b" " * pad + WORD.encode())[4:-4] for pad in range(3)]
-    files = (path for path in data.rglob("*") if path.is_file())
-    return [str(path.relative_to(data)) for path in files if any(form in path.read_bytes() for form in forms)]
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [
+        str(path.relative_to(folder)) for path in files if any(form in path.read_bytes() for form in forms)
+    ]
 
 
 def segments(data: Path) -> set[str]:

@@ -4,12 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from archive_service.access.events import Actor
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.bootstrap import Core, Tenant
+from archive_service.bounded_time import bounded_now
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.export.certificate import certificate
 from archive_service.export.proving import LedgerProofs
@@ -23,6 +25,7 @@ from archive_service.model.errors import NotFound, Refused
 from archive_service.projection_engines import Pair
 from archive_service.retaining import assessed
 from archive_service.retention_actions import OVERSIGHT
+from archive_service.vault.stores.base import ObjectStore
 from retention import disposition
 from retention.elimination import require_visa
 
@@ -180,55 +183,56 @@ def view(run: Disposition, acts: Acts) -> dict[str, Any]:
 
 def advance(core: Core, tenant: Tenant) -> int:
     """Take every run of a tenant as far as it can go now; how many were ended. Safe beside others, and after a crash
-    anywhere. Raises ArchiveError: the next call goes on."""
+    anywhere. Raises ArchiveError: the next call goes on; Refused (``clock.disagrees``): nothing is destroyed by a clock
+    that is wrong."""
     acts = tenant.acts
     acts.refresh()
     under_way = [each for each in acts.dispositions.known.values() if each.state in ("waiting", "going")]
     if not under_way or acts.incidents.open:  # nothing is destroyed while an incident is open
         return 0
+    clock = partial(bounded_now, core)
+    now = rfc3339(clock())
     live = core.engines.live(tenant.id)
     try:
         for run in under_way:
             if run.state == "waiting" and run.order:
-                _begin_order(core, acts, run)
-            elif run.state == "waiting" and run.due <= rfc3339(core.clock()):
-                _begin(core, acts, live.catalog, run)
-        return sum(_end(core, acts, live, run) for run in under_way if run.state == "going")
+                _begin_order(acts, run, clock)
+            elif run.state == "waiting" and run.due <= now:
+                _begin(acts, live.catalog, run, clock)
+        return sum(_end(core.raw, acts, live, run, clock()) for run in under_way if run.state == "going")
     finally:
         live.close()
 
 
-def _begin(core: Core, acts: Acts, catalog: Catalog, run: Disposition) -> None:
+def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None:
     if catalog.position().acts < acts.seen:
         return  # the projections are not at the head: nothing is disposed before they are
-    now = rfc3339(core.clock())
+    now = rfc3339(clock())
     version = acts.schedules.in_force(now)
     if version is not None and version.schedule.public_service and run.elimination is None:
-        disposition.begin(
-            acts, run, (), _BASIS, core.clock
-        )  # decided before the archives were public: it stops
+        disposition.begin(acts, run, (), _BASIS, clock)  # decided before the archives were public: it stops
         return
     rows = (catalog.capture(each.id) for each in run.captures)
     still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
-    disposition.begin(acts, run, still, _BASIS, core.clock)
+    disposition.begin(acts, run, still, _BASIS, clock)
 
 
-def _begin_order(core: Core, acts: Acts, run: Disposition) -> None:
+def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:
     """An order needs no schedule, and waits for no projection: what it names was decided by two people."""
     order = acts.orders.known[run.id]
     basis = f"order {order.reference} of {order.issuer}"
-    disposition.begin(acts, run, {each.id for each in run.captures}, basis, core.clock)
+    disposition.begin(acts, run, {each.id for each in run.captures}, basis, clock)
 
 
-def _end(core: Core, acts: Acts, live: Pair, run: Disposition) -> bool:
+def _end(store: ObjectStore, acts: Acts, live: Pair, run: Disposition, now: datetime) -> bool:
     """Delete what may be deleted; say that it is over when it is."""
-    left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), core.clock())
+    left, _ = disposition.sweep(store, run, acts.erasures.gone(), now)
     since = disposition.unreadable_since(acts, run)
     if left or since is None or not _forgotten(live, run):
         return False
     if not live.scrub(run.positions["erasure.ask"]):
         return False  # words of it stand in the index's files
-    disposition.say_done(acts, run, since, rfc3339(core.clock()))
+    disposition.say_done(acts, run, since, rfc3339(now))
     _log.info("a disposition is done: %d captures", len(run.going))
     return True
 

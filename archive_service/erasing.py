@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
+from archive_service.bounded_time import bounded_now
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
 from archive_service.model.errors import ArchiveError, Overloaded, StoreError
@@ -26,7 +27,8 @@ _FENCED = "erasure-batch"
 
 def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome:
     """One run of a tenant's batches; see ``ErasureBatch.run``. Raises Overloaded (``erasure.busy``) while another
-    process is at it."""
+    process is at it, Refused (``clock.disagrees``)."""
+    bounded_now(core)  # keeps end by the clock: by a wrong one nothing goes
     live = core.engines.live(tenant.id)
     try:
         acts_passed = live.catalog.position().acts

@@ -7,6 +7,7 @@ from functools import partial
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
+from archive_service.bounded_time import bounded_now
 from archive_service.excluding import Excluding
 from archive_service.holds.asked import AskedReader
 from archive_service.holds.covering import Covering
@@ -78,7 +79,7 @@ def _tidying(tenant: Tenant, live: Pair) -> Callable[[], int] | None:
 
 def _lock_keeper(core: Core, tenant: Tenant, live: Pair) -> LockKeeper:
     file = mark_file(core.work, tenant.id)
-    return LockKeeper(core.store, tenant.acts, live.catalog, core.clock, file)
+    return LockKeeper(core.store, tenant.acts, live.catalog, partial(bounded_now, core), file)
 
 
 def _holds_step(core: Core, tenant: Tenant, live: Pair, pool: ParserPool) -> HoldsStep:

@@ -13,6 +13,7 @@ from archive_service.access.log import LedgerAccessLog
 from archive_service.access.scope import scope_of
 from archive_service.api.services import IncidentState, TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
+from archive_service.bounded_time import bounded_now
 from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
@@ -195,7 +196,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
-    dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, core.clock, tenant.id)
+    dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, lambda: bounded_now(core), tenant.id)
     accounts = Accounts(tenant.acts, core.clock)
     holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
     actions = (

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import pytest
 from pypdf import PdfReader
 
 from archive_service import bootstrap
+from archive_service.bounded_time import bounded_now
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.following import parser_pool
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
-from archive_service.model.errors import StoreError
+from archive_service.model.errors import Refused, StoreError
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Source
 from archive_service.settings import load
@@ -428,3 +431,28 @@ def test_an_archive_with_dispositions_is_handed_over_and_relocated_whole(tmp_pat
     assert said.code == 0, said.out
     checked = run("verify", "--data", tmp_path / "moved")
     assert checked.code == 0, checked.out
+
+
+@pytest.mark.parametrize("offset", [301.0, -301.0], ids=["store-ahead", "store-behind"])
+def test_disposition_stops_while_the_clocks_disagree_and_goes_on_when_they_are_right(api, tmp_path, offset):
+    archived(api, tmp_path)
+    name = decided(api)
+    stores = api.core.stores
+    api.core.stores = replace(stores, clock_offset=lambda: offset)
+    for work in (advance, run_batch):
+        with pytest.raises(Refused) as refused:
+            work(api.core, api.tenant)
+        assert refused.value.code == "clock.disagrees"
+    asking = api.call("POST", "/v1/dispositions/preview", "auditor", "aude")
+    assert (asking.status_code, asking.json()["code"]) == (409, "clock.disagrees")
+    assert state(api, name)["state"] == "waiting"
+    api.core.stores = stores
+    forward(api)
+    assert state(api, name)["state"] == "done"
+
+
+@pytest.mark.parametrize(("offset", "behind"), [(0.0, 0.0), (-240.0, 240.0), (240.0, 0.0)])
+def test_disposition_goes_by_the_earlier_of_both_clocks(api, offset, behind):
+    api.core.stores = replace(api.core.stores, clock_offset=lambda: offset)
+    api.core.clock = lambda: datetime(2030, 1, 1, tzinfo=UTC)
+    assert bounded_now(api.core) == datetime(2030, 1, 1, tzinfo=UTC) - timedelta(seconds=behind)

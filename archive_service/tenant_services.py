@@ -29,6 +29,8 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
+from archive_service.ledger.sessions import digest_of
+from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.mail import SourceKind
 from archive_service.notices.desk import NoticeDesk
 from archive_service.orders.asking import OrderActions
@@ -100,6 +102,7 @@ class ActsAuthority:
     """See ``api.services.Authority``."""
 
     acts: Acts
+    clock: Clock
     always: bool
     required: frozenset[str] = frozenset()
 
@@ -116,6 +119,16 @@ class ActsAuthority:
     def scope(self, within: Sequence[Grant]) -> Node:
         """See ``access.scope``."""
         return scope_of(within, self.acts.matters.known, self.acts.custodians)
+
+    def signed_out(self, session: str) -> bool:
+        """By the acts at their head."""
+        self.acts.refresh()
+        return self.acts.sessions.over(session)
+
+    def sign_out(self, session: str, subject: str, ends: str) -> None:
+        """See ``ledger.sessions``."""
+        said = {"session": digest_of(session), "by": subject, "ends": ends, "at": rfc3339(self.clock())}
+        self.acts.append(lambda _: {"version": 1, "act": "session.end", **said})
 
 
 @dataclass(frozen=True)
@@ -235,7 +248,10 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         four_eyes=FourEyes(tenant.acts, actions, core.clock),
         cases=cases,
         authority=ActsAuthority(
-            tenant.acts, core.settings.require_grants or tenant.acts.parent is not None, _required(core)
+            tenant.acts,
+            core.clock,
+            core.settings.require_grants or tenant.acts.parent is not None,
+            _required(core),
         ),
         incidents=IncidentDesk(tenant.acts, access_log, live.catalog, core.clock),
         holds=holds,

@@ -1,15 +1,13 @@
 """Browsers: a sign-in that begins and ends in the same one, and the session that it leaves there.
 
-A session is a sealed cookie: who, in which roles, until when. Every machine opens it, none keeps it. Its price is said:
-signing out takes it from the browser and is remembered by the process that did it; a copy that somebody made before
-works elsewhere until its end, so sessions are short.
+A session is a sealed cookie: who, in which roles, until when. Every machine opens it, none keeps it; that somebody has
+signed out stands in the acts, so that a copy of the cookie opens nothing anywhere.
 """
 
 import re
 import secrets
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from archive_service.access.cookies import SealedCookies
 from archive_service.access.events import RoleName
@@ -19,7 +17,6 @@ from archive_service.model.errors import Denied, NotFound
 
 SIGN_IN_SECONDS = 600.0
 _BACK = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,500}")
-_MOST_ENDED = 10_000
 
 
 class NoRole(Denied):
@@ -59,8 +56,6 @@ class Browser:
     sign_ins: Mapping[str, SignIn]
     cookies: SealedCookies
     session_seconds: float
-    _ended: dict[str, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def secure(self) -> bool:
@@ -127,28 +122,21 @@ class Browser:
         return Cookie(self._begun_name(begun.state), "", 0)
 
     def session(self, kept: Mapping[str, str]) -> Session | None:
-        """The session of a browser, or None: none, not ours, over, signed out here, or of a provider that the settings
-        know no more."""
+        """The session of a browser, or None: none, not ours, over, or of a provider that the settings know no more.
+        Whether it was signed out the acts say."""
         opened = self.cookies.open("session", kept.get(self.session_name, ""))
         if opened is None:
             return None
         tenant, value = opened
-        with self._lock:
-            ended = value["id"] in self._ended
-        if ended or value["provider"] not in self.sign_ins:
+        if value["provider"] not in self.sign_ins:
             return None
         begun = value["ends"] - self.session_seconds
         roles = frozenset(map(RoleName, value["roles"]))
-        who = Identified(value["subject"], tenant, roles, issued_at=begun)
+        who = Identified(value["subject"], tenant, roles, issued_at=begun, session=value["id"])
         return Session(value["id"], who, value["provider"], value["ends"])
 
     def end(self, session: Session) -> tuple[Cookie, str | None]:
         """Sign out: the cookie's end, and where the provider's own session is ended."""
-        now = self.cookies.clock().timestamp()
-        with self._lock:
-            if len(self._ended) >= _MOST_ENDED:
-                self._ended = {name: ends for name, ends in self._ended.items() if ends > now}
-            self._ended[session.id] = session.ends
         leaving = self.sign_ins[session.provider].leaving(f"{self.public}/")
         return Cookie(self.session_name, "", 0), leaving
 

@@ -20,13 +20,14 @@ ACCOUNT = "account"
 @dataclass(frozen=True)
 class Identified:
     """A subject, the opaque id of his tenant, and the roles that he may act in. ``only``, ``issued_at``: as
-    in Actor."""
+    in Actor. ``session``: the id of the browser's session that said so."""
 
     subject: str
     tenant: str
     roles: frozenset[RoleName]
     only: frozenset[str] | None = None
     issued_at: float = field(default=0.0, compare=False)
+    session: str | None = field(default=None, compare=False)
 
     def acting(self, wanted: str | None) -> Actor:
         """In the role that he asked for, or in his only one. Raises Denied: ``auth.role_not_held``,

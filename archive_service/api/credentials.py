@@ -24,7 +24,7 @@ def identify(request: Request, services: ApiServices) -> tuple[Identified, Tenan
     was meant for, Overloaded, ArchiveError."""
     who = _of_session(request, services) or _of_token(request, services)
     tenant = services.tenants(who.tenant)
-    if tenant is None:
+    if tenant is None or (who.session is not None and tenant.authority.signed_out(who.session)):
         raise not_valid()
     return who, tenant
 

@@ -145,6 +145,15 @@ class Authority(Protocol):
         """What the grants bound, as a query."""
         ...
 
+    def signed_out(self, session: str) -> bool:
+        """Whether a browser's session was ended before its time, on whatever machine. Raises ArchiveError: then nobody
+        is let in by it."""
+        ...
+
+    def sign_out(self, session: str, subject: str, ends: str) -> None:
+        """End a session that would last until ``ends`` (RFC 3339); durable on return. Raises ArchiveError."""
+        ...
+
 
 class Sealed(Protocol):
     """The tenant's sealed parts. Thread-safe."""

@@ -24,6 +24,7 @@ from archive_service.ledger.orders import Orders
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
 from archive_service.ledger.schedules import Schedules
+from archive_service.ledger.sessions import Sessions
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Source
@@ -75,6 +76,7 @@ class Acts:
         self.notices = Notices()
         self.orders = Orders()
         self.schedules = Schedules()
+        self.sessions = Sessions()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
@@ -90,6 +92,7 @@ class Acts:
             self.notices,
             self.orders,
             self.schedules,
+            self.sessions,
         )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""

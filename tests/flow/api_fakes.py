@@ -313,6 +313,7 @@ class FakeAuthority:
     always: bool = False
     required: frozenset[str] = frozenset()
     state: IncidentState = field(default_factory=IncidentState)
+    left: set[str] = field(default_factory=set)
 
     def grants(self, subject: str) -> list[Grant]:
         return [grant for grant in self.given if grant.subject == subject]
@@ -323,6 +324,14 @@ class FakeAuthority:
     def scope(self, within: Sequence[Grant]) -> Node:
         assert within
         return self.bound
+
+    def signed_out(self, session: str) -> bool:
+        return session in self.left
+
+    def sign_out(self, session: str, subject: str, ends: str) -> None:
+        assert subject
+        assert ends
+        self.left.add(session)
 
 
 class FakeSealed:

@@ -3,6 +3,7 @@ browser had truly begun one, and each sign-out is an entry of the tenant's acces
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +17,7 @@ from archive_service.api import credentials, pen
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import GuardedRoute, ServicesDep, public
 from archive_service.api.services import ApiServices, TenantServices
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Denied
 
 router = APIRouter(route_class=GuardedRoute, tags=["auth"])
@@ -111,11 +113,13 @@ def logout(request: Request, services: ServicesDep, response: Response) -> Signe
         raise not_valid()
     credentials.require_own_page(request, browser)
     tenant = services.tenants(session.who.tenant)
-    if tenant is None:
+    if tenant is None or tenant.authority.signed_out(session.id):
         raise not_valid()
     pen.write(
         tenant, request, "auth.sign_out", actor=session.who.subject, detail={"provider": session.provider}
     )
+    ends = rfc3339(datetime.fromtimestamp(session.ends, UTC))
+    tenant.authority.sign_out(session.id, session.who.subject, ends)
     cookie, leaving = browser.end(session)
     _set(response, browser, cookie)
     return SignedOut(provider=leaving)

@@ -1,8 +1,10 @@
 """The OpenAPI description: FastAPI's own, with bearer tokens, every status that a route may answer, and problem
 documents as they really are."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI
@@ -35,6 +37,19 @@ _OF_CHANGES = {409, 412, 428}
 _PLAIN = ("/health/live", "/metrics", "/openapi.json")
 
 
+def error_codes() -> dict[str, Any]:
+    """A schema of every stable code; what stands for the end of some (``*``) is a word."""
+    lines = (files("archive_service.api") / "error_codes.txt").read_text("utf-8").split()
+    open_ended = "|".join(re.escape(each.removesuffix("*")) for each in lines if each.endswith("*"))
+    return {
+        "description": "Stable; what is said beside it may change.",
+        "anyOf": [
+            {"type": "string", "enum": [each for each in lines if not each.endswith("*")]},
+            {"type": "string", "pattern": f"^({open_ended})[a-z_0-9]+$"},
+        ],
+    }
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The description of every route of ``app``; made when first asked for, for it costs more than a start."""
     description = app.openapi()
@@ -43,6 +58,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):  # our 422 is a problem document
         schemas.pop(unused, None)
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas["Problem"]["properties"]["code"] = {"$ref": "#/components/schemas/ErrorCode"}
+    schemas["ErrorCode"] = error_codes()
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }

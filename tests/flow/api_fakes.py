@@ -1,6 +1,7 @@
 """An archive in memory for the HTTP API, and a client that calls it without a socket."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from search.indexes.base import Found, Hit
 from search.query_language import Everything, Node
 from tests.flow.directory_fakes import people
 from tests.flow.one_app import app_over
+from tests.packaging.error_codes import LIST
 from tests.unit.core_world import Archive as World
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -674,6 +676,11 @@ def with_cases(archive: Archive) -> dict[str, str]:
     return {"approval": asked[0], "approved": asked[1], "grant": grant, **more}
 
 
+_CODE = re.compile(
+    "|".join(each.replace(".", r"\.").replace("*", "[a-z_0-9]+") for each in LIST.read_text("utf-8").split())
+)
+
+
 def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem document, after a look at its form."""
     document: dict[str, Any] = response.json()
@@ -682,6 +689,7 @@ def is_problem(response: httpx.Response, status: int, code: str) -> dict[str, An
         assert response.headers["content-type"] == "application/scim+json"
         return document
     assert (response.status_code, document["code"]) == (status, code), document
+    assert _CODE.fullmatch(code), f"{code} is not in the list of codes"
     assert response.headers["content-type"] == "application/problem+json"
     assert document["status"] == status
     assert document["type"] == f"urn:archive-service:problem:{code}"

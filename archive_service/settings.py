@@ -120,6 +120,9 @@ class Settings(BaseSettings):
         le=600,
         description="seconds that a client has for a request's head, and again for its body",
     )
+    api_connections: int = Field(
+        1000, ge=10, le=65536, description="connections of one API process at a time; beyond them 503 at once"
+    )
     require_grants: bool = Field(False, description="every role needs a grant, also the case roles")
     require_purpose: bool = Field(False, description="searches, exports and reads of mail name their purpose")
     require_matter: bool = Field(False, description="searches, exports and reads of mail name an open matter")

@@ -145,6 +145,7 @@ def run(settings: Settings, tally: Tally) -> None:
     config = uvicorn.Config(
         create_app(services),
         http=patient(settings.api_patience),
+        limit_concurrency=settings.api_connections,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -18,7 +18,7 @@ BOUND = 60.0  # seconds until a server that does not act fails a test
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("archive")
-    running = start(data, make(data), "--role", "api", ARCHIVE_API_PATIENCE="1")
+    running = start(data, make(data), "--role", "api", ARCHIVE_API_PATIENCE="1", ARCHIVE_API_CONNECTIONS="20")
     yield running
     assert running.stop() == 0
 
@@ -75,6 +75,18 @@ def test_a_head_that_does_not_come_is_not_waited_for(service: Running, begun: by
     with connected(service) as client:
         client.sendall(begun)
         assert answer(client) == b""
+
+
+def test_connections_beyond_the_bound_are_turned_away_and_room_comes_back(service: Running) -> None:
+    for _ in range(20):  # who holds a connection is cut off meanwhile, on a machine that is slow enough
+        with contextlib.ExitStack() as held:
+            for _ in range(20):
+                held.enter_context(connected(service))
+            last = held.enter_context(connected(service))
+            last.sendall(b"GET /health/live HTTP/1.1\r\nHost: archive\r\nConnection: close\r\n\r\n")
+            if answer(last).startswith(b"HTTP/1.1 503"):
+                return  # ``still_there`` sees that the next is served
+    raise AssertionError("never turned away")
 
 
 def test_a_head_that_trickles_is_cut_off(service: Running) -> None:

@@ -9,7 +9,7 @@ from archive_service.access.tokens import TokenVerifier
 from archive_service.alarms import names
 from archive_service.alarms.break_glass_looks import open_glass
 from archive_service.api.services import IncidentState
-from archive_service.model.clock import rfc3339
+from archive_service.model.clock import from_rfc3339, rfc3339
 from tests.flow.api_fakes import NOW, Archive, is_problem
 
 
@@ -182,4 +182,24 @@ def test_the_alarm_names_grant_and_end_and_nobody():
     assert grant.id in str(told[1]) and grant.ends in str(told[1])
     assert "rita" not in str(told)
     assert {sample.metric for sample in told} == {names.BREAK_GLASS_OPEN}
-    assert [sample.value for sample in open_glass(acts, grant.ends)] == [0]
+    later = rfc3339(from_rfc3339(grant.begins) + timedelta(hours=1))
+    assert [sample.value for sample in open_glass(acts, later)] == [0]
+
+
+def test_the_alarm_tells_of_one_that_was_revoked_before_anybody_looked():
+    world = World()
+    acts = world.one.acts
+    world.approve(world.ask().json()["id"])
+    grant = acts.grants.all()[-1]
+    acts.append(
+        lambda _: {
+            "version": 1,
+            "act": "grant.revoke",
+            "grant": grant.id,
+            "by": "zoe",
+            "reason": "r",
+            "at": "t",
+        }
+    )
+    assert not acts.grants.all()[-1].open(rfc3339(NOW))
+    assert [sample.value for sample in open_glass(acts, rfc3339(NOW))] == [0, 1]

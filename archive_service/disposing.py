@@ -194,10 +194,12 @@ def advance(core: Core, tenant: Tenant) -> int:
     now = rfc3339(clock())
     live = core.engines.live(tenant.id)
     try:
+        # Nothing is disposed of before the projections are at the head; what begins here does not move it for the next.
+        at_head = live.catalog.position().acts >= acts.seen
         for run in under_way:
             if run.state == "waiting" and run.order:
                 _begin_order(acts, run, clock)
-            elif run.state == "waiting" and run.due <= now:
+            elif run.state == "waiting" and run.due <= now and at_head:
                 _begin(acts, live.catalog, run, clock)
         return sum(_end(core.raw, acts, live, run, clock()) for run in under_way if run.state == "going")
     finally:
@@ -205,8 +207,6 @@ def advance(core: Core, tenant: Tenant) -> int:
 
 
 def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None:
-    if catalog.position().acts < acts.seen:
-        return  # the projections are not at the head: nothing is disposed before they are
     now = rfc3339(clock())
     version = acts.schedules.in_force(now)
     if version is not None and version.schedule.public_service and run.elimination is None:

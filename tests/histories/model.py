@@ -1,0 +1,48 @@
+"""What the law and the promise say of each mail, in few lines of their own: nothing here is taken from the program.
+
+Order of a court > legal hold > legal minimum > request to erase > maximum. What nobody asked to erase stays until its
+maximum; a hold or an order to keep stays until it is released.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+YEARS = {"law": (3, 3), "short": (0, 1), "plain": (0, 2)}
+"""By kind of mail, its minimum and maximum in years from the day it was sent."""
+
+
+@dataclass
+class Mail:
+    """One message. ``captures``: how often it was taken; ``keeping``: by order, the captures that it names."""
+
+    kind: str
+    number: int
+    sent: datetime
+    captures: list[str] = field(default_factory=list)
+    holds: set[str] = field(default_factory=set)
+    keeping: dict[str, set[str]] = field(default_factory=dict)
+    requested: set[str] = field(default_factory=set)
+    erased_by_order: set[str] = field(default_factory=set)
+
+    @property
+    def subject(self) -> str:
+        """One word that no other mail has, and one of its kind."""
+        return f"{self.kind} unique{self.number}word"
+
+    def _after(self, years: int) -> datetime:
+        return self.sent.replace(year=self.sent.year + years)
+
+    def must_stay(self, capture: str, now: datetime) -> bool:
+        """Whether nobody may destroy this capture at ``now``."""
+        if any(capture in named for named in self.keeping.values()):
+            return True
+        if capture in self.erased_by_order:
+            return False
+        minimum, maximum = YEARS[self.kind]
+        if self.holds or (minimum and now < self._after(minimum)):
+            return True
+        return capture not in self.requested and now < self._after(maximum)
+
+    def must_go(self, capture: str, now: datetime) -> bool:
+        """Whether it may not outlive two runs from ``now`` on."""
+        return not self.must_stay(capture, now)

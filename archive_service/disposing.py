@@ -53,7 +53,7 @@ def due_now(
 
 def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
     """The capture as one that goes, if its maximum is over."""
-    found = assessed(acts, capture.finding, now)
+    found = assessed(acts, capture, now)
     if found is None or not found[1].past(now):
         return None
     return Leaving(capture.log, capture.seq, capture.id, found[1].klass.id)

@@ -120,13 +120,15 @@ class LockKeeper:
         """Another one begins a pass anew: with the version, and, where terms start with events, with what the acts tell
         of these, and every week, for locks that roll."""
         if not any(each.start in EVENTS and each.minimum for each in version.schedule.classes):
-            return f"{version.number}"
+            return f"{version.number}/{self._acts.reviews.count}"
         closed = sum(matter.closed is not None for matter in self._acts.matters.known.values())
         year, week, _ = now.isocalendar()
-        return f"{version.number}/{closed}/{self._acts.custodians.last}/{year}-{week}"
+        return (
+            f"{version.number}/{self._acts.reviews.count}/{closed}/{self._acts.custodians.last}/{year}-{week}"
+        )
 
     def _keep(self, capture: CaptureRow, now: datetime) -> None:
-        found = assessed(self._acts, capture.finding, rfc3339(now))
+        found = assessed(self._acts, capture, rfc3339(now))
         if found is None or self._acts.erasures.barred(capture.id):
             return
         try:

@@ -14,7 +14,6 @@ from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.custodians import address_key, day_after
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import KeepGround
-from archive_service.model.mail import Finding
 from archive_service.model.schedule import Schedule
 from archive_service.vault.stores.base import ObjectStore
 from retention.erasure import place_keep
@@ -48,12 +47,14 @@ def events_of(acts: Acts) -> Events:
     return Events(custodians, closed, left)
 
 
-def assessed(acts: Acts, finding: Finding, now: str) -> tuple[Version, Assessment] | None:
+def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assessment] | None:
     """What the schedule in force at ``now`` says of a capture, by the acts read so far; None without a schedule."""
     version = acts.schedules.in_force(now)
     if version is None:
         return None
-    return version, assess(version.schedule, facts_of(finding), events_of(acts))
+    reviews = acts.reviews
+    by_hand, extended = reviews.classes.get(capture.id), reviews.until.get(capture.id, "")
+    return version, assess(version.schedule, facts_of(capture.finding), events_of(acts), by_hand, extended)
 
 
 def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
@@ -86,7 +87,7 @@ def keep_to_minimum(
     ends: dict[tuple[str, str], list[str]] = {}
     for capture in captures:
         row = catalog.capture(capture)
-        found = assessed(acts, row.finding, now) if row is not None else None
+        found = assessed(acts, row, now) if row is not None else None
         if found is None or found[1].keep_until is None or not found[1].kept(now):
             continue
         if found[1].open:
@@ -146,7 +147,7 @@ class TenantSchedules:
         return {**shown, "lock_until": max(one["lock_until"] for one in each), "captures": each}
 
     def _of(self, capture: CaptureRow, now: str) -> dict[str, Any]:
-        found = assessed(self.acts, capture.finding, now)
+        found = assessed(self.acts, capture, now)
         said = {"id": capture.id, "lock_until": lock_until(self.store, capture)}
         return said if found is None else {**said, **_said(*found)}
 
@@ -157,6 +158,7 @@ def _said(version: Version, found: Assessment) -> dict[str, Any]:
         "basis": found.klass.basis,
         "article": found.klass.article,
         "rule": found.rule,
+        "by_hand": found.by_hand,
         "schedule_version": version.number,
         "start": found.start,
         "keep_until": found.keep_until,
@@ -182,6 +184,7 @@ class _Trial:
         self._schedule = schedule
         self._before = acts.schedules.in_force(now)
         self._events = events_of(acts)
+        self._reviews = acts.reviews
         self._now = now
         self._kinds = {source.id: str(source.kind) for source in acts.sources()}
         self._barred = acts.erasures.barred
@@ -197,7 +200,7 @@ class _Trial:
         for row in catalog.changed(0, catalog.position().rows):
             for capture in row.captures:
                 if not self._barred(capture.id):
-                    self._count(capture.finding)
+                    self._count(capture)
                     total += 1
         return {
             "captures": total,
@@ -207,19 +210,23 @@ class _Trial:
             "kept_longer": self._times["longer"],
             "kept_shorter": self._times["shorter"],
             "past_maximum": self._times["past"],
+            "by_hand": self._times["by_hand"],
         }
 
-    def _count(self, finding: Finding) -> None:
-        facts = facts_of(finding)
-        found = assess(self._schedule, facts, self._events)
-        key = (found.rule or _RULELESS, found.klass.id)
-        self._taken[key] += 1
-        self._bytes[key] += facts.size
-        self._of_kind[key, self._kinds.get(finding.source, "unknown")] += 1
+    def _count(self, capture: CaptureRow) -> None:
+        facts = facts_of(capture.finding)
+        said = self._reviews.classes.get(capture.id), self._reviews.until.get(capture.id, "")
+        found = assess(self._schedule, facts, self._events, *said)
+        self._times["by_hand"] += found.by_hand
+        if not found.by_hand:
+            key = (found.rule or _RULELESS, found.klass.id)
+            self._taken[key] += 1
+            self._bytes[key] += facts.size
+            self._of_kind[key, self._kinds.get(capture.finding.source, "unknown")] += 1
         self._times["past"] += found.past(self._now)
         if self._before is None:
             return
-        before = assess(self._before.schedule, facts, self._events)
+        before = assess(self._before.schedule, facts, self._events, *said)
         if before.klass.id != found.klass.id:
             self._moves[before.klass.id, found.klass.id] += 1
         self._times["longer"] += found.dispose_after > before.dispose_after

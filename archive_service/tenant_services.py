@@ -37,6 +37,7 @@ from archive_service.orders.asking import OrderActions
 from archive_service.orders.desk import OrderDesk
 from archive_service.retaining import TenantSchedules
 from archive_service.retention_actions import schedule_action
+from archive_service.reviewing import TenantReviews
 from archive_service.sealed_actions import (
     compartment_action,
     exclusion_action,
@@ -210,6 +211,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
     dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, lambda: bounded_now(core), tenant.id)
+    reviews = TenantReviews(tenant.acts, live.catalog, core.clock)
     accounts = Accounts(tenant.acts, core.clock)
     holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
     actions = (
@@ -225,6 +227,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         incident_close_action(tenant.acts, core.clock),
         reseal_action(core, tenant, live.catalog, contents),
         schedule_action(tenant.acts, core.clock),
+        reviews.action(),
         dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),
         *OrderActions(tenant.acts, live.catalog, live.index, holds, core.clock).actions(),
     )
@@ -260,6 +263,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         orders=OrderDesk(tenant.acts, core.store, holds, proofs, core.clock, tenant.id),
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,
+        reviews=reviews,
         schedules=TenantSchedules(tenant.acts, live.catalog, core.store, core.clock),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),

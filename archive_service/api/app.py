@@ -29,6 +29,7 @@ from archive_service.api.routes import (
     messages,
     notices,
     orders,
+    reviews,
     schedules,
     scim_description,
     scim_groups,
@@ -84,6 +85,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(holds.router)
     app.include_router(erasures.router)
     app.include_router(schedules.router)
+    app.include_router(reviews.router)
     app.include_router(dispositions.router)
     app.include_router(eliminations.router)
     app.include_router(notices.router)

@@ -195,6 +195,15 @@ class Dispositions(Protocol):
         ...
 
 
+class Reviews(Protocol):
+    """What a reviewer finds of mail that is about to go. Thread-safe."""
+
+    def extend(self, actor: Actor, given: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        """Keep captures, or all of some messages, until a time; durable on return, JSON-ready. Raises Invalid,
+        NotFound, Refused."""
+        ...
+
+
 class Eliminations(Protocol):
     """Lists of public archives that are to be eliminated. Thread-safe."""
 
@@ -312,6 +321,7 @@ class TenantServices:
     incidents: IncidentDesk
     schedules: Schedules
     dispositions: Dispositions
+    reviews: Reviews
     eliminations: Eliminations
     notices: Notices
     orders: Orders

@@ -160,6 +160,7 @@ class RetentionView(BaseModel):
     basis: str | None = None
     article: str | None = None
     rule: str | None = None
+    by_hand: bool | None = None
     schedule_version: int | None = None
     start: str | None = None
     keep_until: str | None = None

@@ -32,6 +32,19 @@ def register(commands: Any) -> None:
         command.add_argument(
             "--omit", action="append", metavar="CAPTURE", help="leave it; may be given often"
         )
+    extending = actions.add_parser("extend", help="keep captures until a time, whatever their class says")
+    extending.add_argument("--until", required=True, metavar="TIME", help="RFC 3339, five years at most")
+    extending.set_defaults(run=_extend)
+    relabelling = actions.add_parser(
+        "relabel", help="ask that captures be of a class by hand; another person approves it"
+    )
+    relabelling.add_argument("--class", dest="klass", required=True, metavar="ID")
+    relabelling.set_defaults(run=_relabel)
+    for command in (extending, relabelling):
+        which = command.add_mutually_exclusive_group(required=True)
+        which.add_argument("--capture", action="append", metavar="ID", help="may be given often")
+        which.add_argument("--message", action="append", metavar="ID", help="all its captures; often")
+        command.add_argument("--reason", required=True, metavar="TEXT")
     stopping = actions.add_parser("stop", help="call a run off while its grace runs")
     stopping.add_argument("--reason", required=True, metavar="TEXT")
     stopping.set_defaults(run=_stop)
@@ -41,9 +54,9 @@ def register(commands: Any) -> None:
         command.add_argument("id", metavar="ID")
     running = actions.add_parser("run", help="take every run as far as it can go now, as the scheduler does")
     running.set_defaults(run=_run)
-    for command in (listing, preview, asking, stopping, proving, running):
+    for command in actions.choices.values():
         command.add_argument("--tenant", required=True, metavar="T")
-    for command in (listing, preview, asking, stopping, proving):
+    for command in (listing, preview, asking, extending, relabelling, stopping, proving):
         take_token(command)
 
 
@@ -70,6 +83,27 @@ def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     answer = {"approval": made.id, "captures": made.request["captures"]}
     output.answer(answer, f"{made.id}\nanother person approves it: approvals approve {made.id}")
     return 0
+
+
+def _extend(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    with acting(settings, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+        wanted = _named(given) | {"until": given.until}
+        made = opened.services.reviews.extend(actor, wanted, given.reason)
+    output.answer(made, f"{made['captures']} captures are kept until {made['until']}")
+    return 0
+
+
+def _relabel(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    with acting(settings, given, Right.DISPOSITIONS_CHANGE) as (opened, actor):
+        wanted = _named(given) | {"class": given.klass}
+        made = opened.services.four_eyes.ask(actor, "retention.relabel", wanted, given.reason)
+    answer = {"approval": made.id, "captures": made.request["count"]}
+    output.answer(answer, f"{made.id}\nanother person approves it: approvals approve {made.id}")
+    return 0
+
+
+def _named(given: argparse.Namespace) -> dict[str, Any]:
+    return {"captures": given.capture} if given.capture else {"messages": given.message}
 
 
 def _wanted(given: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from archive_service.ledger.notices import Notices
 from archive_service.ledger.orders import Orders
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
+from archive_service.ledger.reviews import Reviews
 from archive_service.ledger.schedules import Schedules
 from archive_service.ledger.sessions import Sessions
 from archive_service.model.clock import rfc3339
@@ -75,6 +76,7 @@ class Acts:
         self.matters = Matters()
         self.notices = Notices()
         self.orders = Orders()
+        self.reviews = Reviews()
         self.schedules = Schedules()
         self.sessions = Sessions()
         self._states: tuple[ActState, ...] = (
@@ -91,6 +93,7 @@ class Acts:
             self.matters,
             self.notices,
             self.orders,
+            self.reviews,
             self.schedules,
             self.sessions,
         )

@@ -24,7 +24,8 @@ class Events:
 class Assessment:
     """What a schedule says of one mail. ``keep_until``: the end of its legal minimum, None without one;
     ``dispose_after``: from then on it goes; never before ``keep_until``. ``open``: the event that its term starts with
-    has not happened; the times are then the latest that they can be. All RFC 3339."""
+    has not happened; the times are then the latest that they can be. All RFC 3339. ``by_hand``: a reviewer gave it its
+    class."""
 
     klass: RetentionClass
     rule: str | None
@@ -32,6 +33,7 @@ class Assessment:
     keep_until: str | None
     dispose_after: str
     open: bool = False
+    by_hand: bool = False
 
     def kept(self, now: str) -> bool:
         """Whether its legal minimum runs at ``now``."""
@@ -43,10 +45,17 @@ class Assessment:
         return now >= self.dispose_after
 
 
-def assess(schedule: Schedule, facts: Facts, events: Events) -> Assessment:
-    """The class of a mail, and its times."""
+def assess(
+    schedule: Schedule, facts: Facts, events: Events, by_hand: str | None = None, extended: str = ""
+) -> Assessment:
+    """The class of a mail, and its times. ``by_hand``: the class that a reviewer gave it; one that the schedule has no
+    more counts for nothing. ``extended``: until when a reviewer keeps it (RFC 3339)."""
     rule = rule_of(schedule, facts, events.custodians)
-    klass = schedule.klass(rule.klass if rule is not None else schedule.default)
+    if by_hand in {each.id for each in schedule.classes}:
+        rule = None
+    else:
+        by_hand = None
+    klass = schedule.klass(by_hand or (rule.klass if rule is not None else schedule.default))
     start, is_open = _start(klass, rule, facts, events)
     until = after(start, klass.minimum) if klass.minimum is not None else None
     end = after(start, klass.maximum)
@@ -55,8 +64,9 @@ def assess(schedule: Schedule, facts: Facts, events: Events) -> Assessment:
         rule=None if rule is None else rule.id,
         start=rfc3339(start),
         keep_until=None if until is None else rfc3339(until),
-        dispose_after=rfc3339(end if until is None else max(end, until)),
+        dispose_after=max(extended, rfc3339(end if until is None else max(end, until))),
         open=is_open,
+        by_hand=by_hand is not None,
     )
 
 

@@ -347,6 +347,11 @@ class FakeSealed:
         return 3
 
 
+class FakeReviews:
+    def extend(self, actor: Any, given: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        return {"captures": 1, "until": str(given["until"]), "seq": 7}
+
+
 class FakeDispositions:
     def preview(self, given: Any) -> dict[str, Any]:
         return {"captures": 0, "classes": {}, "more": False, "samples": []}
@@ -514,7 +519,13 @@ class FakeTenant:
             *(
                 accepting(name)
                 for name in (
-                    *("compartment.make", "exclusion.set", "schedule.set", "disposition.run"),
+                    *(
+                        "compartment.make",
+                        "exclusion.set",
+                        "schedule.set",
+                        "disposition.run",
+                        "retention.relabel",
+                    ),
                     *("order.place", "order.end"),
                 )
             ),
@@ -552,6 +563,7 @@ class FakeTenant:
             incidents=cast(IncidentDesk, Lazily(lambda: self.incidents)),
             schedules=FakeSchedules(),
             dispositions=FakeDispositions(),
+            reviews=FakeReviews(),
             orders=FakeOrders(self.prefix == "m"),
             eliminations=FakeEliminations(self.prefix == "m"),
             notices=FakeNotices(),
@@ -912,6 +924,16 @@ TABLE = {
     ("POST", "/v1/schedules/dry-run"): (OVERSIGHT | {"auditor"}, "/v1/schedules/dry-run", {"schedule": {}}),
     ("GET", "/v1/dispositions"): (OVERSIGHT | {"auditor"}, "/v1/dispositions", None),
     ("POST", "/v1/dispositions"): (OVERSIGHT, "/v1/dispositions", {"reason": "why"}),
+    ("POST", "/v1/dispositions/extend"): (
+        OVERSIGHT,
+        "/v1/dispositions/extend",
+        {"captures": ["m1c0"], "until": "2027-01-01T00:00:00Z", "reason": "why"},
+    ),
+    ("POST", "/v1/dispositions/relabel"): (
+        OVERSIGHT,
+        "/v1/dispositions/relabel",
+        {"captures": ["m1c0"], "class": "law", "reason": "why"},
+    ),
     ("POST", "/v1/dispositions/preview"): (OVERSIGHT | {"auditor"}, "/v1/dispositions/preview", {}),
     ("GET", "/v1/dispositions/{id}"): (OVERSIGHT | {"auditor"}, "/v1/dispositions/d1", None),
     ("POST", "/v1/dispositions/{id}/stop"): (OVERSIGHT, "/v1/dispositions/d1/stop", {"reason": "why"}),

@@ -38,7 +38,8 @@ class Trial(BaseModel):
     """What a schedule would do to what is archived now. ``rules``: how many captures each takes, of which kinds of
     sources, the default as the rule null; ``moves``: captures whose class would be another;
     ``kept_longer`` and ``kept_shorter``: whose end would be, against the version in force (``compared_with``);
-    ``past_maximum``: which would be past their end at once."""
+    ``past_maximum``: which would be past their end at once; ``by_hand``: whose class a
+    reviewer has set, so that no rule takes them."""
 
     captures: int
     rules: list[dict[str, Any]]
@@ -47,6 +48,7 @@ class Trial(BaseModel):
     kept_longer: int
     kept_shorter: int
     past_maximum: int
+    by_hand: int
 
 
 @router.get("/v1/schedules", openapi_extra=needs(Right.SCHEDULES, "schedule.list"))

@@ -61,12 +61,14 @@ def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
 
 @dataclass(frozen=True)
 class TenantDispositions:
-    """See ``api.services.Dispositions``."""
+    """See ``api.services.Dispositions``. ``clock``: what may go is judged by it, and it may refuse; ``ours`` does not,
+    so that a run can be called off whatever the clocks say."""
 
     acts: Acts
     catalog: Catalog
     proofs: LedgerProofs
     clock: Clock
+    ours: Clock
     owner: str
 
     def preview(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +140,7 @@ class TenantDispositions:
     def stop(self, name: str, by: str, reason: str) -> dict[str, Any]:
         """See ``retention.disposition.stop``."""
         self._known(name)
-        disposition.stop(self.acts, name, by, reason, self.clock)
+        disposition.stop(self.acts, name, by, reason, self.ours)
         return view(self.acts.dispositions.known[name], self.acts)
 
     def certificate(self, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from archive_service.access.accounts import Accounts
@@ -210,7 +211,8 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
     cases = Cases(tenant.acts, core.clock)
-    dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, lambda: bounded_now(core), tenant.id)
+    bounded = partial(bounded_now, core)
+    dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, bounded, core.clock, tenant.id)
     reviews = TenantReviews(tenant.acts, live.catalog, core.clock)
     accounts = Accounts(tenant.acts, core.clock)
     holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)

@@ -451,6 +451,14 @@ def test_disposition_stops_while_the_clocks_disagree_and_goes_on_when_they_are_r
     assert state(api, name)["state"] == "done"
 
 
+def test_disposition_can_be_called_off_while_the_clocks_disagree(api, tmp_path):
+    archived(api, tmp_path)
+    name = decided(api)
+    api.core.stores = replace(api.core.stores, clock_offset=lambda: 301.0)
+    stopped = api.call("POST", f"/v1/dispositions/{name}/stop", "dpo", "paul", reason="litige")
+    assert (stopped.status_code, stopped.json()["state"]) == (200, "stopped")
+
+
 @pytest.mark.parametrize(("offset", "behind"), [(0.0, 0.0), (-240.0, 240.0), (240.0, 0.0)])
 def test_disposition_goes_by_the_earlier_of_both_clocks(api, offset, behind):
     api.core.stores = replace(api.core.stores, clock_offset=lambda: offset)

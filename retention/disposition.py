@@ -136,6 +136,25 @@ def _free_of_holds(store: ObjectStore, key: str) -> None:
             store.protect(key, stored.version, replace(lock, hold=False))
 
 
+def locked_until(store: ObjectStore, key: str, now: datetime) -> datetime | None:
+    """Until when some version of an object may not be deleted, ``datetime.max`` for a hold in the store itself; None
+    when each may, or none is there. Raises StoreError."""
+    try:
+        versions = store.stat(key)
+    except NotFound:
+        return None
+    if any(lock.hold for _, lock in versions):
+        return datetime.max.replace(tzinfo=now.tzinfo)
+    return max(
+        (lock.until for _, lock in versions if lock.until is not None and lock.until > now), default=None
+    )
+
+
+def delete_versions(store: ObjectStore, key: str, now: datetime) -> bool:
+    """Delete what may be deleted of an object; whether anything of it stays. Raises StoreError."""
+    return _delete(store, key, now)[0]
+
+
 def _delete(store: ObjectStore, key: str, now: datetime) -> tuple[bool, datetime | None]:
     """Whether anything of it stays, and until when it is locked. A hold in the store itself keeps it."""
     try:

@@ -5,6 +5,8 @@ capture.withdraw {erasure, of: {log, seq, capture}, by}   the same for one that 
 erasure.begin  {batch, captures: [id], generations: [n], tables: [n], kms: [PROVIDER/VERSION]}   they are about to go
 erasure.done   {batch, destroy_after}                                          gone from both places, seen
 erasure.kms    {batch, at}                                                     so is the key version behind them
+erasure.delete   {captures: [id], at}    objects of these, which no disposition took, may be gone from here on
+erasure.deleted  {captures: [id], at}    they are
 keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}
 keep.lift      {keep, by}
 order.end      {order, erasure?, left: [id], ...}   what an order to erase has left: as before it, or kept and barred
@@ -65,6 +67,10 @@ class Erasures:
     erasures: set[str] = field(default_factory=set)
     keeps: dict[str, Keep] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
+    deleting: dict[str, str] = field(default_factory=dict)
+    """Captures whose objects may be gone by right, erased on request or withdrawn, and since when (RFC 3339)."""
+    deleted: dict[str, str] = field(default_factory=dict)
+    """When each of these was seen to be gone (RFC 3339)."""
     last: int = -1
     """The acts-log position of the last act that barred anything."""
     _begun: set[str] = field(default_factory=set)
@@ -154,6 +160,10 @@ class Erasures:
             self.batches[str(act["batch"])].destroy_after = str(act["destroy_after"])
         elif word == "erasure.kms":
             self.batches[str(act["batch"])].destroyed_at = str(act["at"])
+        elif word == "erasure.delete":
+            self.deleting.update(dict.fromkeys(map(str, act["captures"]), str(act["at"])))
+        elif word == "erasure.deleted":
+            self.deleted.update(dict.fromkeys(map(str, act["captures"]), str(act["at"])))
         elif word == "keep.place":
             until = None if act["until"] is None else str(act["until"])
             captures = frozenset(map(str, act["captures"]))

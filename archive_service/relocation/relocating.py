@@ -177,5 +177,8 @@ def abandon(core: Core) -> list[str]:
 
 
 def let_go(tenant: Tenant, capture: str) -> bool:
-    """Whether a disposition has had the capture's key destroyed: then its object may be gone by right."""
-    return tenant.acts.dispositions.of(capture) is not None and capture in tenant.acts.erasures.gone()
+    """Whether the capture's key is destroyed, and its object may be gone by right: a disposition took it, or it was
+    swept after an erasure."""
+    acts = tenant.acts
+    by_right = acts.dispositions.of(capture) is not None or capture in acts.erasures.deleting
+    return by_right and capture in acts.erasures.gone()

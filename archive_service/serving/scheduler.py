@@ -26,6 +26,7 @@ from archive_service.notifying import sending_of
 from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
+from archive_service.sweeping import Sweeping
 from archive_service.tenant_services import OpenTenant, open_tenant
 from ingest.parser_pool import ParserPool
 
@@ -67,6 +68,7 @@ class Scheduler:
         self._erase_at = monotonic()
         self._trim_at = monotonic()
         self._dispose_at = monotonic()
+        self._sweeping = Sweeping()
         self._notify_at = monotonic()
 
     def step(self) -> bool:
@@ -149,6 +151,7 @@ class Scheduler:
             try:
                 if self._core.leases.take(f"{tenant.id}/disposition"):
                     advance(self._core, tenant)
+                    self._sweeping.run(self._core, tenant)
             except ArchiveError as error:  # the next look goes on where this one stopped
                 self._failed("disposition", error)
 

@@ -105,15 +105,16 @@ class Contents:
             self._without_key(str(fields.get("capture")), fields)
 
     def _without_key(self, capture: str, fields: dict[str, Any]) -> None:
-        """What nobody can open is still there, unless a disposition has deleted it; then it stays away."""
+        """What nobody can open is still there, unless it was deleted by right; then it stays away."""
         run = self._dispositions.of(capture) if capture in self._gone else None
+        swept = capture in self._gone and capture in self._erasures.deleting
         try:
             read_stored(self._store, fields.get("object"))
         except Tampered as error:
-            if run is None or error.code != "integrity.missing":
+            if (run is None and not swept) or error.code != "integrity.missing":
                 raise
         else:
-            if run is not None and run.done is not None:
+            if (run is not None and run.done is not None) or (swept and capture in self._erasures.deleted):
                 raise Tampered("an object that was deleted is there again", code="integrity.object")
 
     def _sampled(self, log: LogId, seq: int) -> bool:

@@ -223,8 +223,7 @@ class History:
     def _require_all_gone(self) -> None:
         for mail in self.mails:
             left = [each for each in mail.captures if self.world.alive(each)]
-            unasked = [each for each in mail.captures if each not in mail.requested]
-            stored = [each for each in unasked if self.world.stored(each)]
+            stored = [each for each in mail.captures if self.world.stored(each)]
             if left or stored or self.world.shown(mail):
                 raise Broken(
                     self._told(f"outlived two runs: {left}, objects {stored}, of mail {mail.number}")

@@ -22,6 +22,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Refused
 from archive_service.model.mail import CaptureRecord, SourceKind
 from archive_service.settings import Settings
+from archive_service.sweeping import Sweeping
 from archive_service.tenant_services import open_tenant
 from archive_service.vault.key_layout import object_key
 from archive_service.vault.stores.base import Lock
@@ -142,6 +143,7 @@ class World:
             lambda: advance(self.core, self.tenant),
             self.follow,
             lambda: advance(self.core, self.tenant),
+            lambda: Sweeping(timedelta()).run(self.core, self.tenant),
         ]
 
     def _unless_refused(self, action: str, request: dict[str, Any]) -> None:

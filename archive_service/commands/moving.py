@@ -65,6 +65,7 @@ def _handover(given: argparse.Namespace, settings: Settings, output: Output) -> 
     move, end = output.progress(None, "object")
     try:
         tenant = core.tenant(given.tenant)
+        _require_no_incident([tenant])  # before anything is said of its compartments
         left = _left_behind(core, tenant, told=given.without_compartments)
         asked = Handover(tenant, given.to, key_file, operator(), jobs_of(given))
         outcome, counts = make_package(core, asked, move)

@@ -240,7 +240,7 @@ def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str
     found: dict[str, str] = {}
     c, f, w = tables.captures, tables.flags, tables.withdrawn
     known = _withdrawn_among(connection, [each.capture for each in withdrawn])
-    fresh = {each.capture: each for each in withdrawn if each.capture not in known}
+    fresh = {each.capture: each for each in reversed(withdrawn) if each.capture not in known}  # the first
     for some in _chunks(fresh.values()):
         names = [each.capture for each in some]
         rows = connection.execute(select(c.c.id, c.c.message).where(c.c.id.in_(names)))

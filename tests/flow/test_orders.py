@@ -349,3 +349,27 @@ def test_order_whose_barring_act_failed_is_carried_on_by_the_next_look(api, tmp_
     for _ in range(2):
         forward(api)
     assert view(api, order)["state"] == "done"
+
+
+def test_order_after_a_request_rebuilds_to_the_same_rows_and_may_be_placed_again(api, tmp_path):
+    """Two acts bar one capture: which of them its row names does not hang on how many are taken at once."""
+    captures = archived(api, tmp_path, "contrat", "autre", "reste")
+    forget(api, captures["contrat"])
+    api.follow()
+    erase = ordered(api, "erase", captures=[captures["contrat"], captures["autre"]])
+    advance(api.core, api.tenant)
+    api.follow()
+    keep = ordered(api, "keep", query="reste")
+    api.follow()
+    ended(api, erase)
+    for _ in range(2):
+        forward(api)
+    assert gone(api, captures["contrat"]) and not gone(api, captures["autre"])
+    done("rebuild", "--data", api.data)
+    checked = run("verify", "--data", api.data)
+    assert checked.code == 0, checked.out
+    assert view(api, keep)["captures"] == 1 and not stands(api, captures["autre"])
+    ordered(api, "erase", captures=[captures["autre"]])
+    for _ in range(2):
+        forward(api)
+    assert gone(api, captures["autre"])

@@ -24,6 +24,10 @@ _OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANA
 _MOST = 10_000  # captures of one request
 
 
+ASKED_FOR = (EraseGround.REQUEST, EraseGround.MAXIMUM)
+"""Grounds below a hold: what stands above one is not to be had by a word."""
+
+
 def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> StrongAction:
     """``erasure.ask`` {messages or captures, ground, basis}: have mail forgotten (GDPR article 17). What a legal
     minimum still needs is barred too, and its key kept until that is over (article 17(3)(b))."""
@@ -33,6 +37,9 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
             ground = EraseGround(str(given.get("ground")))
         except ValueError as error:
             raise Invalid("no such ground to erase", code="erasure.ground") from error
+        if ground not in ASKED_FOR:
+            detail = "an order is placed with its issuer and document (orders), an exclusion by its list"
+            raise Invalid(detail, code="erasure.ground")
         basis = str(given.get("basis") or "").strip()
         if not basis:
             raise Invalid("an erasure names its legal basis", code="erasure.invalid")

@@ -10,8 +10,8 @@ from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
 from archive_service.erasing import run_batch
 from archive_service.following import parser_pool
-from archive_service.model.grounds import EraseGround
 from archive_service.settings import Settings
+from archive_service.strong_actions import ASKED_FOR
 from archive_service.tenant_services import erasures_of
 from retention.erasure import Outcome
 
@@ -27,7 +27,7 @@ def register(commands: Any) -> None:
     take_token(asking)
     asking.add_argument("--tenant", required=True, metavar="T")
     asking.add_argument("--capture", required=True, action="append", metavar="ID", help="may be given often")
-    asking.add_argument("--ground", required=True, choices=[str(ground) for ground in EraseGround])
+    asking.add_argument("--ground", required=True, choices=[str(ground) for ground in ASKED_FOR])
     asking.add_argument("--basis", required=True, metavar="TEXT", help="the article of law, or the order")
     asking.set_defaults(run=_ask)
     listing = actions.add_parser("list", help="what was asked, and how far it is")

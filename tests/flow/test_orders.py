@@ -164,7 +164,8 @@ def test_order_document_comes_back_byte_for_byte_and_a_changed_one_never(api, tm
     for path in api.data.glob("objects/**/*acts*/**/*"):  # the payload object that holds it
         if path.is_file() and path.stat().st_size > len(PAPER) // 2:
             path.chmod(0o600)
-            path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+            content = path.read_bytes()
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert api.call("GET", f"/v1/orders/{order}/document", "auditor", "aude").status_code == 500
 
 
@@ -349,6 +350,14 @@ def test_order_whose_barring_act_failed_is_carried_on_by_the_next_look(api, tmp_
     for _ in range(2):
         forward(api)
     assert view(api, order)["state"] == "done"
+
+
+@pytest.mark.parametrize("ground", ["order", "exclusion"])
+def test_order_is_not_had_by_naming_its_ground_in_an_erasure(api, tmp_path, ground):
+    captures = archived(api, tmp_path, "contrat")
+    body = {"captures": [captures["contrat"]], "ground": ground, "basis": "RG 1", "reason": "r"}
+    refused = api.call("POST", "/v1/erasures", "dpo", "paul", **body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "erasure.ground")
 
 
 def test_order_after_a_request_rebuilds_to_the_same_rows_and_may_be_placed_again(api, tmp_path):

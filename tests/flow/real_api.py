@@ -24,13 +24,15 @@ from tests.flow.one_app import app_over
 
 
 class RealApi(AbstractContextManager["RealApi"]):
-    """One archive in a folder, with tenant ``acme``; ``pool`` is the caller's."""
+    """One archive in a folder, with tenant ``acme``; ``pool`` is the caller's. ``s3``: the settings of an archive in
+    buckets stand in the environment, and ``data`` is its work folder."""
 
-    def __init__(self, data: Path, pool: ParserPool, **settings: Any) -> None:
+    def __init__(self, data: Path, pool: ParserPool, *, s3: bool = False, **settings: Any) -> None:
         self.data = data
+        self.where: tuple[object, ...] = () if s3 else ("--data", data)
         if not data.exists():
-            done("init", "--data", data, "--tenant", "acme")
-        self.core: Core = open_core(load(None, data=data, **settings))
+            done("init", *self.where, "--tenant", "acme", *(("--create-buckets",) if s3 else ()))
+        self.core: Core = open_core(load(None, **({} if s3 else {"data": data}), **settings))
         self.pool = pool
         self.tenants = Tenants(self.core)
         services = ApiServices(

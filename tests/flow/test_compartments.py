@@ -38,7 +38,7 @@ def mail(folder: Path, name: str, sender: str, to: str, subject: str) -> None:
 def taken(
     api: RealApi, folder: Path, tenant: str = "acme", name: str = "feed", kind: str = "generic"
 ) -> list[str]:
-    asked = ("--tenant", tenant, "--source", name, "--kind", kind, "--data", api.data, "--json")
+    asked = ("--tenant", tenant, "--source", name, "--kind", kind, *api.where, "--json")
     return list(done("import", "eml", folder, *asked).answer["captures"])
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from tests.flow.test_retention import klass, set_schedule
 __all__ = ["no_settings_around"]
 
 WORD = "zebrasubject"
+ATTACHED, NAMED = "quaggatext", "okapifile"  # they stand in an attachment's text alone, and in its name alone
 OLD = klass("old", "P1Y", start="sent", article="GDPR, article 5(1)(e)")
 LAW = klass("law", "P90Y", start="sent", minimum="P90Y", article="Code de commerce, article L123-22")
 SCHEDULE = {
@@ -67,7 +69,11 @@ def archived(api, tmp_path: Path):
     for name, subject in (("one", WORD), ("two", "autre"), ("three", "facture 7")):
         mail(tmp_path / "m", name, f"{name}@ex.fr", "b@ex.fr", subject)
         file = tmp_path / "m" / f"{name}.eml"
-        file.write_bytes(file.read_bytes().replace(b"02 Mar 2026", b"02 Mar 2015"))
+        written = message_from_bytes(file.read_bytes(), policy=policy.SMTP)
+        written.replace_header("Date", "Mon, 02 Mar 2015 10:00:00 +0000")
+        if subject == WORD:
+            written.add_attachment(f"{ATTACHED} seul", filename=f"{NAMED}.txt")
+        file.write_bytes(written.as_bytes())
     taken(api, tmp_path / "m")
     ids = {hit["subject"]: hit["id"] for hit in found(api)["hits"]}
     set_schedule(api, SCHEDULE)
@@ -129,6 +135,8 @@ def test_gdpr_article_5_what_is_past_its_maximum_goes_and_what_the_law_keeps_sta
 def test_disposition_leaves_no_word_in_any_file(api, tmp_path):
     """Store, keys, catalog, index, work folder: in clear, in UTF-16, in base64."""
     archived(api, tmp_path)
+    for word in (WORD, ATTACHED, f"filename:{NAMED}.txt"):
+        assert found(api, query=word)["total"] == 1
     name = decided(api)
     assert holding(api.data)
     before = segments(api.data)
@@ -154,9 +162,10 @@ def test_disposition_is_not_over_while_words_stand_in_the_index(api, tmp_path, m
 
 def holding(folder: Path) -> list[str]:
     """Files that hold a word of what went, in clear, in UTF-16 or in base64."""
-    words = (WORD, WORD.upper(), "one@ex.fr")
+    words = (WORD, WORD.upper(), "one@ex.fr", ATTACHED, NAMED)
     forms = [word.encode(code) for word in words for code in ("utf-8", "utf-16-le", "utf-16-be")]
-    forms += [base64.b64encode(b" " * pad + WORD.encode())[4:-4] for pad in range(3)]
+    once = (WORD, ATTACHED, NAMED)
+    forms += [base64.b64encode(b" " * pad + word.encode())[4:-4] for word in once for pad in range(3)]
     files = (path for path in folder.rglob("*") if path.is_file())
     return [
         str(path.relative_to(folder)) for path in files if any(form in path.read_bytes() for form in forms)

@@ -1,52 +1,179 @@
-"""A disposition with its projections in PostgreSQL and Elasticsearch: their own files hold no word of what went."""
+"""Dispositions as in production: objects in S3 under Object Lock, projections in PostgreSQL and Elasticsearch. None of
+their own files holds a word of what went, and the certificate says what the store saw."""
 
+import json
+import time
+import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from tests.flow.archive_fixtures import no_settings_around
+from archive_service import bootstrap
+from archive_service.disposing import advance
+from archive_service.model.mail import Source
+from tests.flow.archive_fixtures import no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
-from tests.flow.test_disposition import archived, at_once, decided, forward, holding, pool, state
-from tests.services import elasticsearch, postgres
+from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, holding, pool, state
+from tests.services import elasticsearch, postgres, versitygw
+from tests.services.s3 import admin
+from tests.services.tools import find_tool, missing
+from tests.system.machines import s3_settings
 
 __all__ = ["at_once", "no_settings_around", "pool"]
+PATIENCE = 60.0  # seconds until what never comes fails the test
+
+
+class Servers:
+    """The three engines, each over a folder that can be searched."""
+
+    def __init__(self, stack: ExitStack, folder) -> None:
+        tool = find_tool("versitygw")
+        if tool is None:
+            missing("versitygw", versitygw.HOW)
+        self.database = stack.enter_context(
+            postgres.running(postgres.needed_programs(), "-c", "wal_recycle=off")
+        )
+        self.index = stack.enter_context(elasticsearch.running())
+        self.s3_folder = folder
+        self.s3 = stack.enter_context(versitygw.running(tool, keep=folder))
+
+    def written(self) -> None:
+        """All is in the tables' files; what the log held before goes, for it is not kept for use again."""
+        self.database.run("SELECT pg_switch_wal()")
+        self.database.run("CHECKPOINT")
+
+    def removed_documents(self) -> int:
+        """How many documents the segments of the index hold that nobody finds: their words are compressed, and no
+        search of the files shows them."""
+        with urllib.request.urlopen(f"{self.index.url}/_all/_segments?expand_wildcards=all") as answer:
+            said = json.load(answer)
+        copies = (each for about in said["indices"].values() for each in about["shards"].values())
+        segments = (part for copy in copies for shard in copy for part in shard["segments"].values())
+        return sum(part["deleted_docs"] for part in segments)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with ExitStack() as stack:
+        yield Servers(stack, tmp_path_factory.mktemp("versitygw"))
 
 
 @pytest.fixture
-def servers():
-    with ExitStack() as stack:
-        database = stack.enter_context(postgres.running(postgres.needed_programs(), "-c", "wal_recycle=off"))
-        yield database, stack.enter_context(elasticsearch.running())
+def api(servers, tmp_path, pool, at_once, monkeypatch):
+    """An archive in buckets of its own, its objects under GOVERNANCE: what ends such a lock early stands for time."""
+    settings = s3_settings(servers.s3, tmp_path) | {
+        "ARCHIVE_WORK": str(tmp_path / "work"),
+        "ARCHIVE_CATALOG_URL": servers.database.url(),
+        "ARCHIVE_INDEX": "elasticsearch",
+        "ARCHIVE_ES_URL": servers.index.url,
+        "ARCHIVE_ES_REPLICAS": "0",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=1, lock_mode="GOVERNANCE"))
+    with RealApi(tmp_path / "work", pool, s3=True) as made:
+        yield made
 
 
-def _written(database):
-    """All is in the tables' files; what the log held before goes, for it is not kept for use again."""
-    database.run("SELECT pg_switch_wal()")
-    database.run("CHECKPOINT")
+class Bucket:
+    """The archive's bucket as its administrator sees it."""
+
+    def __init__(self, servers: Servers, api: RealApi) -> None:
+        self._client = admin(servers.s3)
+        self._name = str(api.core.settings.s3_bucket)
+
+    def versions(self, *captures: str) -> list[dict[str, str]]:
+        """Every version and marker of these captures' objects."""
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._name, Prefix="objects/"
+        )
+        each = (
+            item for page in pages for kind in ("Versions", "DeleteMarkers") for item in page.get(kind, ())
+        )
+        return [
+            {"Key": item["Key"], "VersionId": item["VersionId"]}
+            for item in each
+            if any(capture in item["Key"] for capture in captures)
+        ]
+
+    def end_locks(self, *captures: str) -> None:
+        """Their terms are over in two seconds, by the store's own clock."""
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+        for each in self.versions(*captures):
+            term = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+            self._client.put_object_retention(
+                Bucket=self._name, **each, Retention=term, BypassGovernanceRetention=True
+            )
+
+    def hold(self, capture: str, status: str) -> None:
+        """A legal hold that the archive did not set."""
+        for each in self.versions(capture):
+            self._client.put_object_legal_hold(Bucket=self._name, **each, LegalHold={"Status": status})
 
 
-def test_disposition_leaves_no_word_in_the_files_of_postgres_and_elasticsearch(
-    tmp_path, pool, servers, monkeypatch
+def until(look: Callable[[], bool]) -> None:
+    """Look again until it is so."""
+    ends = time.monotonic() + PATIENCE
+    while not look():
+        assert time.monotonic() < ends, "it never came"
+        time.sleep(0.1)
+
+
+def test_disposition_with_its_certificate_leaves_no_word_in_s3_postgres_and_elasticsearch(
+    api, servers, tmp_path
 ):
-    database, server = servers
-    for name, value in (("CATALOG_URL", database.url()), ("INDEX", "elasticsearch"), ("ES_URL", server.url)):
-        monkeypatch.setenv(f"ARCHIVE_{name}", value)
-    monkeypatch.setenv("ARCHIVE_ES_REPLICAS", "0")
-    with RealApi(tmp_path / "archive", pool) as api:
-        for number in range(30):  # their rows lie about those that go
-            mail(tmp_path / "more", f"more{number}", "z@ex.fr", "b@ex.fr", f"facture 8{number}")
-        taken(api, tmp_path / "more")
-        archived(api, tmp_path)
-        taken(api, tmp_path / "more", name="again")
-        name = decided(api)
-        _written(database)
-        assert holding(database.folder)
-        forward(api)
-        forward(api)
-        assert state(api, name)["state"] == "done"
-        assert found(api)["total"] == 31
-        _written(database)
-        assert holding(tmp_path / "archive") == []
-        assert holding(database.folder) == []
-        assert holding(server.folder) == []
+    for number in range(30):  # their rows lie about those that go
+        mail(tmp_path / "more", f"more{number}", "z@ex.fr", "b@ex.fr", f"facture 8{number}")
+    taken(api, tmp_path / "more")
+    captures = archived(api, tmp_path)
+    taken(api, tmp_path / "more", name="again")
+    gone = captures[WORD], captures["autre"]
+    bucket = Bucket(servers, api)
+    name = decided(api)
+    servers.written()
+    assert holding(servers.database.folder)
+    api.follow()
+    advance(api.core, api.tenant)
+    api.follow()
+    assert servers.removed_documents() >= 2, "barred, and still in the index's files"
+
+    forward(api)
+    said = state(api, name)
+    assert (said["state"], said["keys_gone"], said["deleted_at"]) == ("going", 2, None)
+    assert len(bucket.versions(*gone)) == 2, "the store's locks stand, and so do the objects"
+    early = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude")
+    assert early.json()["code"] == "disposition.not_done"
+
+    bucket.hold(captures["autre"], "ON")
+    bucket.end_locks(*gone)
+
+    def deleted(*which: str) -> bool:
+        advance(api.core, api.tenant)
+        return not bucket.versions(*which)
+
+    until(lambda: deleted(captures[WORD]))
+    assert state(api, name)["state"] == "going"
+    assert bucket.versions(captures["autre"]), "a hold in the store itself keeps it"
+    bucket.hold(captures["autre"], "OFF")
+    until(lambda: deleted(*gone) and state(api, name)["state"] == "done")
+
+    assert found(api)["total"] == 31
+    servers.written()
+    assert servers.removed_documents() == 0
+    for folder in (
+        api.data,
+        servers.database.folder,
+        servers.index.folder,
+        servers.s3_folder,
+        tmp_path / "kms",
+    ):
+        assert holding(folder) == [], folder
+    made = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude").json()["certificate"]
+    assert (made["captures"], [each["class"] for each in made["classes"]]) == (2, ["old"])
+    assert made["decided_at"] < made["made_unreadable_on"] <= made["ciphertext_deleted_on"]
+    checked = run("verify", "--json")
+    assert checked.answer["clean"] is True, checked.out

@@ -23,7 +23,7 @@ from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import NotFound, Refused
 from archive_service.projection_engines import Pair
-from archive_service.retaining import assessed
+from archive_service.retaining import assessed, judged_by, require_judged
 from archive_service.retention_actions import OVERSIGHT
 from archive_service.vault.stores.base import ObjectStore
 from retention import disposition
@@ -209,14 +209,14 @@ def advance(core: Core, tenant: Tenant) -> int:
 
 
 def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None:
-    now = rfc3339(clock())
+    now, before = rfc3339(clock()), judged_by(acts)
     version = acts.schedules.in_force(now)
     if version is not None and version.schedule.public_service and run.elimination is None:
         disposition.begin(acts, run, (), _BASIS, clock)  # decided before the archives were public: it stops
         return
     rows = (catalog.capture(each.id) for each in run.captures)
     still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
-    disposition.begin(acts, run, still, _BASIS, clock)
+    disposition.begin(acts, run, still, _BASIS, clock, lambda: require_judged(acts, before))
 
 
 def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """A tenant's retention schedule over its archive: what it says of a capture, what another one would say of all."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import Schedule
 from archive_service.vault.stores.base import ObjectStore
-from retention.erasure import place_keep
+from retention.keeping import place_keep
 from retention.schedule.facts import Facts, facts_of
 from retention.schedule.templates import TEMPLATES
 from retention.schedule.terms import Assessment, Events, assess
@@ -50,11 +50,26 @@ def events_of(acts: Acts) -> Events:
 def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assessment] | None:
     """What the schedule in force at ``now`` says of a capture, by the acts read so far; None without a schedule."""
     version = acts.schedules.in_force(now)
-    if version is None:
-        return None
-    reviews = acts.reviews
-    by_hand, extended = reviews.classes.get(capture.id), reviews.until.get(capture.id, "")
-    return version, assess(version.schedule, facts_of(capture.finding), events_of(acts), by_hand, extended)
+    return None if version is None else (version, _by(version, acts, capture))
+
+
+def _by(version: Version, acts: Acts, capture: CaptureRow) -> Assessment:
+    by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
+    return assess(version.schedule, facts_of(capture.finding), events_of(acts), by_hand, extended)
+
+
+def judged_by(acts: Acts) -> tuple[int, ...]:
+    """What the assessment of captures rests on beside their findings, as far as the acts were read. While it is the
+    same, nothing that was assessed comes out otherwise but by the passing of time."""
+    changes = sum(each.version for each in acts.matters.all())
+    return len(acts.schedules.versions), acts.reviews.count, acts.custodians.last, changes
+
+
+def require_judged(acts: Acts, before: tuple[int, ...]) -> None:
+    """To be called inside the append of an act that rests on assessments made before. Raises Refused
+    (``retention.moved``): to be judged anew."""
+    if judged_by(acts) != before:
+        raise Refused("the schedule, a class or an event changed meanwhile: again", code="retention.moved")
 
 
 def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
@@ -81,22 +96,32 @@ def keep_to_minimum(
     acts: Acts, catalog: Catalog, captures: Sequence[str], by: str, clock: Clock
 ) -> dict[str, str]:
     """Have those of these captures kept whose legal minimum runs: their keys then outlast a request to erase them,
-    until each one's own end. By id, until when; durable on return. Raises Refused (``erasure.minimum_open``) where the
-    term has not begun to run, for then nobody can say until when."""
+    until each one's own end; by a schedule to come from its time on, for a request may wait long for its batch. By id,
+    until when; durable on return. Raises Refused (``erasure.minimum_open``) where the term has not begun to run, for
+    then nobody can say until when."""
     now = rfc3339(clock())
-    ends: dict[tuple[str, str], list[str]] = {}
+    ends: dict[tuple[str, str, str], list[str]] = {}
     for capture in captures:
         row = catalog.capture(capture)
-        found = assessed(acts, row, now) if row is not None else None
-        if found is None or found[1].keep_until is None or not found[1].kept(now):
-            continue
-        if found[1].open:
-            detail = "a legal minimum whose event has not happened stands above this request"
-            raise Refused(detail, code="erasure.minimum_open")
-        ends.setdefault((found[1].klass.article, found[1].keep_until), []).append(capture)
-    for (article, until), named in ends.items():
-        place_keep(acts, named, KeepGround.MINIMUM, article, by, until)
-    return {capture: until for (_, until), named in ends.items() for capture in named}
+        for since, found in _minimums(acts, row, now) if row is not None else ():
+            if found.open:
+                detail = "a legal minimum whose event has not happened stands above this request"
+                raise Refused(detail, code="erasure.minimum_open")
+            ends.setdefault((str(found.keep_until), since, found.klass.article), []).append(capture)
+    for (until, since, article), named in ends.items():
+        place_keep(acts, named, KeepGround.MINIMUM, article, by, until, since)
+    return {capture: until for (until, *_), named in sorted(ends.items()) for capture in named}
+
+
+def _minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Assessment]]:
+    """By each version in force or to come under which a capture is kept, from when on (empty: it is so now)."""
+    version = acts.schedules.in_force(now)
+    versions = [] if version is None else [("", version)]
+    versions += [(each.effective_from, each) for each in acts.schedules.to_come(now)]
+    for since, each in versions:
+        found = _by(each, acts, row)
+        if found.kept(since or now):
+            yield since, found
 
 
 def version_view(version: Version) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
-from archive_service.model.errors import Invalid
+from archive_service.model.errors import Invalid, Refused
 from archive_service.retaining import checked_schedule
 
 _R = RoleName
@@ -16,7 +16,8 @@ OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANAG
 
 
 def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
-    """``schedule.set`` {schedule, effective_from?}: the whole schedule anew, from then on, or at once."""
+    """``schedule.set`` {schedule, effective_from?}: the whole schedule anew, from then on, or at once. ``after`` in the
+    request: how many versions there were when it was asked."""
 
     def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         acts.refresh()
@@ -24,6 +25,7 @@ def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
         if not isinstance(wanted, dict):
             raise Invalid("schedule: classes, rules and a default", code="schedule.invalid")
         request: dict[str, Any] = {"schedule": checked_schedule(wanted, acts).plain()}
+        request["after"] = len(acts.schedules.versions)
         if given.get("effective_from") is not None:
             request["effective_from"] = _moment(given["effective_from"], rfc3339(clock()))
         return request
@@ -33,6 +35,7 @@ def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
 
         def act(_: object) -> dict[str, Any]:
             spend()
+            _require_as_tried(acts, approval.request)
             now = rfc3339(clock())
             made.update(
                 version=1,
@@ -50,6 +53,13 @@ def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
         return {"version": made["number"], "effective_from": made["effective_from"], "seq": seq}
 
     return StrongAction("schedule.set", OVERSIGHT, OVERSIGHT, check, carry_out)
+
+
+def _require_as_tried(acts: Acts, request: Mapping[str, Any]) -> None:
+    """What was asked before another version was set would take that back unseen. Raises Refused (``schedule.changed``)
+    unless it stands on the version that it was tried against."""
+    if request.get("after", len(acts.schedules.versions)) != len(acts.schedules.versions):
+        raise Refused("another version was set since this one was asked for", code="schedule.changed")
 
 
 def _moment(given: object, now: str) -> str:

@@ -1,6 +1,6 @@
 """Captures that a reviewer has looked at before they go: kept for longer, or given another class by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,9 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.catalog.base import Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
+from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
-from archive_service.model.errors import Invalid, Refused
+from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.retention_actions import OVERSIGHT
 from archive_service.strong_actions import places
 
@@ -35,6 +36,7 @@ class TenantReviews:
         until = self._until(given.get("until"))
 
         def act(_: object) -> dict[str, Any]:
+            self._require_there(named)
             if any(self.acts.reviews.until.get(each, "") > until for each in named):
                 raise Refused("kept for longer already", code="retention.shorter")
             fields = {"captures": named, "until": until, "reason": reason, "by": actor.subject}
@@ -57,14 +59,17 @@ class TenantReviews:
 
         def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
             named = [each.id for each in places(self.catalog, given)]
-            self._require_class(str(given.get("class")))
-            return {"captures": named, "count": len(named), "class": str(given["class"])}
+            self.acts.refresh()
+            version = self._require_class(str(given.get("class")))
+            found = {"captures": named, "count": len(named), "class": str(given["class"])}
+            return {**found, "schedule": version.number}
 
         def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
             request = approval.request
 
             def act(_: object) -> dict[str, Any]:
-                self._require_class(str(request["class"]))
+                self._require_there(request["captures"])
+                self._require_class(str(request["class"]), request.get("schedule"))
                 fields = {"captures": list(request["captures"]), "class": str(request["class"])}
                 said = {"reason": approval.reason, "by": approval.by, "at": rfc3339(self.clock())}
                 return {"version": 1, "act": RELABEL, **fields, **said, "approval": spend().id}
@@ -73,7 +78,21 @@ class TenantReviews:
 
         return StrongAction(RELABEL, OVERSIGHT, OVERSIGHT, check, carry_out)
 
-    def _require_class(self, name: str) -> None:
+    def _require_there(self, captures: Sequence[str]) -> None:
+        """At the acts' head: what is barred goes whatever is said of it now, and is there for nobody. Raises
+        NotFound."""
+        if any(self.acts.erasures.barred(each) for each in captures):
+            raise NotFound("no capture of this id", code="capture.unknown")
+
+    def _require_class(self, name: str, asked_under: int | None = None) -> Version:
+        """The version that has it. Raises Invalid (``retention.class``), Refused (``retention.class_changed``) where it
+        says something else now than in the version that it was asked under."""
         version = self.acts.schedules.in_force(rfc3339(self.clock()))
         if version is None or name not in {each.id for each in version.schedule.classes}:
             raise Invalid("no such class in the schedule that is in force", code="retention.class")
+        if asked_under is not None:
+            before = self.acts.schedules.versions[asked_under - 1].schedule
+            if before.klass(name) != version.schedule.klass(name):
+                detail = "this class was changed since it was asked for"
+                raise Refused(detail, code="retention.class_changed")
+        return version

@@ -23,7 +23,8 @@ from archive_service.model.mail import CaptureRecord, SourceKind
 from archive_service.parties import plain_address, plain_domain
 from archive_service.strong_actions import places
 from archive_service.vault.key_layout import LogId
-from retention.erasure import Capture, place_keep, withdraw
+from retention.erasure import Capture, withdraw
+from retention.keeping import place_keep
 
 _R = RoleName
 _ASKS = frozenset({_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})

@@ -13,10 +13,11 @@ from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
-from archive_service.model.errors import Invalid, NotFound
+from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import EraseGround
-from archive_service.retaining import keep_to_minimum
+from archive_service.retaining import assessed, judged_by, keep_to_minimum, require_judged
 from archive_service.vault.key_layout import LogId
+from retention.elimination import require_visa
 from retention.erasure import Capture, ask
 
 _R = RoleName
@@ -43,8 +44,10 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
         basis = str(given.get("basis") or "").strip()
         if not basis:
             raise Invalid("an erasure names its legal basis", code="erasure.invalid")
-        found = [place.plain() for place in places(catalog, given)]
-        return {"ground": str(ground), "basis": basis, "captures": found}
+        found = places(catalog, given)
+        if ground is EraseGround.MAXIMUM:
+            _require_past(acts, catalog, [each.id for each in found], rfc3339(clock()))
+        return {"ground": str(ground), "basis": basis, "captures": [place.plain() for place in found]}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         request = approval.request
@@ -53,19 +56,34 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
             for each in request["captures"]
         ]
         ground, named = EraseGround(request["ground"]), [each.id for each in captures]
+        acts.refresh()
+        before = judged_by(acts)
+        if ground is EraseGround.MAXIMUM:
+            _require_past(acts, catalog, named, rfc3339(clock()))
         below = ground in (EraseGround.REQUEST, EraseGround.MAXIMUM)
         kept = keep_to_minimum(acts, catalog, named, approval.by, clock) if below else {}
-        erasure, seq = ask(
-            acts,
-            captures,
-            ground,
-            request["basis"],
-            approval.by,
-            lambda: spend().id,
-        )
+
+        def spent() -> str:
+            require_judged(acts, before)
+            return spend().id
+
+        erasure, seq = ask(acts, captures, ground, request["basis"], approval.by, spent)
         return {"erasure": erasure, "captures": len(captures), "seq": seq, "kept_until": kept}
 
     return StrongAction("erasure.ask", _OVERSIGHT, _OVERSIGHT, check, carry_out)
+
+
+def _require_past(acts: Acts, catalog: Catalog, named: Sequence[str], now: str) -> None:
+    """That the end of a term is no word for something else. Raises Refused: ``erasure.not_past``;
+    ``disposition.no_visa``, since public archives go by a list with a visa (Code du patrimoine, R212-14)."""
+    acts.refresh()
+    for name in named:
+        row = catalog.capture(name)
+        found = assessed(acts, row, now) if row is not None else None
+        if found is not None and found[0].schedule.public_service:
+            require_visa(acts, None)
+        if found is None or not found[1].past(now):
+            raise Refused("a capture of these is not past its maximum", code="erasure.not_past")
 
 
 def grant_action(acts: Acts, cases: Cases) -> StrongAction:

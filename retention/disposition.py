@@ -80,15 +80,24 @@ def stop(acts: Acts, disposition: str, by: str, reason: str, clock: Clock) -> in
     return acts.append(act) + 1
 
 
-def begin(acts: Acts, run: Disposition, still_due: Collection[str], basis: str, clock: Clock) -> bool:
+def begin(
+    acts: Acts,
+    run: Disposition,
+    still_due: Collection[str],
+    basis: str,
+    clock: Clock,
+    judged: Callable[[], None] = lambda: None,
+) -> bool:
     """Bar what of a run may still go: ``still_due`` by the schedule, and by the acts at their head neither kept nor
-    barred. Whether anything goes; a run of which nothing does is stopped. Raises ArchiveError."""
+    barred. ``judged``: raises Refused there where ``still_due`` rests on what is no longer so. Whether anything goes; a
+    run of which nothing does is stopped, one that was not judged by the head waits. Raises ArchiveError."""
     erasure = "e" + secrets.token_hex(8)
     due = [each for each in run.captures if each.id in still_due]
 
     def act(_: object) -> dict[str, Any]:
         if run.state != "waiting":
             raise Refused("another process has begun it", code="disposition.begun")
+        judged()
         going = _not_begun(acts, due) if run.order else _free(acts, due, rfc3339(clock()), ())
         if not going:
             raise Refused("nothing of this may go now", code="disposition.nothing")

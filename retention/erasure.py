@@ -125,37 +125,6 @@ def withdraw(acts: Acts, capture: Capture, by: str, spend: Callable[[], str] | N
     return acts.append(act) + 1
 
 
-def place_keep(
-    acts: Acts, captures: Sequence[str], ground: KeepGround, basis: str, by: str, until: str | None = None
-) -> str:
-    """Have captures kept, whatever ranks below ``ground``; durable on return. Its id. Raises Refused
-    (``keep.too_late``) when a batch has begun to destroy the key of one of them."""
-    if not captures or not basis.strip() or (ground is KeepGround.MINIMUM) != (until is not None):
-        detail = "a keep names captures and its basis, and a minimum its end"
-        raise Invalid(detail, code="keep.invalid")
-    keep = "k" + secrets.token_hex(8)
-
-    def act(_: Place) -> dict[str, Any]:
-        if any(acts.erasures.begun(capture) for capture in captures):
-            raise Refused("its key is already being destroyed", code="keep.too_late")
-        fields = {"keep": keep, "ground": str(ground), "basis": basis, "by": by, "until": until}
-        return {"version": 1, "act": "keep.place", **fields, "captures": list(captures)}
-
-    acts.append(act)
-    return keep
-
-
-def lift_keep(acts: Acts, keep: str, by: str) -> None:
-    """End a keep; durable on return. Raises NotFound."""
-
-    def act(_: Place) -> dict[str, Any]:
-        if keep not in acts.erasures.keeps:
-            raise NotFound("no such keep in force")
-        return {"version": 1, "act": "keep.lift", "keep": keep, "by": by}
-
-    acts.append(act)
-
-
 class ErasureBatch:
     """Runs an owner's batches. One process at a time."""
 

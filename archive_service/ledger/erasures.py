@@ -7,7 +7,7 @@ erasure.done   {batch, destroy_after}                                          g
 erasure.kms    {batch, at}                                                     so is the key version behind them
 erasure.delete   {captures: [id], at}    objects of these, which no disposition took, may be gone from here on
 erasure.deleted  {captures: [id], at}    they are
-keep.place     {keep, ground, basis, by, until: TIME or null, captures: [id]}
+keep.place     {keep, ground, basis, by, until: TIME or null, since?: TIME, captures: [id]}
 keep.lift      {keep, by}
 order.end      {order, erasure?, left: [id], ...}   what an order to erase has left: as before it, or kept and barred
 """
@@ -36,11 +36,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Keep:
-    """A reason to keep captures; ``until`` (RFC 3339) for a minimum."""
+    """A reason to keep captures; ``until`` (RFC 3339) for a minimum, ``since`` for one of a schedule to come."""
 
     ground: KeepGround
     captures: frozenset[str]
     until: str | None
+    since: str = ""
+
+    def stands(self, now: str) -> bool:
+        """Whether it is in force at ``now`` (RFC 3339)."""
+        return self.since <= now and (self.until is None or self.until > now)
 
 
 @dataclass
@@ -123,11 +128,7 @@ class Erasures:
 
     def keeps_of(self, capture: str, now: str) -> list[KeepGround]:
         """Every ground in force at ``now`` (RFC 3339) to keep a capture; a hold of a matter is one as a keep is."""
-        keeps = [
-            keep.ground
-            for keep in self.keeps.values()
-            if capture in keep.captures and (keep.until is None or keep.until > now)
-        ]
+        keeps = [keep.ground for keep in self.keeps.values() if capture in keep.captures and keep.stands(now)]
         keeps += [KeepGround.ORDER] * (capture in self.left)
         return keeps + [
             KeepGround.ORDER if hold.order else KeepGround.HOLD for hold in self.holds.holds_of(capture)
@@ -167,7 +168,8 @@ class Erasures:
         elif word == "keep.place":
             until = None if act["until"] is None else str(act["until"])
             captures = frozenset(map(str, act["captures"]))
-            self.keeps[str(act["keep"])] = Keep(KeepGround(act["ground"]), captures, until)
+            ground, since = KeepGround(act["ground"]), str(act.get("since", ""))
+            self.keeps[str(act["keep"])] = Keep(ground, captures, until, since)
         elif word == "keep.lift":
             self.keeps.pop(str(act["keep"]), None)
         elif word == "order.end":

@@ -33,6 +33,11 @@ class Schedules:
         """The version in force at ``now`` (RFC 3339): of those whose time has come the one set last."""
         return next((each for each in reversed(self.versions) if each.effective_from <= now), None)
 
+    def to_come(self, now: str) -> list[Version]:
+        """The versions that will be in force some time after ``now`` (RFC 3339), as the acts stand."""
+        ahead = [each for each in self.versions if each.effective_from > now]
+        return [each for each in ahead if self.in_force(each.effective_from) is each]
+
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
         if act["act"] != "schedule.set":

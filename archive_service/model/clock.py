@@ -13,8 +13,9 @@ def utc_now() -> datetime:
 
 
 def rfc3339(moment: datetime) -> str:
-    """``2026-11-23T10:00:00.000000Z``; always 27 characters, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """``2026-11-23T10:00:00.000000Z``; always 27 characters, so that text order is time order; ``strftime``
+    writes a year before 1000 with fewer."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_rfc3339(text: str) -> datetime:
@@ -22,4 +23,7 @@ def from_rfc3339(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time without offset")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # the first or last day of all, in a zone beyond
+        raise ValueError("a time before year 1 or after year 9999") from error

@@ -272,7 +272,7 @@ def test_a_stray_is_moved_with_its_envelope_and_leaves_what_an_excluded_capture_
 
 def test_hold_moves_along_and_an_order_to_keep_stands_above_resealing(api, tmp_path):
     from archive_service.model.grounds import KeepGround
-    from retention.erasure import lift_keep, place_keep
+    from retention.keeping import lift_keep, place_keep
 
     compartment = made_compartment(api)
     mail(tmp_path / "m", "stray", "lanceur@ex.fr", "alerte@ex.fr", "corruption")

@@ -24,7 +24,7 @@ from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Source
 from archive_service.settings import load
 from archive_service.tidying import Tidying
-from retention.erasure import lift_keep, place_keep
+from retention.keeping import lift_keep, place_keep
 from search.indexes.tantivy_index import TantivyIndex
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
 from tests.flow.real_api import RealApi

@@ -25,7 +25,7 @@ from archive_service.serving.smtp import certificate_left, counted
 from archive_service.settings import Settings, load
 from ingest.smtp.limits import SmtpSettings
 from ingest.smtp.server import SmtpServer
-from retention.erasure import place_keep
+from retention.keeping import place_keep
 from tests.flow.archive_fixtures import SAMPLES, Open, mail, opened, run
 from tests.services.alarm_receivers import certificate
 from tests.unit.erasure_bench import BASIS, Erasing

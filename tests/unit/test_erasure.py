@@ -21,7 +21,8 @@ from archive_service.vault.keyring import Keyring
 from archive_service.vault.rewrap import rewrap
 from archive_service.vault.stores.base import Lock
 from archive_service.vault.stores.faults import Effect
-from retention.erasure import Capture, ask, lift_keep, place_keep
+from retention.erasure import Capture, ask
+from retention.keeping import lift_keep, place_keep
 from retention.precedence import Case, decide
 from tests.unit.core_world import PATIENCE
 from tests.unit.erasure_bench import Erasing

@@ -8,6 +8,7 @@ from functools import partial
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
+from archive_service.classifying import Classifier
 from archive_service.excluding import Excluding
 from archive_service.holds.asked import AskedReader
 from archive_service.holds.covering import Covering
@@ -65,7 +66,7 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking
         is_canary=partial(is_canary, key),
         exclude=Excluding(core, tenant),
         desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
-        holds=in_turn(_holds_step(core, tenant, live, pool), _lock_keeper(core, tenant, live)),
+        holds=in_turn(_holds_step(core, tenant, live, pool), _lock_keeper(core, tenant, live, pool)),
         tidy=_tidying(tenant, live),
     )
     return Follower(parts)
@@ -77,9 +78,10 @@ def _tidying(tenant: Tenant, live: Pair) -> Callable[[], int] | None:
     return Tidying(tenant.acts, live.catalog, live.rewrite, live.notes)
 
 
-def _lock_keeper(core: Core, tenant: Tenant, live: Pair) -> LockKeeper:
+def _lock_keeper(core: Core, tenant: Tenant, live: Pair, pool: ParserPool) -> LockKeeper:
     file = mark_file(core.work, tenant.id)
-    return LockKeeper(core.store, tenant.acts, live.catalog, partial(bounded_now, core), file)
+    classify = Classifier(tenant.vault, tenant.acts, live.catalog, pool)
+    return LockKeeper(core.store, tenant.acts, live.catalog, partial(bounded_now, core), file, classify)
 
 
 def _holds_step(core: Core, tenant: Tenant, live: Pair, pool: ParserPool) -> HoldsStep:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 from archive_service.catalog.base import CaptureRow, Catalog
@@ -20,7 +19,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import ArchiveError, NotFound
-from archive_service.model.schedule import EVENTS
+from archive_service.model.schedule import EVENTS, Schedule
 from archive_service.retaining import assessed
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import LockMode, ObjectStore
@@ -29,6 +28,8 @@ from retention.schedule.terms import Assessment
 _log = logging.getLogger(__name__)
 _REST = 60.0  # seconds
 _PIECE = 200  # messages a call
+_REMEMBERED = 100  # captures whose class cannot be told
+_BREATH = 2.0  # seconds, after which a piece ends: mail may have to be read
 _AHEAD = timedelta(days=90)  # of a rolling lock
 _RENEW = timedelta(days=45)  # left of it when it is renewed
 
@@ -36,35 +37,41 @@ _RENEW = timedelta(days=45)  # left of it when it is renewed
 @dataclass(frozen=True)
 class Mark:
     """How far a pass is: every capture below ``at`` in the order log is locked as ``key`` asks, which says what the
-    pass is for. ``reached``: how far any pass has been; what lies behind has only its intake lock."""
+    pass is for. ``reached``: how far any pass has been; what lies behind has only its intake lock. ``undecided``: the
+    first captures that it met whose text decides and cannot be told; no lock is made longer on a guess."""
 
     key: str = ""
     at: int = 0
     reached: int = 0
+    undecided: tuple[str, ...] = ()
 
 
 def read_mark(file: Path) -> Mark:
     """As the active follower of this machine left it; the beginning, where it left none that can be read."""
     try:
         plain = json.loads(file.read_text("utf-8"))
-        return Mark(str(plain["key"]), int(plain["at"]), int(plain["reached"]))
+        undecided = tuple(map(str, plain.get("undecided", ())))
+        return Mark(str(plain["key"]), int(plain["at"]), int(plain["reached"]), undecided)
     except (OSError, ValueError, KeyError, TypeError):
         return Mark()
 
 
 def first_unkept(work: Path, acts: Acts, catalog: Catalog, now: str) -> tuple[LogId, int] | None:
-    """The place of the first capture that no pass has reached, by the mark of this machine; None where all are reached,
-    where no schedule is in force, and where no follower of this machine keeps locks. Raises StoreError."""
+    """The place of the first capture whose lock is not what its class asks, for no pass has reached it or its class
+    cannot be told, by the mark of this machine; None where there is none, where no schedule is in force, and where no
+    follower of this machine keeps locks. Raises StoreError."""
     file = mark_file(work, acts.log.owner)
     if acts.schedules.in_force(now) is None or not file.exists():
         return None
-    start = read_mark(file).reached
-    for message in catalog.changed(start, catalog.position().rows):
-        first = min(
-            (each for each in message.captures if each.order_seq >= start), key=lambda each: each.order_seq
-        )
-        return LogId.parse(first.log), first.seq
-    return None
+    mark = read_mark(file)
+    rows = [
+        row for name in mark.undecided if (row := catalog.capture(name)) and not acts.erasures.barred(name)
+    ]
+    for message in catalog.changed(mark.reached, catalog.position().rows):
+        rows += [each for each in message.captures if each.order_seq >= mark.reached]
+        break
+    first = min(rows, key=lambda each: each.order_seq, default=None)
+    return None if first is None else (LogId.parse(first.log), first.seq)
 
 
 def mark_file(work: Path, owner: str) -> Path:
@@ -72,16 +79,36 @@ def mark_file(work: Path, owner: str) -> Path:
     return work / "locks" / f"{owner}.json"
 
 
+Classify = Callable[[CaptureRow, Schedule], CaptureRow]
+"""Reads a capture for what decides its class, where that is not known yet (``classifying``)."""
+
+
+def as_it_is(capture: CaptureRow, schedule: Schedule) -> CaptureRow:
+    """A ``Classify`` that reads nothing."""
+    del schedule
+    return capture
+
+
 class LockKeeper:
     """One owner's. Not thread-safe."""
 
-    def __init__(self, store: ObjectStore, acts: Acts, catalog: Catalog, clock: Clock, file: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        acts: Acts,
+        catalog: Catalog,
+        clock: Clock,
+        file: Path,
+        classify: Classify = as_it_is,
+    ) -> None:
+        self._classify = classify
         self._store = store
         self._acts = acts
         self._catalog = catalog
         self._clock = clock
         self._file = file
         self._mark = read_mark(file)
+        self._undecided: list[str] = list(self._mark.undecided)
         self._rest_until = 0.0
 
     def __call__(self) -> int:
@@ -103,33 +130,45 @@ class LockKeeper:
             return 0
         key = self._key(version, now)
         start = self._mark.at if self._mark.key == key else 0
+        if self._mark.key != key:
+            self._undecided.clear()
         rows = self._catalog.position().rows
         if start >= rows and self._mark.key == key:
             return 0
-        done, at = 0, start
-        for message in islice(self._catalog.changed(start, rows), _PIECE):
+        done, at, whole = 0, start, True
+        breath = time.monotonic() + _BREATH
+        for message in self._catalog.changed(start, rows):
+            if done == _PIECE or time.monotonic() > breath:
+                whole = False
+                break
             ours = [capture for capture in message.captures if capture.order_seq >= start]
             for capture in ours:
-                self._keep(capture, now)
+                self._keep(self._classify(capture, version.schedule), now)
             done, at = done + 1, min(capture.order_seq for capture in ours) + 1
-        at = at if done == _PIECE else rows
-        self._note(Mark(key, at, max(at, self._mark.reached)))
+        at = rows if whole else at
+        undecided = tuple(dict.fromkeys(self._undecided[:_REMEMBERED]))
+        self._note(Mark(key, at, max(at, self._mark.reached), undecided))
         return done
 
     def _key(self, version: Version, now: datetime) -> str:
         """Another one begins a pass anew: with the version, and, where terms start with events, with what the acts tell
-        of these, and every week, for locks that roll."""
-        if not any(each.start in EVENTS and each.minimum for each in version.schedule.classes):
-            return f"{version.number}/{self._acts.reviews.count}"
-        closed = sum(matter.closed is not None for matter in self._acts.matters.known.values())
-        year, week, _ = now.isocalendar()
-        return (
-            f"{version.number}/{self._acts.reviews.count}/{closed}/{self._acts.custodians.last}/{year}-{week}"
-        )
+        of these, and every week, for locks that roll; where words decide, with a catalog that knows of none yet."""
+        schedule = version.schedule
+        parts: list[object] = [version.number, self._acts.reviews.count]
+        if any(each.start in EVENTS and each.minimum for each in schedule.classes):
+            closed = sum(matter.closed is not None for matter in self._acts.matters.known.values())
+            year, week, _ = now.isocalendar()
+            parts += [closed, self._acts.custodians.last, f"{year}-{week}"]
+        if any(rule.texts() for rule in schedule.rules):
+            parts += [self._acts.custodians.last, self._catalog.born()]
+        return "/".join(map(str, parts))
 
     def _keep(self, capture: CaptureRow, now: datetime) -> None:
         found = assessed(self._acts, capture, rfc3339(now))
         if found is None or self._acts.erasures.barred(capture.id):
+            return
+        if found[1].undecided:
+            self._undecided.append(capture.id)
             return
         try:
             stored, lock = self._store.stat(capture.object_key)[0]

@@ -1,7 +1,6 @@
 """A tenant's retention schedule over its archive: what it says of a capture, what another one would say of all."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +14,13 @@ from archive_service.model.custodians import address_key, day_after
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import Schedule
+from archive_service.schedule_trial import AskedWords, Trial
 from archive_service.vault.stores.base import ObjectStore
 from retention.keeping import place_keep
 from retention.schedule.facts import Facts, facts_of
 from retention.schedule.templates import TEMPLATES
 from retention.schedule.terms import Assessment, Events, assess
-
-_RULELESS = "(default)"
+from search.indexes.base import SearchIndex
 
 
 def events_of(acts: Acts) -> Events:
@@ -55,12 +54,14 @@ def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assess
 
 def _by(version: Version, acts: Acts, capture: CaptureRow) -> Assessment:
     by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
-    return assess(version.schedule, facts_of(capture.finding), events_of(acts), by_hand, extended)
+    facts = facts_of(capture.finding, capture.marks)
+    return assess(version.schedule, facts, events_of(acts), by_hand, extended)
 
 
 def judged_by(acts: Acts) -> tuple[int, ...]:
     """What the assessment of captures rests on beside their findings, as far as the acts were read. While it is the
-    same, nothing that was assessed comes out otherwise but by the passing of time."""
+    same, nothing that was assessed comes out otherwise but by the passing of time, or shorter once its text was read
+    (``Assessment.undecided``)."""
     changes = sum(each.version for each in acts.matters.all())
     return len(acts.schedules.versions), acts.reviews.count, acts.custodians.last, changes
 
@@ -142,6 +143,7 @@ class TenantSchedules:
 
     acts: Acts
     catalog: Catalog
+    index: SearchIndex
     store: ObjectStore
     clock: Clock
 
@@ -158,10 +160,11 @@ class TenantSchedules:
         return [each.plain() for each in TEMPLATES]
 
     def dry_run(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Over every capture in the catalog; nothing is changed. Raises Invalid."""
+        """Over every capture in the catalog; nothing is changed. Raises Invalid, StoreError."""
         self.acts.refresh()
         schedule = checked_schedule(given, self.acts)
-        return _Trial(self.acts, schedule, rfc3339(self.clock())).over(self.catalog)
+        events, asked = events_of(self.acts), AskedWords(self.index)
+        return Trial(self.acts, schedule, events, asked, rfc3339(self.clock())).over(self.catalog)
 
     def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
         """By the acts read so far, and by the store for the locks. Raises StoreError, Tampered."""
@@ -184,6 +187,7 @@ def _said(version: Version, found: Assessment) -> dict[str, Any]:
         "article": found.klass.article,
         "rule": found.rule,
         "by_hand": found.by_hand,
+        "undecided": found.undecided,
         "schedule_version": version.number,
         "start": found.start,
         "keep_until": found.keep_until,
@@ -200,79 +204,3 @@ def lock_until(store: ObjectStore, capture: CaptureRow) -> str:
     except NotFound:
         return capture.lock_until
     return capture.lock_until if lock.until is None else rfc3339(lock.until)
-
-
-class _Trial:
-    """Counts what a schedule would take, beside what the one in force takes."""
-
-    def __init__(self, acts: Acts, schedule: Schedule, now: str) -> None:
-        self._schedule = schedule
-        self._before = acts.schedules.in_force(now)
-        self._events = events_of(acts)
-        self._reviews = acts.reviews
-        self._now = now
-        self._kinds = {source.id: str(source.kind) for source in acts.sources()}
-        self._barred = acts.erasures.barred
-        self._taken: Counter[tuple[str, str]] = Counter()
-        self._bytes: Counter[tuple[str, str]] = Counter()
-        self._of_kind: Counter[tuple[tuple[str, str], str]] = Counter()
-        self._moves: Counter[tuple[str, str]] = Counter()
-        self._times: Counter[str] = Counter()
-
-    def over(self, catalog: Catalog) -> dict[str, Any]:
-        """The counts."""
-        total = 0
-        for row in catalog.changed(0, catalog.position().rows):
-            for capture in row.captures:
-                if not self._barred(capture.id):
-                    self._count(capture)
-                    total += 1
-        return {
-            "captures": total,
-            "rules": self._rules(),
-            "compared_with": None if self._before is None else self._before.number,
-            "moves": [{"from": a, "to": b, "captures": n} for (a, b), n in sorted(self._moves.items())],
-            "kept_longer": self._times["longer"],
-            "kept_shorter": self._times["shorter"],
-            "past_maximum": self._times["past"],
-            "by_hand": self._times["by_hand"],
-        }
-
-    def _count(self, capture: CaptureRow) -> None:
-        facts = facts_of(capture.finding)
-        said = self._reviews.classes.get(capture.id), self._reviews.until.get(capture.id, "")
-        found = assess(self._schedule, facts, self._events, *said)
-        self._times["by_hand"] += found.by_hand
-        if not found.by_hand:
-            key = (found.rule or _RULELESS, found.klass.id)
-            self._taken[key] += 1
-            self._bytes[key] += facts.size
-            self._of_kind[key, self._kinds.get(capture.finding.source, "unknown")] += 1
-        self._times["past"] += found.past(self._now)
-        if self._before is None:
-            return
-        before = assess(self._before.schedule, facts, self._events, *said)
-        if before.klass.id != found.klass.id:
-            self._moves[before.klass.id, found.klass.id] += 1
-        self._times["longer"] += found.dispose_after > before.dispose_after
-        self._times["shorter"] += found.dispose_after < before.dispose_after
-
-    def _rules(self) -> list[dict[str, Any]]:
-        """Every rule as it is asked, the default last, also those that take nothing."""
-        rules = [(rule.id, rule.klass) for rule in self._schedule.in_order()]
-        return [
-            {
-                "rule": None if key[0] == _RULELESS else key[0],
-                "class": key[1],
-                "captures": self._taken[key],
-                "bytes": self._bytes[key],
-                "kinds": self._kinds_of(key, self._of_kind.items()),
-            }
-            for key in [*rules, (_RULELESS, self._schedule.default)]
-        ]
-
-    @staticmethod
-    def _kinds_of(
-        key: tuple[str, str], counted: Iterable[tuple[tuple[tuple[str, str], str], int]]
-    ) -> dict[str, int]:
-        return {kind: number for (of, kind), number in sorted(counted) if of == key}

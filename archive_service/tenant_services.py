@@ -266,7 +266,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,
         reviews=reviews,
-        schedules=TenantSchedules(tenant.acts, live.catalog, core.store, core.clock),
+        schedules=TenantSchedules(tenant.acts, live.catalog, live.index, core.store, core.clock),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
     )

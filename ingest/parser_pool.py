@@ -13,15 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self, TypeVar
 
 from archive_service.model.errors import Invalid, ParseFailed
 from archive_service.model.evidence import DnsAnswer, Origin
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind, Text
+from archive_service.model.schedule import TextCondition
 from ingest import parser_worker as protocol
 from ingest.extraction import LIMIT
 from ingest.interpret import unread
@@ -34,6 +36,7 @@ _LARGEST_ANSWER = 1 << 27
 _PIECE = 1 << 20
 _CPU_MARGIN_SECONDS = 5.0
 _ATTEMPTS = 2
+_Answer = TypeVar("_Answer")
 _XCPU = -24  # killed by SIGXCPU: its processor time ran out
 
 
@@ -160,6 +163,28 @@ def _checked_text(answer: bytes) -> Text:
         raise _failed("crash") from error
 
 
+def _checked_marks(number: int, answer: bytes) -> list[bool | None]:
+    try:
+        said = json.loads(answer)
+    except ValueError as error:
+        raise _failed("crash") from error
+    if (
+        not isinstance(said, list)
+        or len(said) != number
+        or any(each not in (True, False, None) for each in said)
+    ):
+        raise _failed("crash")
+    return [None if each is None else bool(each) for each in said]
+
+
+def _broke(failure: ParseFailed) -> str:
+    """By what a mail broke its parser; a failure that is not the mail's is raised on."""
+    reason = failure.code.removeprefix("parse.")
+    if reason not in ("timeout", "memory", "crash"):
+        raise failure
+    return reason
+
+
 def _checked_origin(answer: bytes) -> tuple[Origin, list[str]]:
     try:
         said = json.loads(answer)
@@ -224,17 +249,10 @@ class ParserPool:
     def extract(self, raw: bytes, parsed: Parsed) -> Text:
         """Text of a capture that was parsed before; raises and degrades as ``interpret`` does."""
         document = {"parsed": parsed.plain(), "limit": self._text_limit}
-        reason = ""
-        for _ in range(_ATTEMPTS):
-            try:
-                with self._worker() as worker:
-                    worker.send(protocol.EXTRACT, json.dumps(document).encode("utf-8"), raw)
-                    return _checked_text(worker.receive(protocol.TEXT))
-            except ParseFailed as failure:
-                reason = self._reason(failure)
-                if reason == "timeout":
-                    break
-        return Text(not_fully_indexed=f"parser: {reason}")
+        try:
+            return self._asked(protocol.EXTRACT, document, raw, protocol.TEXT, _checked_text)
+        except ParseFailed as failure:
+            return Text(not_fully_indexed=f"parser: {_broke(failure)}")
 
     def origin(
         self, inner: bytes, mail_from: str, known: Mapping[str, DnsAnswer]
@@ -243,13 +261,38 @@ class ParserPool:
         Raises ParseFailed: ``parse.timeout``, ``parse.memory`` or ``parse.crash`` for a message that broke
         its worker twice (or once by time), else as ``interpret``."""
         plain = {name: answer.plain() for name, answer in known.items()}
-        document = json.dumps({"mail_from": mail_from, "known": plain}).encode("utf-8")
+        document = {"mail_from": mail_from, "known": plain}
+        return self._asked(protocol.ORIGIN, document, inner, protocol.SEEN, _checked_origin)
+
+    def marks(self, raw: bytes, parsed: Parsed, conditions: Sequence[TextCondition]) -> list[bool | None]:
+        """What a capture that was parsed before says to each condition on its text (``text_marks.marks_of``); None for
+        all where it breaks the parser. Raises as ``interpret``."""
+        asked = [{"words": list(each.words), "field": each.field} for each in conditions]
+        document = {"parsed": parsed.plain(), "limit": self._text_limit, "conditions": asked}
+        checked = partial(_checked_marks, len(asked))
+        try:
+            return self._asked(protocol.MARK, document, raw, protocol.MARKS, checked)
+        except ParseFailed as failure:
+            _broke(failure)
+            return [None] * len(asked)
+
+    def _asked(
+        self,
+        operation: bytes,
+        document: dict[str, Any],
+        raw: bytes,
+        tag: bytes,
+        checked: Callable[[bytes], _Answer],
+    ) -> _Answer:
+        """One request and its one answer. Raises ParseFailed: for a mail that broke its worker twice (or once by time),
+        else as ``interpret``."""
+        said = json.dumps(document).encode("utf-8")
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
                 with self._worker() as worker:
-                    worker.send(protocol.ORIGIN, document, inner)
-                    return _checked_origin(worker.receive(protocol.SEEN))
+                    worker.send(operation, said, raw)
+                    return checked(worker.receive(tag))
             except ParseFailed as failure:
                 reason = self._reason(failure)
                 if reason == "timeout":

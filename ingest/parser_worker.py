@@ -6,8 +6,8 @@ never with which data. ``parser_pool`` is its other end.
 
 Request: operation (1 byte), length of a JSON document (4), length of the raw capture (8), big-endian, then
 both. Answer: one or two frames of tag (1 byte), length (4) and JSON: ``P`` a Parsed, ``T`` a Text, ``S`` what
-a message says of its origin. The
-first frame of a worker is an empty ``R``: it is ready. Exit status 77 means that memory ran out.
+a message says of its origin, ``M`` what it says to conditions on its text. The first frame of a worker is an
+empty ``R``: it is ready. Exit status 77 means that memory ran out.
 """
 
 import json
@@ -24,11 +24,13 @@ from typing import Any, BinaryIO
 
 from archive_service.model.evidence import DnsAnswer
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind, Text
+from archive_service.model.schedule import TextCondition
 from ingest.extraction import LIMIT, extract_text
 from ingest.interpret import interpret
+from ingest.text_marks import marks_of
 
-INTERPRET, EXTRACT, ORIGIN = b"I", b"E", b"O"
-READY, PARSED, TEXT, SEEN = b"R", b"P", b"T", b"S"
+INTERPRET, EXTRACT, ORIGIN, MARK = b"I", b"E", b"O", b"M"
+READY, PARSED, TEXT, SEEN, MARKS = b"R", b"P", b"T", b"S", b"M"
 REQUEST = struct.Struct(">cIQ")
 ANSWER = struct.Struct(">cI")
 OUT_OF_MEMORY = 77
@@ -100,7 +102,12 @@ def _serve_one(source: BinaryIO, output: BinaryIO, interpret: Interpret, extract
         _answer(output, PARSED, parsed.model_dump_json())
     else:
         parsed = Parsed.model_validate(document["parsed"])
-    _answer(output, TEXT, extract(raw, parsed, document.get("limit", LIMIT)).model_dump_json())
+    text = extract(raw, parsed, document.get("limit", LIMIT))
+    if operation == MARK:
+        asked = [TextCondition(tuple(each["words"]), each["field"]) for each in document["conditions"]]
+        _answer(output, MARKS, json.dumps(marks_of(raw, parsed, text, asked)))
+        return True
+    _answer(output, TEXT, text.model_dump_json())
     return True
 
 

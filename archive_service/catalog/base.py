@@ -12,7 +12,8 @@ from archive_service.model.mail import Finding, Recipient, Source
 class CaptureRow:
     """One capture as projected: where its entry and object stand, and its finding.
 
-    ``order_seq`` is the order log's sequence number of the finding: it versions the row.
+    ``order_seq`` is the order log's sequence number of the finding: it versions the row. ``marks``: what its text says
+    to conditions of retention rules, by their keys, as far as it was read for them (``Facts.marks``).
     """
 
     id: str
@@ -22,6 +23,7 @@ class CaptureRow:
     object_key: str
     lock_until: str
     finding: Finding
+    marks: Mapping[str, bool | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,15 @@ class Catalog(Protocol):
 
     def withdrawn(self, since: int, below: int) -> list[str]:
         """Messages that lost a capture at an order-log position in [since, below); some exist no more."""
+        ...
+
+    def mark(self, capture: str, marks: Mapping[str, bool | None]) -> None:
+        """Note what a capture's text says to conditions of retention rules; nothing, where the capture has no row.
+        Durable on return."""
+        ...
+
+    def born(self) -> str:
+        """Which catalog this is: another word for one that was made anew, and has no marks."""
         ...
 
     def indexed(self, rows: int) -> None:

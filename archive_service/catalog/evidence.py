@@ -5,20 +5,19 @@ machine goes on. ``captures.malware_due`` and ``origin_due`` hold seconds since 
 nobody looked at, NULL one that is not to be looked at (again).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Row, Select, delete, func, insert, select, update
 
 from archive_service.catalog import tables
 from archive_service.catalog.base import Backlog, CaptureRow, EvidenceRow
+from archive_service.catalog.chunks import chunks
 from archive_service.catalog.columns import unreadable
 from archive_service.catalog.engines import Database
 from archive_service.model.clock import from_rfc3339
 from archive_service.model.evidence import Evidence, Look
 
-_AT_ONCE = 500
-_Item = TypeVar("_Item")
 _COLUMNS: Mapping[Look, "Column[int]"] = {
     Look.MALWARE: tables.captures.c.malware_due,
     Look.ORIGIN: tables.captures.c.origin_due,
@@ -78,7 +77,7 @@ def _add(connection: Connection, rows: Sequence[EvidenceRow], barred: Collection
     without = set(barred)
     fresh = {row.order_seq: row for row in rows if row.evidence.capture not in without}
     table = tables.evidence
-    for some in _chunks(sorted(fresh)):
+    for some in chunks(sorted(fresh)):
         connection.execute(delete(table).where(table.c.order_seq.in_(some)))
         connection.execute(insert(table), [_values(fresh[seq]) for seq in some])
     return {row.evidence.capture for row in fresh.values()}
@@ -86,7 +85,7 @@ def _add(connection: Connection, rows: Sequence[EvidenceRow], barred: Collection
 
 def forget(connection: Connection, captures: Sequence[str]) -> None:
     """Take the evidence of these captures away."""
-    for some in _chunks(captures):
+    for some in chunks(captures):
         connection.execute(delete(tables.evidence).where(tables.evidence.c.capture.in_(some)))
 
 
@@ -100,7 +99,7 @@ def _set_due(connection: Connection, captures: Collection[str]) -> None:
         by_due.setdefault((look, _due_again(evidence)), []).append(capture)
     table = tables.captures
     for (look, due), names in by_due.items():
-        for some in _chunks(names):
+        for some in chunks(names):
             connection.execute(update(table).where(table.c.id.in_(some)).values({_COLUMNS[look].name: due}))
 
 
@@ -112,7 +111,7 @@ def _of_captures(connection: Connection, captures: Sequence[str]) -> list[Eviden
     """The evidence of these captures, in order. Raises StoreError on a row that is none."""
     found: list[EvidenceRow] = []
     table = tables.evidence
-    for some in _chunks(captures):
+    for some in chunks(captures):
         query = select(table).where(table.c.capture.in_(some)).order_by(table.c.order_seq)
         found.extend(_row(row) for row in connection.execute(query))
     return found
@@ -162,8 +161,3 @@ def _row(row: Row[tuple[object, ...]]) -> EvidenceRow:
         return EvidenceRow(row.order_seq, Evidence.model_validate(row.content))
     except ValueError:
         raise unreadable() from None
-
-
-def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]

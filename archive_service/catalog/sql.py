@@ -1,13 +1,13 @@
 """The catalog over SQL. Nothing here is of one engine (see ``engines``)."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
 
-from archive_service.catalog import arrivals, evidence, migrations, tables
+from archive_service.catalog import arrivals, evidence, migrations, tables, text_marks
 from archive_service.catalog.base import (
     Arrivals,
     CaptureRow,
@@ -17,6 +17,7 @@ from archive_service.catalog.base import (
     Position,
     Withdrawn,
 )
+from archive_service.catalog.chunks import AT_ONCE, chunks
 from archive_service.catalog.columns import unreadable
 from archive_service.catalog.engines import Database
 from archive_service.catalog.merge import merge
@@ -24,11 +25,8 @@ from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Finding, Recipient
 
-_AT_ONCE = 500  # values in one IN list, rows in one page
-_Item = TypeVar("_Item")
 
-
-class SqlCatalog(evidence.EvidenceReads):
+class SqlCatalog(evidence.EvidenceReads, text_marks.TextMarkWrites):
     """Implements ``Catalog`` and ``Dump``. Thread-safe; readers never wait for the writer."""
 
     def __init__(self, database: Database) -> None:
@@ -136,7 +134,7 @@ class SqlCatalog(evidence.EvidenceReads):
                     select(tables.captures.c.order_seq, tables.captures.c.message)
                     .where(tables.captures.c.order_seq > after, tables.captures.c.order_seq < below)
                     .order_by(tables.captures.c.order_seq)
-                    .limit(_AT_ONCE)
+                    .limit(AT_ONCE)
                 ).all()
                 ids = list(dict.fromkeys(row.message for row in page))
                 found = {row.id: row for row in _read_messages(connection, ids)}
@@ -155,7 +153,8 @@ class SqlCatalog(evidence.EvidenceReads):
         with self._database.reading() as connection:
             query = select(tables.captures).where(tables.captures.c.id == capture_id)
             row = connection.execute(query).one_or_none()
-        return None if row is None else _capture(row)
+            marks = text_marks.marks_of(connection, [] if row is None else [capture_id])
+        return None if row is None else _capture(row, marks)
 
     def dump(self) -> Iterator[dict[str, Any]]:
         """One state of the catalog throughout, read as it is consumed: close the iterator when leaving it early."""
@@ -176,14 +175,21 @@ class SqlCatalog(evidence.EvidenceReads):
 
 def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
     """Row by row in flat memory."""
-    with connection.execute(query, execution_options={"yield_per": _AT_ONCE}) as rows:
+    with connection.execute(query, execution_options={"yield_per": AT_ONCE}) as rows:
         yield from rows
 
 
 def _insert_position(connection: Connection) -> None:
     """The one row. Another process may have been faster."""
     if connection.execute(select(tables.position.c.id)).first() is None:
-        empty = {"id": 1, "format": tables.FORMAT, "rows": 0, "indexed": 0, "acts": 0}
+        empty = {
+            "id": 1,
+            "format": tables.FORMAT,
+            "rows": 0,
+            "indexed": 0,
+            "acts": 0,
+            "born": secrets.token_hex(8),
+        }
         connection.execute(insert(tables.position).values(empty))
 
 
@@ -230,7 +236,7 @@ def _count_in(value: object) -> int:
 
 def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -> None:
     """Delete and insert by id: the same statement on every engine."""
-    for some in _chunks(values):
+    for some in chunks(values):
         connection.execute(delete(table).where(table.c.id.in_([value["id"] for value in some])))
         connection.execute(insert(table), some)
 
@@ -241,13 +247,14 @@ def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str
     c, f, w = tables.captures, tables.flags, tables.withdrawn
     known = _withdrawn_among(connection, [each.capture for each in withdrawn])
     fresh = {each.capture: each for each in reversed(withdrawn) if each.capture not in known}  # the first
-    for some in _chunks(fresh.values()):
+    for some in chunks(fresh.values()):
         names = [each.capture for each in some]
         rows = connection.execute(select(c.c.id, c.c.message).where(c.c.id.in_(names)))
         found.update({row.id: row.message for row in rows})
         connection.execute(delete(c).where(c.c.id.in_(names)))
         connection.execute(delete(f).where(f.c.capture.in_(names)))
         evidence.forget(connection, names)
+        text_marks.forget(connection, names)
         _read(connection, [(each.log, each.seq) for each in some])
         values = [
             {"id": each.capture, "order_seq": each.order_seq, "message": found.get(each.capture)}
@@ -259,7 +266,7 @@ def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str
 
 def _withdrawn_among(connection: Connection, captures: list[str]) -> set[str]:
     found: set[str] = set()
-    for some in _chunks(captures):
+    for some in chunks(captures):
         query = select(tables.withdrawn.c.id).where(tables.withdrawn.c.id.in_(some))
         found.update(connection.execute(query).scalars())
     return found
@@ -282,13 +289,13 @@ def _note_taken(connection: Connection, changes: Changes) -> None:
 def _read(connection: Connection, places: Iterable[tuple[str, int]]) -> None:
     """These captures are no longer among the unread."""
     table = tables.unread
-    for some in _chunks(places):
+    for some in chunks(places):
         connection.execute(delete(table).where(tuple_(table.c.log, table.c.seq).in_(some)))
 
 
 def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:
     table = tables.flags
-    for some in _chunks(fresh.values()):
+    for some in chunks(fresh.values()):
         connection.execute(delete(table).where(table.c.capture.in_([row.id for row in some])))
         flags = [{"capture": row.id, "flag": flag} for row in some for flag in set(row.finding.parsed.flags)]
         if flags:
@@ -298,7 +305,7 @@ def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:
 def _messages_of(connection: Connection, captures: list[str]) -> dict[str, str]:
     """The message of each of these that has a row."""
     found: dict[str, str] = {}
-    for some in _chunks(captures):
+    for some in chunks(captures):
         query = select(tables.captures.c.id, tables.captures.c.message).where(tables.captures.c.id.in_(some))
         found.update((row.id, row.message) for row in connection.execute(query))
     return found
@@ -306,7 +313,7 @@ def _messages_of(connection: Connection, captures: list[str]) -> dict[str, str]:
 
 def _merge_again(connection: Connection, ids: list[str]) -> None:
     """Write each of these messages as its captures now say; without captures it goes."""
-    for some in _chunks(ids):
+    for some in chunks(ids):
         merged = [merge(captures) for captures in _captures_of(connection, some).values()]
         connection.execute(delete(tables.messages).where(tables.messages.c.id.in_(some)))
         if merged:
@@ -318,25 +325,21 @@ def _captures_of(connection: Connection, ids: list[str]) -> dict[str, list[Captu
     captures: dict[str, list[CaptureRow]] = {}
     table = tables.captures
     query = select(table).where(table.c.message.in_(ids)).order_by(table.c.order_seq)
-    for row in connection.execute(query):
-        captures.setdefault(row.message, []).append(_capture(row))
+    rows = connection.execute(query).all()
+    marks = text_marks.marks_of(connection, [row.id for row in rows])
+    for row in rows:
+        captures.setdefault(row.message, []).append(_capture(row, marks))
     return captures
 
 
 def _read_messages(connection: Connection, ids: list[str]) -> Iterator[MessageRow]:
-    for some in _chunks(ids):
+    for some in chunks(ids):
         captures = _captures_of(connection, some)
         query = select(tables.messages).where(tables.messages.c.id.in_(some))
         for row in connection.execute(query):
             if row.id not in captures:  # no message is without one: somebody took them away
                 raise unreadable()
             yield _message(row, captures[row.id])
-
-
-def _chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some
 
 
 def _capture_values(row: CaptureRow) -> dict[str, Any]:
@@ -352,7 +355,7 @@ def _capture_values(row: CaptureRow) -> dict[str, Any]:
     }
 
 
-def _capture(row: Row[Any]) -> CaptureRow:
+def _capture(row: Row[Any], marks: Mapping[str, text_marks.Marks]) -> CaptureRow:
     """Raises StoreError on a row that is none."""
     try:
         finding = Finding.model_validate(row.finding)
@@ -366,6 +369,7 @@ def _capture(row: Row[Any]) -> CaptureRow:
         object_key=row.object_key,
         lock_until=row.lock_until,
         finding=finding,
+        marks=marks.get(row.id, {}),
     )
 
 

@@ -6,6 +6,7 @@ to be: ``migrations``.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -33,6 +34,7 @@ position = Table(
     Column("indexed", BigInteger, nullable=False),
     Column("acts", BigInteger, nullable=False),
     Column("counted_from", BigInteger, nullable=False, server_default="0"),  # the first hour in ``arrivals``
+    Column("born", AnyText, nullable=False, server_default=""),  # drawn when the catalog was made
 )
 
 messages = Table(
@@ -95,6 +97,14 @@ evidence = Table(
     Column("mark", AnyText),  # the name of malware that was found
     Column("content", AsciiJson, nullable=False),  # ``Evidence.summary``
     Index("evidence_by_mark", "mark", "at"),
+)
+
+text_marks = Table(
+    "text_marks",
+    metadata,
+    Column("capture", AnyText, primary_key=True),
+    Column("condition", AnyText, primary_key=True),  # the key of a condition on the text
+    Column("holds", Boolean),  # NULL: it cannot be told
 )
 
 unread = Table(

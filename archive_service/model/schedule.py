@@ -5,7 +5,11 @@ ever, and what no rule takes is of the default class.
 """
 
 import calendar
+import hashlib
 import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -13,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from archive_service.model.canonical import canonical
 from archive_service.model.mail import Frozen
 
 _DURATION = re.compile(r"P(?=[0-9])(?:([0-9]{1,3})Y)?(?:([0-9]{1,4})M)?(?:([0-9]{1,4})W)?(?:([0-9]{1,5})D)?")
@@ -54,6 +59,50 @@ DayOfYear = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}-[0-9]{2}$"), Af
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Names = Annotated[tuple[Line, ...], Field(max_length=1000)]
+
+
+def fold(text: str) -> str:
+    """Case and accents folded."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
+def words(text: str, split: Callable[[str], bool] = str.isalnum) -> list[str]:
+    """The words of a text, folded."""
+    return "".join(letter if split(letter) else " " for letter in fold(text)).split()
+
+
+def _with_words(text: str) -> str:
+    """Raises ValueError for a text without a word: it would take nothing, or everything."""
+    if not words(text):
+        raise ValueError("a text with at least one word")
+    return text
+
+
+def _header(text: str) -> str:
+    """``Name`` or ``Name: words``, the name of RFC 5322 section 2.2. Raises ValueError."""
+    if not re.fullmatch(r"[!-9;-~]{1,100}(:.*)?", text):
+        raise ValueError("a header field: Name, or Name: words")
+    return text
+
+
+Texts = Annotated[tuple[Annotated[Line, AfterValidator(_with_words)], ...], Field(max_length=100)]
+HeaderTexts = Annotated[tuple[Annotated[Line, AfterValidator(_header)], ...], Field(max_length=100)]
+
+
+@dataclass(frozen=True)
+class TextCondition:
+    """What only the mail itself can tell: whether it has all of ``words`` (folded), anywhere, or in one field of the
+    lower-case name ``field``. ``key`` names it where the answers are kept."""
+
+    words: tuple[str, ...]
+    field: str | None = None
+
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits; the same for conditions that ask the same."""
+        said = canonical({"field": self.field, "words": list(self.words)})
+        return hashlib.sha256(b"archive-service/text-condition/v1\x00" + said).hexdigest()[:32]
 
 
 class Start(StrEnum):
@@ -127,6 +176,10 @@ def _never_longer(first: str, second: str) -> bool:
     return all(after(day, first) <= after(day, second) for day in days)
 
 
+def _sorted_words(text: str) -> tuple[str, ...]:
+    return tuple(sorted(set(words(text))))
+
+
 class Rule(Frozen):
     """Which mail is of a class: whatever fulfils every condition that is set, and any one value of it. Rules are asked
     by ``priority``, the smallest first; the first that takes a mail decides.
@@ -134,7 +187,8 @@ class Rule(Frozen):
     ``domains``: of a sender or recipient, subdomains included; ``labels``: what the mail system called the journaled
     message; ``flags``: words of its finding; ``subject``: words in its subject, case and accents folded;
     ``attachments``: content types (``application/pdf``, ``image/*``) or endings of file names (``.xlsx``); ``larger``
-    and ``smaller``: bytes of the message."""
+    and ``smaller``: bytes of the message. ``words``: words of its subject, body, attachments and file names;
+    ``headers``: a field of the message's header, and words in it (``X-Dept: achats``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -149,8 +203,17 @@ class Rule(Frozen):
     flags: Names = ()
     subject: Names = ()
     attachments: Names = ()
+    words: Texts = ()
+    headers: HeaderTexts = ()
     larger: Annotated[int, Field(ge=0, le=2**53)] | None = None
     smaller: Annotated[int, Field(ge=1, le=2**53)] | None = None
+
+    def texts(self) -> tuple[tuple[TextCondition, ...], ...]:
+        """What it asks of the mail itself: any one of each group, of every group."""
+        anywhere = tuple(TextCondition(_sorted_words(text)) for text in self.words)
+        split = [text.partition(":") for text in self.headers]
+        fields = tuple(TextCondition(_sorted_words(said), name.lower()) for name, _, said in split)
+        return tuple(group for group in (anywhere, fields) if group)
 
     def plain(self) -> dict[str, Any]:
         """JSON-ready, by the names that a schedule is written with."""

@@ -1,12 +1,12 @@
-"""What a schedule may ask of a capture: drawn from its finding alone."""
+"""What a schedule may ask of a capture: drawn from its finding, and from what is known of its text."""
 
-import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.mail import Finding
+from archive_service.model.schedule import fold, words
 
 _UNDER_WAY = timedelta(
     days=30
@@ -15,7 +15,9 @@ _UNDER_WAY = timedelta(
 
 @dataclass(frozen=True)
 class Facts:
-    """``sent_at`` is believed only so far as it can be true: see ``facts_of``. Addresses are lower case."""
+    """``sent_at`` is believed only so far as it can be true: see ``facts_of``. Addresses are lower case. ``marks``: by
+    the key of a ``TextCondition``, whether the mail fulfils it; None: it was read, and cannot be told; absent: it has
+    not been read for it."""
 
     source: str
     received_at: str
@@ -27,6 +29,7 @@ class Facts:
     subject: frozenset[str]
     attachments: tuple[tuple[str, str], ...]  # (content type, file name), folded
     size: int
+    marks: Mapping[str, bool | None]
 
     @property
     def parties(self) -> frozenset[str]:
@@ -34,7 +37,7 @@ class Facts:
         return self.recipients | ({self.sender} if self.sender else frozenset())
 
 
-def facts_of(finding: Finding) -> Facts:
+def facts_of(finding: Finding, marks: Mapping[str, bool | None] | None = None) -> Facts:
     """The facts of a capture. Who writes a mail chooses its date: one behind its receipt, or, of what was not imported,
     30 days and more before it, counts as the receipt."""
     parsed = finding.parsed
@@ -50,6 +53,7 @@ def facts_of(finding: Finding) -> Facts:
         subject=frozenset(words(parsed.subject)),
         attachments=tuple((part.content_type.lower(), fold(part.filename or "")) for part in parts),
         size=parsed.inner_end - parsed.inner_start,
+        marks=marks or {},
     )
 
 
@@ -66,14 +70,3 @@ def _sent(finding: Finding) -> str:
         return finding.received_at
     late = finding.channel is None and sent < received - _UNDER_WAY
     return finding.received_at if late or sent > received else rfc3339(sent)
-
-
-def fold(text: str) -> str:
-    """Case and accents folded."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(letter for letter in plain if not unicodedata.combining(letter))
-
-
-def words(text: str, split: Callable[[str], bool] = str.isalnum) -> list[str]:
-    """The words of a text, folded."""
-    return "".join(letter if split(letter) else " " for letter in fold(text)).split()

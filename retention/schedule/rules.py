@@ -1,22 +1,69 @@
 """Which rule takes a mail: the first by priority whose every condition holds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
-from archive_service.model.schedule import Direction, Rule, Schedule
-from retention.schedule.facts import Facts, fold, words
+from archive_service.model.schedule import Direction, Rule, Schedule, TextCondition, fold, words
+from retention.schedule.facts import Facts
 
 Custodians = Callable[[Facts], frozenset[str]]
 """The ids of the people who took part in a mail, by the directory as it was when the mail was sent."""
 
 
-def rule_of(schedule: Schedule, facts: Facts, custodians: Custodians) -> Rule | None:
-    """The rule that takes a mail; None: it is of the default class."""
+def rules_of(schedule: Schedule, facts: Facts, custodians: Custodians) -> tuple[Rule | None, ...]:
+    """The rule that takes a mail; None: it is of the default class. More than one where the mail's text, which is not
+    known or cannot be told, decides between them."""
+    found: list[Rule | None] = []
+    for rule, verdict in _asked(schedule, facts, custodians):
+        found.append(rule)
+        if verdict:
+            return tuple(found)
+    return (*found, None)
+
+
+def unread_of(schedule: Schedule, facts: Facts, custodians: Custodians) -> frozenset[TextCondition]:
+    """What the mail must be read for: the conditions on its text that decide, and that nobody has looked for."""
+    return frozenset(
+        condition
+        for rule, verdict in _asked(schedule, facts, custodians)
+        if verdict is None
+        for group in rule.texts()
+        for condition in group
+        if condition.key not in facts.marks
+    )
+
+
+def _asked(
+    schedule: Schedule, facts: Facts, custodians: Custodians
+) -> Iterator[tuple[Rule, Literal[True] | None]]:
+    """The rules that take a mail, or, None, may do, up to the first that does."""
     own = [domain.lower() for domain in schedule.domains]
-    return next((rule for rule in schedule.in_order() if takes(rule, facts, custodians, own)), None)
+    for rule in schedule.in_order():
+        if not takes(rule, facts, custodians, own):
+            continue
+        verdict = _by_text(rule, facts)
+        if verdict is not False:
+            yield rule, verdict
+        if verdict:
+            return
+
+
+def _by_text(rule: Rule, facts: Facts) -> bool | None:
+    """What the mail's own text says of a rule; None: that is not known."""
+    verdict: bool | None = True
+    for group in rule.texts():
+        said = {facts.marks.get(condition.key) for condition in group}
+        if True in said:
+            continue
+        if None not in said:
+            return False
+        verdict = None
+    return verdict
 
 
 def takes(rule: Rule, facts: Facts, custodians: Custodians, own: Sequence[str]) -> bool:
-    """Whether every condition of a rule that is set holds. ``own``: the organisation's domains."""
+    """Whether every condition of a rule that is set holds, but those on the mail's text. ``own``: the organisation's
+    domains."""
     return (
         (not rule.sources or facts.source in rule.sources)
         and (rule.larger is None or facts.size > rule.larger)

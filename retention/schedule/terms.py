@@ -1,13 +1,13 @@
 """From when to when a mail is kept: by its class, its facts, and the events that the acts tell of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.schedule import CLOSINGS, EVENTS, RetentionClass, Rule, Schedule, Start, after
 from retention.schedule.facts import Facts
-from retention.schedule.rules import Custodians, rule_of
+from retention.schedule.rules import Custodians, rules_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Assessment:
     """What a schedule says of one mail. ``keep_until``: the end of its legal minimum, None without one;
     ``dispose_after``: from then on it goes; never before ``keep_until``. ``open``: the event that its term starts with
     has not happened; the times are then the latest that they can be. All RFC 3339. ``by_hand``: a reviewer gave it its
-    class."""
+    class. ``undecided``: its text decides between classes, and is not known; it is then kept as the one of these that
+    lasts longest."""
 
     klass: RetentionClass
     rule: str | None
@@ -34,6 +35,7 @@ class Assessment:
     dispose_after: str
     open: bool = False
     by_hand: bool = False
+    undecided: bool = False
 
     def kept(self, now: str) -> bool:
         """Whether its legal minimum runs at ``now``."""
@@ -50,12 +52,18 @@ def assess(
 ) -> Assessment:
     """The class of a mail, and its times. ``by_hand``: the class that a reviewer gave it; one that the schedule has no
     more counts for nothing. ``extended``: until when a reviewer keeps it (RFC 3339)."""
-    rule = rule_of(schedule, facts, events.custodians)
-    if by_hand in {each.id for each in schedule.classes}:
-        rule = None
-    else:
-        by_hand = None
-    klass = schedule.klass(by_hand or (rule.klass if rule is not None else schedule.default))
+    if by_hand is not None and by_hand in {each.id for each in schedule.classes}:
+        return replace(_of(schedule.klass(by_hand), None, facts, events, extended), by_hand=True)
+    rules = rules_of(schedule, facts, events.custodians)
+    found = [
+        _of(schedule.klass(schedule.default if rule is None else rule.klass), rule, facts, events, extended)
+        for rule in rules
+    ]
+    longest = max(found, key=lambda each: (each.dispose_after, each.keep_until or ""))
+    return replace(longest, undecided=len(found) > 1)
+
+
+def _of(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events, extended: str) -> Assessment:
     start, is_open = _start(klass, rule, facts, events)
     until = after(start, klass.minimum) if klass.minimum is not None else None
     end = after(start, klass.maximum)
@@ -66,7 +74,6 @@ def assess(
         keep_until=None if until is None else rfc3339(until),
         dispose_after=max(extended, rfc3339(end if until is None else max(end, until))),
         open=is_open,
-        by_hand=by_hand is not None,
     )
 
 

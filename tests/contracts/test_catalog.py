@@ -481,3 +481,26 @@ def test_a_capture_found_again_keeps_its_evidence(catalog):
     catalog.apply(look_changes(seen(1, "c0"), captures=[capture(0, "m0")], rows=2))
     catalog.apply(changes(capture(2, "m1", name="c0"), rows=3))
     assert due(catalog) == [] and len(catalog.evidence(["c0"])["c0"]) == 1
+
+
+def test_what_a_text_says_stays_with_its_capture_and_goes_with_it(catalog):
+    catalog.apply(changes(capture(0, "m1"), capture(1, "m1"), rows=2))
+    catalog.mark("c0", {"k1": True, "k2": None})
+    catalog.mark("c0", {"k1": False})
+    catalog.mark("c9", {"k1": True})
+    assert catalog.capture("c0").marks == {"k1": False, "k2": None}
+    (row,) = catalog.messages(["m1"])
+    assert [each.marks for each in row.captures] == [{"k1": False, "k2": None}, {}]
+    catalog.apply(changes(capture(2, "m1", name="c0"), rows=3))
+    assert catalog.capture("c0").marks == {"k1": False, "k2": None}
+    catalog.apply(Changes([], [], rows=4, acts=1, withdrawn=[Withdrawn("c0", "log-a", 0, 3)]))
+    catalog.mark("c0", {"k1": True})
+    catalog.apply(changes(capture(4, "m2", name="c9"), rows=5))
+    assert catalog.capture("c9").marks == {}
+    assert all(table["table"] != "text_marks" for table in catalog.dump())
+
+
+def test_a_catalog_that_was_made_anew_is_another_one(open_catalog, tmp_path):
+    first = open_catalog()
+    assert first.born() == open_catalog().born() != ""
+    assert SqlCatalog.sqlite(tmp_path / "anew.sqlite").born() != first.born()

@@ -444,7 +444,7 @@ class FakeSchedules:
         return []
 
     def dry_run(self, given: Any) -> dict[str, Any]:
-        counts = ("captures", "kept_longer", "kept_shorter", "past_maximum", "by_hand")
+        counts = ("captures", "kept_longer", "kept_shorter", "past_maximum", "by_hand", "undecided")
         return {"rules": [], "moves": [], "compared_with": None, **dict.fromkeys(counts, 0)}
 
     def of(self, captures: Any) -> dict[str, Any]:

@@ -157,7 +157,9 @@ def test_a_version_is_in_force_from_its_time_on_and_not_before(api, tmp_path):
     [
         ({"default": "nowhere"}, "schedule: "),
         ({"classes": [klass("ordinary", "P1Y", minimum="P2Y")]}, "classes.0: "),
-        ({"rules": [{**INVOICES, "words": ["contrat"]}]}, "rules.0.words: "),
+        ({"rules": [{**INVOICES, "body": ["contrat"]}]}, "rules.0.body: "),
+        ({"rules": [{**INVOICES, "words": ["--"]}]}, "rules.0.words.0: "),
+        ({"rules": [{**INVOICES, "headers": ["deux mots: x"]}]}, "rules.0.headers.0: "),
         ({"rules": [{**INVOICES, "sources": ["snowhere"]}]}, "rule invoices: "),
         ({"rules": [{**INVOICES, "custodians": ["cnowhere"]}]}, "rule invoices: "),
         (
@@ -168,7 +170,7 @@ def test_a_version_is_in_force_from_its_time_on_and_not_before(api, tmp_path):
             "class ordinary: ",
         ),
     ],
-    ids=["default", "minimum", "words", "source", "custodian", "matter"],
+    ids=["default", "minimum", "unknown", "no word", "no header", "source", "custodian", "matter"],
 )
 def test_a_senseless_schedule_is_refused_and_says_where(api, changes, where):
     for path, more in (("", {"reason": "r"}), ("/dry-run", {})):

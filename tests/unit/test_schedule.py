@@ -11,7 +11,7 @@ from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.mail import Finding, Parsed, Part, Recipient
 from archive_service.model.schedule import Direction, RetentionClass, Rule, Schedule, Start, after
 from retention.schedule.facts import facts_of
-from retention.schedule.rules import directions, rule_of
+from retention.schedule.rules import directions, rules_of, unread_of
 from retention.schedule.templates import TEMPLATES
 from retention.schedule.terms import Events, assess, year_end
 
@@ -48,8 +48,8 @@ def schedule(*rules, **more):
 
 
 def taken(rule, of=None, custodians=frozenset()):
-    found = rule_of(schedule({"id": "r"} | rule), facts_of(of or finding()), lambda _: custodians)
-    return found is not None
+    found = rules_of(schedule({"id": "r"} | rule), facts_of(of or finding()), lambda _: custodians)
+    return found[0] is not None
 
 
 # --- terms
@@ -291,3 +291,94 @@ def test_where_the_term_starts_with_the_receipt_it_ends_with_the_duration(moment
     whole = Schedule(classes=(klass("rest", maximum=f"P{days + 1}D"),), default="rest")
     end = assess(whole, facts_of(finding(received, received)), NOBODY).dispose_after
     assert from_rfc3339(end) - moment == timedelta(days=days + 1)
+
+
+# --- words of the mail itself
+
+
+def texts(**more):
+    return Rule(**{"id": "t", "class": "taken"} | more)
+
+
+def key(rule):
+    (group,) = rule.texts()
+    return group[0].key
+
+
+def of_marks(whole, marks):
+    return assess(whole, facts_of(finding(), marks), NOBODY)
+
+
+def test_conditions_that_ask_the_same_have_one_key():
+    assert (
+        key(texts(words=["Été  projet"])) == key(texts(words=["projet ete"])) != key(texts(words=["projet"]))
+    )
+    assert key(texts(headers=["X-Dept: Achats"])) == key(texts(headers=["x-dept:ACHATS"]))
+    assert key(texts(headers=["X-Dept: achats"])) != key(texts(words=["achats"]))
+
+
+@pytest.mark.parametrize(
+    ("said", "rules", "undecided"),
+    [
+        (True, ["t"], False),
+        (False, [None], False),
+        (None, ["t", None], True),
+        ("unread", ["t", None], True),
+    ],
+)
+def test_a_rule_on_words_takes_may_take_or_does_not(said, rules, undecided):
+    whole = schedule({"id": "t", "words": ["contrat"]})
+    marks = {} if said == "unread" else {key(whole.rules[0]): said}
+    facts = facts_of(finding(), marks)
+    assert [rule and rule.id for rule in rules_of(whole, facts, lambda _: frozenset())] == rules
+    assert of_marks(whole, marks).undecided == undecided
+    unread = unread_of(whole, facts, lambda _: frozenset())
+    assert {each.key for each in unread} == ({key(whole.rules[0])} if said == "unread" else set())
+
+
+def test_no_mail_is_read_for_what_decides_nothing():
+    whole = schedule(
+        {"id": "far", "words": ["contrat"], "sources": ["other"]},
+        {"id": "sure", "subject": ["facture"]},
+        {"id": "late", "words": ["avenant"]},
+    )
+    assert not unread_of(whole, facts_of(finding()), lambda _: frozenset())
+    assert of_marks(whole, {}).rule == "sure"
+
+
+def test_every_group_of_conditions_is_to_hold_and_any_one_of_a_group():
+    whole = schedule({"id": "t", "words": ["un", "deux"], "headers": ["X-A"]})
+    (one, two), (header,) = whole.rules[0].texts()
+    for marks, rules in (
+        ({one.key: False, two.key: True, header.key: True}, ["t"]),
+        ({one.key: True, two.key: None, header.key: False}, [None]),
+        ({one.key: None, two.key: False, header.key: True}, ["t", None]),
+        ({one.key: None, two.key: True, header.key: True}, ["t"]),
+    ):
+        found = rules_of(whole, facts_of(finding(), marks), lambda _: frozenset())
+        assert [each and each.id for each in found] == rules
+
+
+_RULES = st.lists(
+    st.tuples(st.sampled_from(["short", "long", "law"]), st.lists(st.sampled_from("abc"), max_size=2)),
+    max_size=4,
+)
+
+
+@given(_RULES, st.dictionaries(st.sampled_from("abc"), st.sampled_from([True, False]), min_size=3))
+def test_retention_what_is_not_known_never_shortens_how_long_a_mail_is_kept(rules, truth):
+    classes = (klass("rest"), klass("short", maximum="P1M"), klass("long", maximum="P9Y"),
+               klass("law", minimum="P5Y", maximum="P6Y"))  # fmt: skip
+    made = tuple(
+        Rule(**{"id": f"r{number}", "class": name, "words": words})
+        for number, (name, words) in enumerate(rules)
+    )
+    whole = Schedule(classes=classes, default="rest", rules=made)
+    keys = {each.words[0]: each.key for rule in made for group in rule.texts() for each in group}
+    marks = {keys[word]: said for word, said in truth.items() if word in keys}
+    known = of_marks(whole, marks)
+    assert not known.undecided
+    for left in marks:
+        less = of_marks(whole, {name: said for name, said in marks.items() if name != left})
+        assert less.dispose_after >= known.dispose_after
+        assert not less.past(known.dispose_after) or less.dispose_after == known.dispose_after

@@ -39,7 +39,8 @@ class Trial(BaseModel):
     sources, the default as the rule null; ``moves``: captures whose class would be another;
     ``kept_longer`` and ``kept_shorter``: whose end would be, against the version in force (``compared_with``);
     ``past_maximum``: which would be past their end at once; ``by_hand``: whose class a
-    reviewer has set, so that no rule takes them."""
+    reviewer has set, so that no rule takes them; ``undecided``: whose text decides and is not known, counted where they
+    would be kept longest (words are looked up in the search index; header fields are in none)."""
 
     captures: int
     rules: list[dict[str, Any]]
@@ -49,6 +50,7 @@ class Trial(BaseModel):
     kept_shorter: int
     past_maximum: int
     by_hand: int
+    undecided: int
 
 
 @router.get("/v1/schedules", openapi_extra=needs(Right.SCHEDULES, "schedule.list"))

@@ -35,7 +35,7 @@ class Track:
     head: str
 
 
-CATALOG = Track("catalog", tables.position.name, "catalog_0003")
+CATALOG = Track("catalog", tables.position.name, "catalog_0004")
 JOBS = Track("jobs", tables.jobs.name, "jobs_0001")
 
 

@@ -1,0 +1,63 @@
+"""Reading mail for the retention rules that ask for its words: what decides its class is noted in the catalog.
+
+The active follower does this, before it makes locks as long as the class asks; whoever else judges a capture goes by
+what is noted, and takes one that was not read for the class that lasts longest among those it may be of.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.ledger.acts import Acts
+from archive_service.ledger.payloads import PayloadVault, open_capture
+from archive_service.ledger.reader import read_entry
+from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
+from archive_service.model.mail import Parsed
+from archive_service.model.schedule import Schedule, TextCondition
+from archive_service.retaining import events_of
+from archive_service.vault.key_layout import LogId
+from retention.schedule.facts import facts_of
+from retention.schedule.rules import unread_of
+
+_log = logging.getLogger(__name__)
+
+
+class ReadsText(Protocol):
+    """Reads hostile bytes somewhere safe; never raises for what a mail contains."""
+
+    def marks(self, raw: bytes, parsed: Parsed, conditions: Sequence[TextCondition]) -> list[bool | None]:
+        """For each condition whether the mail fulfils it; None: that cannot be told."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One owner's. Not thread-safe."""
+
+    vault: PayloadVault
+    acts: Acts
+    catalog: Catalog
+    reads: ReadsText
+
+    def __call__(self, capture: CaptureRow, schedule: Schedule) -> CaptureRow:
+        """The capture with all that decides its class noted, durably; as it is where nothing is missing, or where it
+        cannot be read (``verify`` names it). Raises StoreError, ParseFailed: what is not noted can be read again."""
+        facts = facts_of(capture.finding, capture.marks)
+        wanted = sorted(
+            unread_of(schedule, facts, events_of(self.acts).custodians), key=lambda each: each.key
+        )
+        if not wanted:
+            return capture
+        log = LogId.parse(capture.log)
+        try:
+            entry = read_entry(self.vault.store, log, capture.seq)
+            opened = open_capture(self.vault.store, self.vault.keyring, log, entry.fields)
+        except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
+            _log.warning("a capture cannot be read for its class: %s", error.code)
+            return capture
+        said = self.reads.marks(opened.raw, capture.finding.parsed, wanted)
+        noted = {each.key: holds for each, holds in zip(wanted, said, strict=True)}
+        self.catalog.mark(capture.id, noted)
+        return replace(capture, marks={**capture.marks, **noted})

@@ -153,8 +153,8 @@ class RetentionView(BaseModel):
     """``lock_until``: the latest lock among the message's captures, as the store says. The rest is said only where a
     schedule is in force: what it says of the capture that is kept longest, and of each. ``keep_until``: the end of the
     legal minimum, null without one; ``dispose_after``: from then on it goes; ``open``: the event that the term starts
-    with is not known, and the times are the latest that they can be; ``undecided``: the mail's text decides its class and is
-    not known, so that it is kept as the one that lasts longest."""
+    with is not known, and the times are the latest that they can be; ``undecided``: the mail's text decides its class
+    and is not known, so that it is kept as the one that lasts longest."""
 
     lock_until: str
     klass: str | None = Field(default=None, serialization_alias="class")

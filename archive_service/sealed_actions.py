@@ -2,7 +2,8 @@
 into one. Only who asks and who decides know of them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from archive_service.access.cases import Cases
@@ -129,15 +130,18 @@ def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: Ledger
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         owner = approval.request["compartment"]
         named = [_capture(each) for each in approval.request["captures"]]
-        _require_no_order(tenant, named, rfc3339(core.clock()))
+        tenant.acts.refresh()
+        for each in named:
+            _require_no_order(tenant, each, rfc3339(core.clock()))
         _require_holds_known(tenant)
         left = [each for each in named if not tenant.acts.erasures.barred(each.id)]
         resealer = Resealer(core, tenant.id)
         try:
             for number, place in enumerate(left):
-                _move(core, tenant, catalog, contents, resealer, owner, place)
+                made = _move(tenant, catalog, contents, resealer, owner, place)
                 last = number == len(left) - 1
-                withdraw(tenant.acts, place, approval.by, (lambda: spend().id) if last else None)
+                leaving = _Leaving(core, tenant, compartment_of(core, tenant.id, owner), place, made)
+                leaving.withdraw(approval.by, (lambda: spend().id) if last else None)
         finally:
             resealer.close()
         if not left:
@@ -148,24 +152,60 @@ def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: Ledger
 
 
 def _move(
-    core: Core,
     tenant: Tenant,
     catalog: Catalog,
     contents: LedgerContents,
     resealer: Resealer,
     owner: str,
     place: Capture,
-) -> None:
-    """One capture into the compartment, its holds with it. It is there before it goes here."""
+) -> str:
+    """One capture into the compartment; its id there. It is there before it goes here."""
     row = catalog.capture(place.id)
     if row is None:
         raise NotFound("no capture of this id", code="capture.unknown")
     raw = contents.raw(row)
-    made = resealer.into(owner, _kind(tenant, row), _record(tenant, place), raw)
-    now = rfc3339(core.clock())
-    if KeepGround.HOLD in tenant.acts.erasures.keeps_of(place.id, now):
-        compartment = compartment_of(core, tenant.id, owner)
-        place_keep(compartment.acts, [made], KeepGround.HOLD, "moved with the mail", "resealing")
+    return resealer.into(owner, _kind(tenant, row), _record(tenant, place), raw)
+
+
+class _Held(Exception):
+    """A hold came upon it since it was looked at."""
+
+
+@dataclass
+class _Leaving:
+    """A capture that lies in the compartment as ``made`` and is withdrawn here, once every hold stands there too: one
+    may be placed, or found, while it is moved."""
+
+    core: Core
+    tenant: Tenant
+    compartment: Tenant
+    place: Capture
+    made: str
+    kept: bool = False
+
+    def withdraw(self, by: str, spend: Callable[[], str] | None) -> None:
+        """Raises Refused (``reseal.kept``, ``reseal.hold_undecided``), and what ``spend`` does."""
+        while True:
+            if self._held and not self.kept:
+                words = ("moved with the mail", "resealing")
+                place_keep(self.compartment.acts, [self.made], KeepGround.HOLD, *words)
+                self.kept = True
+            try:
+                withdraw(self.tenant.acts, self.place, by, spend, self._check)
+            except _Held:
+                continue
+            return
+
+    def _check(self) -> None:
+        _require_no_order(self.tenant, self.place, rfc3339(self.core.clock()))
+        _require_holds_known(self.tenant)
+        if self._held and not self.kept:
+            raise _Held
+
+    @property
+    def _held(self) -> bool:
+        now = rfc3339(self.core.clock())
+        return KeepGround.HOLD in self.tenant.acts.erasures.keeps_of(self.place.id, now)
 
 
 def _record(tenant: Tenant, place: Capture) -> CaptureRecord:
@@ -179,10 +219,10 @@ def _kind(tenant: Tenant, row: CaptureRow) -> SourceKind:
     return source.kind if source is not None else SourceKind.GENERIC
 
 
-def _require_no_order(tenant: Tenant, named: list[Capture], now: str) -> None:
-    """An order of a court to keep stands above resealing: the original may not go. Raises Refused."""
-    tenant.acts.refresh()
-    if any(KeepGround.ORDER in tenant.acts.erasures.keeps_of(each.id, now) for each in named):
+def _require_no_order(tenant: Tenant, place: Capture, now: str) -> None:
+    """By the acts as read: an order of a court to keep stands above resealing, the original may not go. Raises
+    Refused."""
+    if KeepGround.ORDER in tenant.acts.erasures.keeps_of(place.id, now):
         raise Refused("an order to keep it here stands above (order of precedence)", code="reseal.kept")
 
 

@@ -112,13 +112,20 @@ def ask(
     return erasure, acts.append(act) + 1
 
 
-def withdraw(acts: Acts, capture: Capture, by: str, spend: Callable[[], str] | None = None) -> int:
+def withdraw(
+    acts: Acts,
+    capture: Capture,
+    by: str,
+    spend: Callable[[], str] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> int:
     """Bar a capture that was never to be archived, or lies in a compartment now; its key goes with the next batch. The
-    acts-log position that has passed it; durable on return. All such acts are of one size. Raises what ``spend``
-    does."""
+    acts-log position that has passed it; durable on return. All such acts are of one size. ``check``: called at the
+    acts' head, raises to refuse. Raises what ``spend`` and ``check`` do."""
     fields = {"erasure": "e" + secrets.token_hex(8), "of": capture.plain(), "by": by}
 
     def act(_: Place) -> dict[str, Any]:
+        check()
         approved = {"approval": spend()} if spend is not None else {}
         return {"version": 1, "act": "capture.withdraw", **fields, **approved}
 

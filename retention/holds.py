@@ -15,6 +15,7 @@ from archive_service.ledger.approvals import Approval
 from archive_service.ledger.holds import Hold
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
 
 LONGEST_REVIEW = timedelta(days=366)
@@ -29,7 +30,8 @@ PIECE = 1_000
 
 @dataclass(frozen=True)
 class HoldAsked:
-    """A hold to be placed; the fields as in ``ledger.holds.Hold``. ``captures``: (log, capture) of a list."""
+    """A hold to be placed; the fields as in ``ledger.holds.Hold``. ``captures``: (log, capture) of a list. ``people``:
+    whom it means, as the directory has them."""
 
     matter: str
     name: str
@@ -47,6 +49,7 @@ class HoldAsked:
     first: str | None = None
     last: str | None = None
     captures: Sequence[tuple[str, str]] = ()
+    people: DecidedPeople | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,8 @@ def _fields(asked: HoldAsked, captures: Sequence[tuple[str, str]], by: str, at: 
     }
     if asked.groups:
         fields["groups"] = True
+    if asked.people is not None:
+        fields["people"] = asked.people.plain()
     if captures:
         fields["captures"] = by_log(captures)
     return fields

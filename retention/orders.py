@@ -176,6 +176,7 @@ def scope_of(asked: HoldAsked) -> dict[str, Any]:
     said: dict[str, Any] = {"past": asked.past, "future": asked.future}
     said |= {name: getattr(asked, name) for name in ("query", "first", "last") if getattr(asked, name)}
     said |= {name: list(getattr(asked, name)) for name in ("custodians", "messages") if getattr(asked, name)}
+    said |= {} if asked.people is None else {"people": asked.people.plain()}
     return said | ({"groups": True} if asked.groups else {})
 
 

@@ -1,4 +1,5 @@
-"""What a hold is about, as a query: with the directory as it is now, so that a person's new address counts too."""
+"""What a hold is about, as a query: with the directory as it is now, so that a person's new address counts too, and as
+it was when the hold was placed, so that nobody alone makes it cover less."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archive_service.access.directory import Resolution, expanded, resolution_of
+from archive_service.access.placed_people import AsPlaced, together
 from archive_service.access.scope import NOTHING
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.erasures import Asked
 from archive_service.ledger.holds import Hold
+from archive_service.model.custodians import Directory
 from archive_service.model.errors import QueryError
 from archive_service.model.grounds import EraseGround
 from search.query_language import And, Ids, Node, Or, Sent, parse
@@ -93,24 +96,36 @@ class HoldScopes:
         if not hold.searched:
             return HoldScope(None, "")
         try:
-            node, people = node_of(self._acts, hold)
+            node, people = self._found(hold)
         except QueryError as error:
             return HoldScope(None, "", broken=error.code)
         return HoldScope(node, hashlib.sha256(repr(node).encode()).hexdigest()[:32], people)
 
+    def _found(self, hold: Hold) -> tuple[Node, tuple[Resolution, ...]]:
+        """By the directory as it is, or as it was when the hold was placed; by the latter alone where the former knows
+        somebody no more. Raises QueryError."""
+        if hold.people is None:
+            return node_of(self._acts.custodians, hold)
+        then, meant = node_of(AsPlaced(self._acts.custodians, hold.people), hold)
+        try:
+            now, people = node_of(self._acts.custodians, hold)
+        except QueryError:
+            return then, meant
+        return (now if now == then else Or((now, then))), together(people, meant)
 
-def node_of(acts: Acts, hold: Sought) -> tuple[Node, tuple[Resolution, ...]]:
+
+def node_of(directory: Directory, hold: Sought) -> tuple[Node, tuple[Resolution, ...]]:
     """What a hold searches for, and whom it took for whom. Raises QueryError."""
     if hold.messages:
         return Ids(tuple(hold.messages)), ()
     parts: list[Node] = []
     people: list[Resolution] = []
     if hold.query is not None:
-        query, named = expanded(parse(hold.query), acts.custodians)
+        query, named = expanded(parse(hold.query), directory)
         parts.append(query)
         people += named
     if hold.custodians:
-        node, found = _custodians(acts, hold)
+        node, found = _custodians(directory, hold)
         parts.append(node)
         people += found
     if hold.first or hold.last:
@@ -118,13 +133,13 @@ def node_of(acts: Acts, hold: Sought) -> tuple[Node, tuple[Resolution, ...]]:
     return (And(tuple(parts)) if len(parts) > 1 else parts[0]), tuple(people)
 
 
-def _custodians(acts: Acts, hold: Sought) -> tuple[Node, list[Resolution]]:
+def _custodians(directory: Directory, hold: Sought) -> tuple[Node, list[Resolution]]:
     """Mail of any of them; nothing while none of them has an address."""
     found = []
     for custodian in hold.custodians:
-        known = acts.custodians.get(custodian)
+        known = directory.get(custodian)
         if known is not None:
-            found.append(resolution_of(acts.custodians, known, groups=hold.groups))
+            found.append(resolution_of(directory, known, groups=hold.groups))
     nodes = [node for each in found if (node := each.node()) is not None]
     if not nodes:
         return NOTHING, found

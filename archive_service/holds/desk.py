@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from archive_service.access.directory import query_of_all, resolution_of, resolve
 from archive_service.access.events import Actor
 from archive_service.access.hold_scopes import HoldScopes, node_of
+from archive_service.access.placed_people import placed
 from archive_service.catalog.base import Catalog
 from archive_service.holds.taken import taken_from
 from archive_service.ledger.acts import Acts
@@ -31,8 +33,8 @@ class HoldDesk:
         """Place a hold; durable on return. ``given``: the fields of ``HoldAsked``, custodians by id, address or name,
         captures by id. Raises Invalid, NotFound, Refused, QueryError: what cannot be searched for is never placed."""
         asked = self.asked(matter, given)
-        placed = place(self._acts, asked, actor.subject, self._clock)
-        return self._acts.holds.known[placed.hold], placed
+        made = place(self._acts, asked, actor.subject, self._clock)
+        return self._acts.holds.known[made.hold], made
 
     def asked(self, matter: str, given: Mapping[str, Any]) -> HoldAsked:
         """What ``place`` would place, by the acts at their head, searched for once. Raises as that."""
@@ -45,7 +47,8 @@ class HoldDesk:
         fields |= {"messages": messages, "captures": [(log, capture) for capture, log in places.items()]}
         asked = HoldAsked(matter=matter, **fields)
         self._try(asked)
-        return asked
+        people = placed(self._acts.custodians, asked.custodians, asked.query, groups=asked.groups)
+        return replace(asked, people=people)
 
     def all(self, matter: str) -> list[Hold]:
         """A matter's holds, released ones too, by the acts at their head."""
@@ -147,7 +150,7 @@ class HoldDesk:
         except QueryError as error:
             raise Invalid("a day is YYYY-MM-DD, YYYY-MM or YYYY", code="hold.invalid") from error
         if asked.query or asked.custodians:
-            node, _ = node_of(self._acts, asked)
+            node, _ = node_of(self._acts.custodians, asked)
             with suppress(StoreError):
                 self._index.search(node, limit=1, snippets=False)
 

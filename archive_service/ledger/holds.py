@@ -1,7 +1,7 @@
 """What the acts say of legal holds: which captures may not go while a dispute or an investigation may need them.
 
 hold.place     {hold, matter, name, ground, claim, owner, by, at, review, silent, past, future, query?,
-                custodians?: [id], groups?, messages?: [id], first?, last?, captures?: {LOG: [id]}}
+                custodians?: [id], groups?, messages?: [id], first?, last?, people?, captures?: {LOG: [id]}}
 hold.covers    {hold, scope, rows, asked, head, captures: {LOG: [id]}}   found by its scope; at most 1,000 ids an act
 hold.locked    {hold, count}                    so many of what it covers, in this order, bear a hold in the store
 hold.review    {hold, review, by, at, note}     looked at, and to be looked at again by then
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.vault.key_layout import LogId, is_log
 
 _NEVER = "9999-12-31T23:59:59.999999Z"
@@ -60,6 +61,8 @@ class Hold:
     first: str | None
     last: str | None
     position: int
+    people: DecidedPeople | None = None
+    """Whom it means, as the directory had them when it was placed: what was theirs then counts as long as it stands."""
     order: bool = False
     """Whether it is an order of a court or authority: above exclusion, and only an order's end releases it."""
     covered: dict[str, str] = field(default_factory=dict)
@@ -164,6 +167,7 @@ def _placed(act: dict[str, Any], position: int, *, order: bool = False) -> Hold:
         first=_text(act, "first"),
         last=_text(act, "last"),
         position=position,
+        people=None if act.get("people") is None else DecidedPeople.read(act["people"]),
         order=order,
     )
     _cover(hold, act.get("captures", {}))

@@ -1,6 +1,7 @@
 """Placing and ending an order: asked by one person, decided by another, who sees to the letter what it covers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from archive_service.access.events import Actor, RoleName
@@ -13,6 +14,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.orders import OrderKind
 from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
 from retention.holds import MOST, HoldAsked, require_sense
 from retention.orders import (
@@ -71,17 +73,18 @@ class OrderActions:
     def _asked(self, words: Words, given: Mapping[str, Any]) -> HoldAsked:
         names = ("query", "custodians", "groups", "first", "last", "messages", "captures", "past", "future")
         scope = {name: given[name] for name in names if given.get(name) is not None}
-        if given.get("kind") == OrderKind.ERASE:
+        erase = given.get("kind") == OrderKind.ERASE
+        if erase:
             scope |= {"past": True, "future": False}
         asked = self._holds.asked("", {**scope, **_of_hold(words, rfc3339(self._clock()))})
         require_sense(asked)
-        return asked
+        return replace(asked, people=None) if erase else asked  # its list is all there is to it
 
     def _found(self, asked: HoldAsked) -> dict[str, dict[str, Any]]:
         """Places by capture, as they are now. Raises NotFound, Refused (``order.nothing``), Invalid."""
         named = {capture: self._place(capture) for _, capture in asked.captures}
         if asked.query or asked.custodians:
-            node, _ = node_of(self._acts, asked)
+            node, _ = node_of(self._acts.custodians, asked)
 
             seen = 0
 
@@ -161,4 +164,6 @@ def _asked_again(request: Mapping[str, Any], clock: Clock) -> HoldAsked:
     scope = {name: request[name] for name in names if name in request}
     keep = request["kind"] == OrderKind.KEEP
     captures = [(str(log), str(capture)) for log, capture in request["captures"]] if keep else []
-    return HoldAsked("", **_of_hold(_words(request), rfc3339(clock())), **scope, captures=captures)
+    people = None if request.get("people") is None else DecidedPeople.read(request["people"])
+    said = _of_hold(_words(request), rfc3339(clock()))
+    return HoldAsked("", **said, **scope, captures=captures, people=people)

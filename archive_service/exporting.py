@@ -7,16 +7,20 @@ from typing import Any
 
 from archive_service.access.directory import Resolution
 from archive_service.access.events import AccessEvent
+from archive_service.api.services import TenantServices
 from archive_service.catalog.merge import DRAFT
 from archive_service.export.bundle import write_bundle
 from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
-from archive_service.model.errors import NotFound, Refused
+from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.purposes import require_purpose, require_stated
 from archive_service.tenant_services import OpenTenant
 from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import And, parse
 
 PREFIX = "ARC"
+
+_LOOKUP = 1000  # ids looked up at once
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,35 @@ def select(opened: OpenTenant, asked: ExportAsked) -> Selected:
     return Selected(ids, left_out, stated, named)
 
 
+def _require_purpose(services: TenantServices, asked: ExportAsked) -> None:
+    """As tenant and schedule say when the export is made; a refusal is recorded. Raises Invalid
+    (``purpose.required``)."""
+    try:
+        _require_what_is_asked(services, asked)
+    except Invalid as error:
+        services.access_log.record(
+            AccessEvent(
+                actor=asked.actor,
+                role=asked.role,
+                action="export.make",
+                outcome="refused",
+                ids=asked.ids or (),
+                detail={"export": asked.id, "query": asked.query, "reason": error.code},
+            )
+        )
+        raise
+
+
+def _require_what_is_asked(services: TenantServices, asked: ExportAsked) -> None:
+    require_stated(services.authority.required, asked.purpose)
+    if asked.ids is None:
+        require_purpose(services.schedules, asked.purpose, None)
+        return
+    for start in range(0, len(asked.ids), _LOOKUP):
+        rows = services.catalog.messages(asked.ids[start : start + _LOOKUP])
+        require_purpose(services.schedules, asked.purpose, [each for row in rows for each in row.captures])
+
+
 def run_export(
     opened: OpenTenant,
     asked: ExportAsked,
@@ -82,10 +115,11 @@ def run_export(
     opened.tenant.acts.refresh()
     if opened.tenant.acts.incidents.open:
         raise Refused("an incident is open: nothing is exported", code="incident.open")
+    services = opened.services
+    _require_purpose(services, asked)
     selected = select(opened, asked)
     ids, named = selected.ids, selected.named
     progress(0, len(ids))
-    services = opened.services
     collector = Collector(opened.tenant.vault, services.catalog, opened.contents, opened.proofs, extract)
     tenant_key, archive_key = opened.proofs.keys()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

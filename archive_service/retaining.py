@@ -166,6 +166,14 @@ class TenantSchedules:
         events, asked = events_of(self.acts), AskedWords(self.index)
         return Trial(self.acts, schedule, events, asked, rfc3339(self.clock())).over(self.catalog)
 
+    def asks_purpose(self, captures: Sequence[CaptureRow] | None) -> bool:
+        """See ``purposes``; by the acts read so far."""
+        now = rfc3339(self.clock())
+        version = self.acts.schedules.in_force(now)
+        if version is None or not any(klass.purpose for klass in version.schedule.classes):
+            return False
+        return captures is None or any(_by(version, self.acts, each).klass.purpose for each in captures)
+
     def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
         """By the acts read so far, and by the store for the locks. Raises StoreError, Tampered."""
         now = rfc3339(self.clock())

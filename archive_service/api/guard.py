@@ -25,8 +25,10 @@ from archive_service.api.errors import BadRequest, NoSuchThing, TooMany, Untrace
 from archive_service.api.once import made_by
 from archive_service.api.problems import code_of, status_of
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
+from archive_service.catalog.base import CaptureRow
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Denied
+from archive_service.purposes import require_purpose, require_stated
 from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
@@ -88,8 +90,8 @@ class Caller:
     ) -> None:
         """Durable on return; call it before the answer is handed over. What no body says of purpose and matter the
         query parameters of these names do. Raises Unavailable (``access_log.unavailable``) and, where the tenant asks
-        for them, BadRequest (``purpose.required``, ``matter.required``, ``matter.unknown``): then nothing may be
-        shown."""
+        for them, Invalid (``purpose.required``) or BadRequest (``matter.required``, ``matter.unknown``): then nothing
+        may be shown."""
         if outcome == "shown":
             purpose, matter = self._stated(purpose, matter)
         pen.write(
@@ -106,6 +108,12 @@ class Caller:
         )
         self.recorded = True
 
+    def require_purpose(self, captures: Sequence[CaptureRow] | None, purpose: str | None = None) -> None:
+        """Before anything of these captures (None: of what a query finds) is shown; what the body does not say the
+        query parameter does. Raises Invalid (``purpose.required``) where a retention class asks for a purpose."""
+        said = purpose or self._request.query_params.get("purpose")
+        require_purpose(self.tenant.schedules, said, captures)
+
     def once(self, prefix: str, size: int = 16) -> str:
         """The id of what this request makes; the same when it is repeated with its ``Idempotency-Key``."""
         return made_by(self._request, self.tenant.id, self.actor.subject, prefix, size)
@@ -119,8 +127,7 @@ class Caller:
         if max(len(purpose or ""), len(matter or "")) > _LONGEST_SAID:
             raise BadRequest("purpose and matter are 500 characters at most")
         required = self.tenant.authority.required
-        if "purpose" in required and not (purpose or "").strip():
-            raise BadRequest("say what it is for (purpose)", code="purpose.required")
+        require_stated(required, purpose)
         if "matter" in required:
             self._require_matter(matter)
         return purpose, matter

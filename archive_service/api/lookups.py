@@ -13,12 +13,14 @@ from search.query_language import And, Ids
 
 
 def message(caller: Caller, message_id: str) -> MessageRow:
-    """A message with at least one visible capture. Raises NoSuchThing."""
+    """A message with at least one visible capture, and what is asked of who looks at it was said. Raises NoSuchThing,
+    and Invalid (``purpose.required``) where one of its captures is of a class that asks for a purpose."""
     rows = caller.tenant.catalog.messages([message_id]) if well_formed(message_id) else []
     visible = unbarred(caller, rows)
     seen = well_formed(message_id) and within(caller, [message_id])
     if not visible or not seen:
         raise NoSuchThing
+    caller.require_purpose(visible[0].captures)
     return visible[0]
 
 
@@ -44,7 +46,7 @@ def unbarred(caller: Caller, rows: Sequence[MessageRow]) -> list[MessageRow]:
 
 
 def capture(caller: Caller, capture_id: str) -> CaptureRow:
-    """Raises NoSuchThing."""
+    """Raises as ``message``: the other captures of its message carry the same mail, so their classes count too."""
     if not well_formed(capture_id):
         raise NoSuchThing
     row = caller.tenant.catalog.capture(capture_id)
@@ -52,6 +54,8 @@ def capture(caller: Caller, capture_id: str) -> CaptureRow:
     seen = within(caller, [capture_id if row is None else row.finding.message])
     if row is None or barred or not seen:
         raise NoSuchThing
+    same = unbarred(caller, caller.tenant.catalog.messages([row.finding.message]))
+    caller.require_purpose([row, *(each for message in same for each in message.captures)])
     return row
 
 

@@ -283,6 +283,10 @@ class Schedules(Protocol):
         """What a schedule would take of everything that is archived; nothing is changed. Raises Invalid."""
         ...
 
+    def asks_purpose(self, captures: Sequence[CaptureRow] | None) -> bool:
+        """See ``purposes``."""
+        ...
+
     def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
         """How long a message is kept, by the capture that is kept longest, and each of its captures. Raises
         StoreError, Tampered."""

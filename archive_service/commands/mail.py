@@ -8,11 +8,13 @@ from typing import Any
 
 from archive_service.access.directory import Resolution
 from archive_service.access.events import AccessEvent
+from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.model.errors import Invalid
+from archive_service.purposes import require_purpose, require_stated
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from search.drafts import drafts_among, sets_aside, without_drafts
@@ -72,6 +74,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         opened = open_tenant(core, tenant)
         try:
             services = opened.services
+            _require_purpose(services, given)
             query, named = services.custodians.expanded(query)
             apart = not given.include_drafts and sets_aside(query)
             found = services.index.search(without_drafts(query) if apart else query, limit=given.limit)
@@ -127,6 +130,19 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         + said_of_drafts(left_out),
     )
     return 0 if found.total else 1
+
+
+def _require_purpose(services: TenantServices, given: argparse.Namespace) -> None:
+    """Raises Invalid (``purpose.required``): then nothing is looked for, and that stands in the access log."""
+    try:
+        require_stated(services.authority.required, given.purpose)
+        require_purpose(services.schedules, given.purpose, None)
+    except Invalid as error:
+        refusal = {"query": given.query, "reason": error.code}
+        services.access_log.record(
+            AccessEvent(actor=operator(), role="cli", action="search", outcome="refused", detail=refusal)
+        )
+        raise
 
 
 def _people(named: Sequence[Resolution]) -> dict[str, Any]:

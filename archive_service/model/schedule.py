@@ -132,7 +132,8 @@ class RetentionClass(Frozen):
     """Why mail is kept, and how long. ``article``: of the law or the policy that says so; ``read_at``: where it can be
     read. ``minimum``: a term that the law names, during which mail is kept against a request to erase it; ``maximum``:
     after it the mail goes. ``event_by``: where the term starts with an event, how long after receipt that counts as
-    having happened if nobody has told of it. ``lock``: the mode that the object's lock is raised to under a minimum."""
+    having happened if nobody has told of it. ``lock``: the mode that the object's lock is raised to under a minimum.
+    ``purpose``: whoever is shown mail of this class says what for."""
 
     id: Slug
     name: Line
@@ -146,6 +147,11 @@ class RetentionClass(Frozen):
     minimum: Duration | None = None
     maximum: Duration
     lock: Literal["GOVERNANCE", "COMPLIANCE"] = "GOVERNANCE"
+    purpose: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-ready; ``purpose`` only where it is asked for, so that older schedules read as they were set."""
+        return {name: value for name, value in super().plain().items() if name != "purpose" or value}
 
     @model_validator(mode="after")
     def _fits(self) -> "RetentionClass":

@@ -447,6 +447,9 @@ class FakeSchedules:
         counts = ("captures", "kept_longer", "kept_shorter", "past_maximum", "by_hand", "undecided")
         return {"rules": [], "moves": [], "compared_with": None, **dict.fromkeys(counts, 0)}
 
+    def asks_purpose(self, captures: Any) -> bool:
+        return False
+
     def of(self, captures: Any) -> dict[str, Any]:
         return {"lock_until": max(capture.lock_until for capture in captures)}
 

@@ -90,7 +90,7 @@ def download(id: str, caller: CallerDep) -> Response:
     result = job.result or {}
     if "messages" not in result:
         raise Gone("the export's file is gone; ask for it again", code="export.gone")
-    _require_within(caller, result["messages"])
+    _require_still_shown(caller, result["messages"], job.request.get("purpose"))
     # The name follows from the job: a row of the jobs table must not choose which file leaves.
     response = resumable_zip(caller.tenant.exports / f"{job.id}.zip", job.id)
     caller.record(
@@ -111,11 +111,15 @@ def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
     return export_answer(known)
 
 
-def _require_within(caller: Caller, ids: list[str]) -> None:
-    """What was made before may hold more than may be seen now. Raises NoSuchThing."""
+def _require_still_shown(caller: Caller, ids: list[str], purpose: str | None) -> None:
+    """What was made before may hold more than may be seen now, or than may be seen without a purpose. Raises
+    NoSuchThing, Invalid (``purpose.required``)."""
     for start in range(0, len(ids), _LOOKUP):
-        if not lookups.within(caller, ids[start : start + _LOOKUP]):
+        some = ids[start : start + _LOOKUP]
+        if not lookups.within(caller, some):
             raise NoSuchThing
+        rows = caller.tenant.catalog.messages(some)
+        caller.require_purpose([each for row in rows for each in row.captures], purpose)
 
 
 def _require_no_incident(caller: Caller) -> None:
@@ -126,12 +130,13 @@ def _require_no_incident(caller: Caller) -> None:
 
 def _checked(asked: ExportAsked, caller: Caller) -> tuple[list[str], list[dict[str, Any]]]:
     """The ids asked for, each once; for a query whom it names, and what that came to. Raises BadRequest,
-    QueryError, NoSuchThing."""
+    QueryError, NoSuchThing, Invalid (``purpose.required``)."""
     if not FORMATS.issuperset(asked.formats):
         raise BadRequest("this format cannot be exported", code="export.format_unsupported")
     if (asked.query is None) == (asked.ids is None):
         raise BadRequest("an export takes either a query or ids")
     if asked.query is not None:
+        caller.require_purpose(None, asked.purpose)
         _, named = caller.tenant.custodians.expanded(parse(asked.query))
         return [], [each.plain() for each in named]
     ids = list(dict.fromkeys(asked.ids or ()))
@@ -140,6 +145,8 @@ def _checked(asked: ExportAsked, caller: Caller) -> tuple[list[str], list[dict[s
     catalog = caller.tenant.catalog
     for start in range(0, len(ids), _LOOKUP):
         some = ids[start : start + _LOOKUP]
-        if len(catalog.messages(some)) < len(some) or not lookups.within(caller, some):
+        rows = catalog.messages(some)
+        if len(rows) < len(some) or not lookups.within(caller, some):
             raise NoSuchThing
+        caller.require_purpose([each for row in rows for each in row.captures], asked.purpose)
     return ids, []

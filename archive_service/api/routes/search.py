@@ -26,6 +26,7 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     for each, and what could not be."""
     caller.wants(query=asked.query)
     _refuse_unsupported(asked)
+    caller.require_purpose(None, asked.purpose)
     query, named = caller.tenant.custodians.expanded(parse(asked.query))
     if caller.bound is not None:
         query = And((caller.bound, query))

@@ -22,6 +22,7 @@ from archive_service.compartments import compartments_of
 from archive_service.directory.people import People
 from archive_service.disposing import TenantDispositions
 from archive_service.eliminating import TenantEliminations
+from archive_service.event_journal.desk import EventJournal
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.desk import HoldDesk
@@ -267,6 +268,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         dispositions=dispositions,
         reviews=reviews,
         schedules=TenantSchedules(tenant.acts, live.catalog, live.index, core.store, core.clock),
+        journal=EventJournal(tenant.vault, tenant.acts, proofs, tenant.id),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
     )

@@ -23,6 +23,7 @@ class Right(StrEnum):
     READ = "read"
     EXPORT = "export"
     ACCESS_LOG = "access_log"
+    EVENT_JOURNAL = "event_journal"
     INTEGRITY = "integrity"
     SOURCES = "sources"
     JOBS = "jobs"
@@ -84,6 +85,9 @@ CONTENT = frozenset({Right.SEARCH, Right.READ, Right.EXPORT})
 _BOUNDED = CONTENT | {Right.JOBS}
 """Of jobs too: whoever sees a part of the mail is told of his own jobs alone."""
 
+_WHOLE = MappingProxyType({Right.ACCESS_LOG: "the access log", Right.EVENT_JOURNAL: "the event journal"})
+"""They tell of every search and every message: a grant for a part of the mail does not give them."""
+
 RULES: Mapping[Right, Rule] = MappingProxyType(
     {
         right: Rule(right, frozenset(roles), frozenset(granted))
@@ -93,6 +97,11 @@ RULES: Mapping[Right, Rule] = MappingProxyType(
             (Right.READ, _CASE_ROLES, (*_REVIEWERS, _R.ALERT_OFFICER)),
             (Right.EXPORT, _CASE_ROLES, (_R.ALERT_OFFICER,)),
             (Right.ACCESS_LOG, (_R.AUDITOR, _R.DPO), (_R.EXTERNAL_AUDITOR,)),
+            (
+                Right.EVENT_JOURNAL,
+                (_R.AUDITOR, _R.DPO, _R.RECORDS_MANAGER, _R.COMPLIANCE_OFFICER),
+                (_R.EXTERNAL_AUDITOR,),
+            ),
             (Right.INTEGRITY, (_R.AUDITOR, _R.ADMIN, _R.DPO, _R.RECORDS_MANAGER), (_R.EXTERNAL_AUDITOR,)),
             (Right.SOURCES, (_R.ADMIN,), ()),
             (Right.JOBS, (*_CASE_ROLES, _R.ADMIN), (_R.ALERT_OFFICER,)),
@@ -146,8 +155,8 @@ def decide(
     why = (f"the role {actor.role} has {right} within a grant", *(grant.words() for grant in open_now))
     if any(grant.unbounded for grant in open_now):
         return Decision(True, why)
-    if right is Right.ACCESS_LOG:  # it tells of every search and every message
-        return Decision(False, (*why, "a grant for a part of the mail does not show the access log"))
+    if right in _WHOLE:
+        return Decision(False, (*why, f"a grant for a part of the mail does not show {_WHOLE[right]}"))
     if right not in _BOUNDED:
         return Decision(True, why)
     return Decision(True, why, open_now)

@@ -18,6 +18,7 @@ from archive_service.api.routes import (
     dispositions,
     eliminations,
     erasures,
+    event_journal,
     exports,
     grants,
     health,
@@ -70,6 +71,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(captures.router)
     app.include_router(exports.router)
     app.include_router(access_log.router)
+    app.include_router(event_journal.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
     app.include_router(accounts.router)

@@ -75,6 +75,10 @@ class Caller:
         self.action = action
         self._request = request
 
+    def may(self, right: Right) -> bool:
+        """Whether he has another right too, where an answer shows more to whoever has it."""
+        return _decided(self, right).allowed
+
     def wants(self, ids: Sequence[str] = (), **detail: Any) -> None:
         """What the request's body asks for, for the entry of its refusal; of a path the door knows it."""
         self.wanted = [each for each in ids if well_formed(each)], detail

@@ -16,6 +16,7 @@ from archive_service.api.rates import ActorRates
 from archive_service.api.strangers import Strangers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
+from archive_service.event_journal.desk import EventJournal
 from archive_service.holds.desk import HoldDesk
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.holds import Hold
@@ -329,6 +330,7 @@ class TenantServices:
     eliminations: Eliminations
     notices: Notices
     orders: Orders
+    journal: EventJournal
     parent: str | None = None
 
 

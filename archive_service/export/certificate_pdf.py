@@ -1,15 +1,10 @@
 """The certificate of a disposition on paper: what ``certificate`` says, and the signed note over it, set in words."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-from reportlab.pdfgen.canvas import Canvas
-
-from archive_service.export.fonts import MONO
-from archive_service.export.pdf_layout import HEIGHT, WIDTH, Column, Flow, Page
-from archive_service.export.report_pdf import draw_page, registered_faces
-from archive_service.export.typesetting import Setter, Typecase
+from archive_service.export.paper import Paper, Part, paper_pdf
+from archive_service.export.pdf_layout import Column
 
 _COLUMNS = (
     Column("Class", 0.24),
@@ -23,49 +18,10 @@ _TITLE = "Certificate of destruction"
 def certificate_pdf(whole: Mapping[str, Any]) -> bytes:
     """The PDF of what ``certificate.certificate`` made; the same gives the same bytes."""
     said = whole["certificate"]
-    case = Typecase()
-    facts = [(case.admit_line(label), case.admit_line(value)) for label, value in _facts(said)]
-    rows = [(tuple(map(case.admit_line, row)), "") for row in _rows(said)]
-    texts = [case.admit(text) for text in (_TITLE, _means(said), *(each.heading for each in _COLUMNS))]
-    note = [case.admit_line(line) for line in str(whole["note"]).splitlines()]
-    signed = case.admit_line("Signed note (C2SP)")
-    faces = case.cast()
-    pages: list[Page] = []
-    flow = Flow(Setter(faces, "SC"), pages.append)
-    flow.text(texts[0], 18, bold=True)
-    flow.space(10)
-    flow.text(texts[1])
-    flow.space(10)
-    for label, value in facts:
-        flow.fact(label, value)
-    flow.space(10)
-    if rows:
-        flow.table(_COLUMNS, rows)
-    flow.heading(signed)
-    for line in note:
-        flow.fact("", line)  # set in the proportional face, which breaks long lines and has the note's dash
-    flow.end()
-    with registered_faces(faces) as names:
-        name = str(said.get("order") or said["disposition"])
-        return _drawn(pages, names, name, str(said["said_at"] or said["made_unreadable_on"]))
-
-
-def _drawn(pages: list[Page], names: dict[str, str], disposition: str, at: str) -> bytes:
-    data = io.BytesIO()
-    canvas = Canvas(
-        data,
-        pagesize=(WIDTH, HEIGHT),
-        invariant=1,
-        initialFontName=names[MONO],  # type: ignore[arg-type]  # a name, whatever the stubs say
-    )
-    canvas.setTitle(f"{_TITLE} {disposition}")
-    canvas.setSubject(f"{disposition} {at}")
-    canvas.setCreator("archive-service")
-    for page in pages:
-        draw_page(canvas, names, page)
-        canvas.showPage()
-    canvas.save()
-    return data.getvalue()
+    part = Part(facts=_facts(said), columns=_COLUMNS, rows=_rows(said))
+    name = str(said.get("order") or said["disposition"])
+    at = str(said["said_at"] or said["made_unreadable_on"])
+    return paper_pdf(Paper(_TITLE, _means(said), (part,), str(whole["note"]), name, at))
 
 
 def _means(said: Mapping[str, Any]) -> str:

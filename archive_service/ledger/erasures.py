@@ -51,7 +51,8 @@ class Keep:
 @dataclass
 class Batch:
     """An erasure batch. ``destroy_after``: None until the keys are gone from both places. ``kms``: the key versions
-    that backups of them still need. ``destroyed_at``: when those went too."""
+    that backups of them still need. ``destroyed_at``: when those went too. ``positions``: of its acts in the acts log,
+    by word."""
 
     id: str
     captures: tuple[str, ...]
@@ -60,6 +61,7 @@ class Batch:
     kms: tuple[str, ...]
     destroy_after: str | None = None
     destroyed_at: str | None = None
+    positions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,9 +158,12 @@ class Erasures:
                 tuple(map(str, act["kms"])),
             )
             self.batches[batch.id] = batch
+            batch.positions[word] = position
             self._begun.update(batch.captures)
         elif word == "erasure.done":
-            self.batches[str(act["batch"])].destroy_after = str(act["destroy_after"])
+            batch = self.batches[str(act["batch"])]
+            batch.destroy_after = str(act["destroy_after"])
+            batch.positions[word] = position
         elif word == "erasure.kms":
             self.batches[str(act["batch"])].destroyed_at = str(act["at"])
         elif word == "erasure.delete":

@@ -7,6 +7,7 @@ from archive_service.ledger import anchors, merkle
 from archive_service.ledger.reader import (
     checkpoint_note,
     checkpoint_size,
+    first_since,
     newest_checkpoint,
     read_entry,
     read_from,
@@ -88,18 +89,6 @@ def _scan(
     return found
 
 
-def _first_since(store: ObjectStore, root: LogId, size: int, time: str) -> int:
-    """The first root entry that is not older than ``time``: the root log is in order of time."""
-    low, high = 0, size
-    while low < high:
-        middle = (low + high) // 2
-        if read_entry(store, root, middle).time < time:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 def _find_anchor(
     store: ObjectStore, root: LogId, root_note: str, root_salt: bytes, notes: list[str], time: str
 ) -> _Anchored | None:
@@ -112,7 +101,7 @@ def _find_anchor(
     size = checkpoint_size(root_note)
     found = _scan(store, root, wanted, max(0, size - _LOOK_BACK), size)
     if found is None and size > _LOOK_BACK:
-        start = _first_since(store, root, size, rfc3339(from_rfc3339(time) - _CLOCKS_DIFFER))
+        start = first_since(store, root, size, rfc3339(from_rfc3339(time) - _CLOCKS_DIFFER))
         found = _scan(store, root, wanted, start, min(size, start + _SCAN))
     return found
 

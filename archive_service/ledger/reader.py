@@ -203,6 +203,19 @@ def read_entry(store: ObjectStore, log: LogId, seq: int) -> Entry:
     raise NotFound(f"the log has no entry {seq}")
 
 
+def first_since(store: ObjectStore, log: LogId, size: int, time: str) -> int:
+    """The first of a log's ``size`` entries that is not older than ``time`` (RFC 3339), found by halving: right where
+    the log is in order of time, near it where a writer's clock went back."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        if read_entry(store, log, middle).time < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def find_head(store: ObjectStore, log: LogId) -> Place:
     """The log's head. Raises Tampered when the walk to it does not chain."""
     start = _before(store, log, 2**62, newest_checkpoint(store, log))

@@ -23,6 +23,7 @@ from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
+from archive_service.event_journal.desk import EventJournal
 from archive_service.holds.desk import HoldDesk
 from archive_service.holds.releasing import hold_release_action
 from archive_service.ledger.acts import Acts
@@ -393,6 +394,21 @@ class FakeEliminations:
         return self.get(elimination)
 
 
+class FakeJournal:
+    """One event, ``acts-7``, of the first tenant."""
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
+
+    def page(self, limit: int, cursor: str | None = None, **_: Any) -> dict[str, Any]:
+        return {"events": [], "next": None}
+
+    def certificate(self, event_id: str) -> dict[str, Any]:
+        if event_id != "acts-7" or not self._here:
+            raise NotFound("no such event", code="event.unknown")
+        return {"certificate": {"event": event_id}}
+
+
 class FakeNotices:
     def open(self, actor: Actor, hold: Any, given: Any) -> dict[str, Any]:
         return self.view(hold)
@@ -570,6 +586,7 @@ class FakeTenant:
             orders=FakeOrders(self.prefix == "m"),
             eliminations=FakeEliminations(self.prefix == "m"),
             notices=FakeNotices(),
+            journal=cast(EventJournal, FakeJournal(self.prefix == "m")),
             parent=self.parent,
         )
 
@@ -720,6 +737,7 @@ def search(archive: Archive, role: str = "legal", **body: Any) -> httpx.Response
 
 CASE = {"compliance_officer", "legal"}
 OVERSIGHT = CASE | {"dpo", "records_manager"}
+WATCHERS = {"auditor", "dpo", "records_manager", "compliance_officer"}
 WATCHFUL = {"admin", "compliance_officer", "dpo"}
 INTEGRITY = {"auditor", "admin", "dpo", "records_manager"}
 PUBLIC = {*map(str, RoleName), "nobody"}
@@ -739,6 +757,8 @@ TABLE = {
     ("POST", "/v1/exports"): (CASE, "/v1/exports", {"query": "*", "formats": ["bundle"]}),
     ("GET", "/v1/exports/{id}"): (CASE, "/v1/exports/done", None),
     ("GET", "/v1/exports/{id}/download"): (CASE, "/v1/exports/done/download", None),
+    ("GET", "/v1/event-journal"): (WATCHERS, "/v1/event-journal", None),
+    ("GET", "/v1/event-journal/{id}/certificate"): (WATCHERS, "/v1/event-journal/acts-7/certificate", None),
     ("GET", "/v1/access-log"): ({"auditor", "dpo"}, "/v1/access-log", None),
     ("GET", "/v1/access-log/{log}/{seq}/proof"): (
         {"auditor", "dpo"},

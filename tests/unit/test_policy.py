@@ -13,10 +13,19 @@ OVERSIGHT |= {"schedules", "schedules.change", "dispositions", "dispositions.cha
 ALLOWED = {
     "compliance_officer": CASE
     | OVERSIGHT
-    | {"orders.change"}
+    | {"orders.change", "event_journal"}
     | {"jobs", "matters.change", "grants.change", "exclusions", "compartments", "policy", "incidents"},
     "legal": CASE | OVERSIGHT | {"orders.change", "jobs", "matters.change", "policy"},
-    "auditor": {"access_log", "integrity", "matters", "grants", "approvals", "erasures", "policy"}
+    "auditor": {
+        "access_log",
+        "event_journal",
+        "integrity",
+        "matters",
+        "grants",
+        "approvals",
+        "erasures",
+        "policy",
+    }
     | {"schedules", "dispositions", "orders"},
     "admin": {
         *(
@@ -32,8 +41,17 @@ ALLOWED = {
         *("approvals.decide", "exclusions", "compartments", "accounts", "policy", "incidents"),
     },
     "dpo": OVERSIGHT
-    | {"orders.change", "access_log", "integrity", "exclusions", "compartments", "policy", "incidents"},
-    "records_manager": OVERSIGHT | {"integrity", "custodians.change", "policy"},
+    | {
+        "orders.change",
+        "access_log",
+        "event_journal",
+        "integrity",
+        "exclusions",
+        "compartments",
+        "policy",
+        "incidents",
+    },
+    "records_manager": OVERSIGHT | {"event_journal", "integrity", "custodians.change", "policy"},
     "reviewer": {"policy"},
     "privilege_reviewer": {"policy"},
     "alert_officer": {"policy"},

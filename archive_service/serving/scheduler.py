@@ -145,15 +145,15 @@ class Scheduler:
                 self._failed("erasure", error)
 
     def _dispose(self) -> None:
-        """Every tenant's dispositions as far as they can go now."""
+        """Every tenant's dispositions as far as they can go now, and what else nobody can open any more."""
         self._dispose_at = self._monotonic() + _DISPOSITION
         for tenant in self._core.tenants():
-            try:
-                if self._core.leases.take(f"{tenant.id}/disposition"):
-                    advance(self._core, tenant)
-                    self._sweeping.run(self._core, tenant)
-            except ArchiveError as error:  # the next look goes on where this one stopped
-                self._failed("disposition", error)
+            for what, look in (("disposition", advance), ("sweep", self._sweeping.run)):
+                try:
+                    if self._core.leases.take(f"{tenant.id}/disposition"):
+                        look(self._core, tenant)
+                except ArchiveError as error:  # the next look goes on where this one stopped
+                    self._failed(what, error)
 
     def _notify(self) -> None:
         """Notices to custodians that are due. Without a mail server, or without the address of the API that goes into

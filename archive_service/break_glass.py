@@ -10,6 +10,7 @@ from typing import Any
 
 from archive_service.access.cases import Cases, grant_act
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.forms import texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
@@ -59,4 +60,4 @@ def break_glass_action(acts: Acts, cases: Cases, clock: Clock) -> StrongAction:
         seq = acts.append(act)
         return {"grant": made["grant"], "until": made["until"], "seq": seq + 1}
 
-    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out)
+    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out, forms=texts("role", "matter"))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from archive_service.access.events import Actor
+from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
@@ -119,7 +120,8 @@ class TenantDispositions:
             run = self.acts.dispositions.known[name]
             return {"disposition": name, "captures": len(run.captures), "due": run.due, "seq": seq}
 
-        return StrongAction("disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out)
+        forms = lists("classes", "omit") | texts("elimination")
+        return StrongAction("disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out, forms=forms)
 
     def _listed(self, version: Version | None, elimination: str | None) -> Elimination | None:
         """The list that a run goes by; public archives have one, with its visa. Raises Refused, NotFound."""

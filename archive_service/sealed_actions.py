@@ -8,6 +8,7 @@ from typing import Any
 
 from archive_service.access.cases import Cases
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
@@ -93,7 +94,8 @@ def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:
 
         return {"exclusion": request["exclusion"], "seq": tenant.acts.append(act) + 1}
 
-    return StrongAction("exclusion.set", _ASKS, _DECIDES, check, carry_out, private=True)
+    forms = texts("exclusion") | lists("sources")
+    return StrongAction("exclusion.set", _ASKS, _DECIDES, check, carry_out, private=True, forms=forms)
 
 
 def exclusion_end_action(core: Core, tenant: Tenant) -> StrongAction:

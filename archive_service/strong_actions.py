@@ -6,6 +6,7 @@ from typing import Any
 from archive_service.access.accounts import Accounts
 from archive_service.access.cases import Cases, grant_act
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
@@ -110,7 +111,10 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
 
     asks = frozenset({_R.ADMIN, _R.COMPLIANCE_OFFICER})
     decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO})
-    return StrongAction("grant.give", asks, decides, check, carry_out, gains=lambda it: str(it["subject"]))
+    forms = texts("subject", "role", "matter", "from", "until") | lists("custodians")
+    return StrongAction(
+        "grant.give", asks, decides, check, carry_out, gains=lambda it: str(it["subject"]), forms=forms
+    )
 
 
 def account_action(accounts: Accounts) -> StrongAction:
@@ -183,7 +187,8 @@ def matter_action(acts: Acts, cases: Cases) -> StrongAction:
         return {"matter": made.id, "version": made.version, "seq": acts.seen}
 
     roles = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL})
-    return StrongAction("matter.change", roles, roles, check, carry_out)
+    forms = texts("matter", "name", "purpose", "query") | lists("custodians")
+    return StrongAction("matter.change", roles, roles, check, carry_out, forms=forms)
 
 
 def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:

@@ -7,11 +7,12 @@ What is carried out is what was asked, to the letter: the request stands in the 
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.forms import Form, require_form
 from archive_service.access.identified import same_person
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval, Verdict
@@ -41,7 +42,10 @@ class StrongAction:
     gains: Callable[[Mapping[str, Any]], str | None] = lambda _: None
     """Of a request, the subject whom it lets do more: he does not decide it."""
     private: bool = False
-    """Whether only who asked, who may ask and who may decide know of it."""
+    """Whether only who asked, who may ask and who may decide know of it. Of others an administrator does not: they tell
+    what matters are about."""
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    """What fields of a request may be, where ``check`` rests on it."""
 
 
 class _Asked(Exception):
@@ -67,6 +71,7 @@ class FourEyes:
         if actor.role not in action.asks:
             raise Denied("this role may not ask for it", code="auth.forbidden")
         asked = _digest(given)
+        require_form(action.forms, given)
         request = action.check(given, actor)
         _digest(request)
         now = self._clock()
@@ -179,9 +184,12 @@ class FourEyes:
 
     def _sees(self, actor: Actor, approval: Approval) -> bool:
         action = self._actions.get(approval.action)
-        if action is None or not action.private:
+        if actor.subject == approval.by:
             return True
-        return actor.subject == approval.by or actor.role in action.asks | action.decides
+        if action is None:
+            return False
+        outside = not action.private and actor.role is not RoleName.ADMIN
+        return outside or actor.role in action.asks | action.decides
 
     def _action(self, name: str) -> StrongAction:
         action = self._actions.get(name)

@@ -191,7 +191,8 @@ class Erasures:
         if asked.ground is not EraseGround.ORDER or known is None:
             self.asked.setdefault(asked.capture, asked)
         elif not self.begun(asked.capture):
-            self._before.setdefault(asked.capture, []).append(known)
+            if asked.capture not in self.left:  # else what is known is an order that was ended
+                self._before.setdefault(asked.capture, []).append(known)
             self.asked[asked.capture] = asked
             self.left.discard(asked.capture)
 

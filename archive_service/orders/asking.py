@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from archive_service.access.events import Actor, RoleName
+from archive_service.access.forms import flags, lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.hold_scopes import HoldScopes, node_of
 from archive_service.catalog.base import Catalog
@@ -32,6 +33,11 @@ from search.indexes.base import SearchIndex
 
 _ROLES = frozenset({RoleName.COMPLIANCE_OFFICER, RoleName.LEGAL, RoleName.DPO})
 PLACE, END = "order.place", "order.end"
+_FORMS = (
+    texts("kind", "issuer", "reference", "dated", "text", "document", "query", "first", "last")
+    | lists("custodians", "messages", "captures")
+    | flags("groups", "past", "future")
+)
 
 
 class OrderActions:
@@ -49,7 +55,7 @@ class OrderActions:
 
     def actions(self) -> tuple[StrongAction, StrongAction]:
         """Both."""
-        place = StrongAction(PLACE, _ROLES, _ROLES, self._check, self._carry_out, private=True)
+        place = StrongAction(PLACE, _ROLES, _ROLES, self._check, self._carry_out, private=True, forms=_FORMS)
         return place, StrongAction(END, _ROLES, _ROLES, self._check_end, self._carry_out_end, private=True)
 
     def _check(self, given: Mapping[str, Any], _: Actor) -> dict[str, Any]:

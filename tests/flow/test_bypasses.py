@@ -204,3 +204,19 @@ def test_an_incident_of_any_tenant_stops_the_destruction_of_a_key_version(api):
     refused = run("keys", "destroy-version", old, *where)
     assert (refused.code, refused.answer["error"]["code"]) == (1, "incident.open")
     assert old in [each["version"] for each in done("keys", "status", *where).answer["versions"]]
+
+
+def test_an_administrator_does_not_read_in_a_request_what_a_matter_is_about(api):
+    """Who configures may be whom it is about."""
+    request = {"matter": matter(api, None), "name": "Fraude", "purpose": "enquête", "query": "virement"}
+    body = {"action": "matter.change", "request": request, "reason": "r"}
+    made = api.call("POST", "/v1/approvals", "legal", "zoe", **body).json()["id"]
+    own = asked_grant(api, subject="rex").json()["id"]
+    shown = {
+        role: [each["id"] for each in api.call("GET", "/v1/approvals", role, "eve").json()["approvals"]]
+        for role in ("admin", "auditor", "dpo")
+    }
+    assert shown == {"admin": [own], "auditor": [own, made], "dpo": [own, made]}
+    assert api.call("GET", f"/v1/approvals/{made}", "admin", "eve").status_code == 404
+    refused = api.call("POST", f"/v1/approvals/{made}/refuse", "admin", "eve", reason="r")
+    assert code(refused) == (404, "not_found")

@@ -382,3 +382,26 @@ def test_order_after_a_request_rebuilds_to_the_same_rows_and_may_be_placed_again
     for _ in range(2):
         forward(api)
     assert gone(api, captures["autre"])
+
+
+@pytest.mark.parametrize("asked_before", [False, True], ids=["alone", "after_a_request"])
+def test_order_that_was_ended_destroys_nothing_when_another_after_it_is_ended_too(
+    api, tmp_path, asked_before
+):
+    """Each leaves what was before it: an order that was ended is not among that, a request is."""
+    (capture,) = archived(api, tmp_path, "contrat").values()
+    if asked_before:
+        forget(api, capture)
+        api.follow()
+    for _ in range(2):
+        erase = ordered(api, "erase", captures=[capture])
+        advance(api.core, api.tenant)
+        api.follow()
+        ended(api, erase)
+    assert forward(api).erased == asked_before
+    assert gone(api, capture) is asked_before
+    if not asked_before:
+        ordered(api, "erase", captures=[capture])
+    for _ in range(2):
+        forward(api)
+    assert gone(api, capture)

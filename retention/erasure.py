@@ -182,9 +182,12 @@ class ErasureBatch:
         """The one decision, by the acts as read and the store's own holds and locks. Raises Refused."""
         if self._acts.incidents.open:
             raise Refused("an incident is open: no key is destroyed", code="incident.open")
-        asked = self._acts.erasures.asked[
+        now_asked = self._acts.erasures.asked.get(
             asked.capture
-        ]  # an order may have come, or ended, since it was chosen
+        )  # an order may have come, or ended, meanwhile
+        if now_asked is None:
+            raise Refused("nobody asks for it to be forgotten any more", code="erasure.lifted")
+        asked = now_asked
         now = rfc3339(self._clock())
         keeps = self._acts.erasures.keeps_of(asked.capture, now)
         keeps += self._keeps_of_store(asked)

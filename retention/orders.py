@@ -9,12 +9,13 @@ contradict each other, the later one is refused until the earlier is ended (``or
 import base64
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from archive_service.ledger.acts import Acts
+from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.orders import Order, OrderKind
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, rfc3339
@@ -126,18 +127,30 @@ def place_erase(
 
 def end(acts: Acts, order: str, by: str, spend: Spend, clock: Clock) -> int:
     """Say that an order is over; the acts-log position that has passed it. What a hold or a minimum keeps stays kept;
-    of one to erase, no key goes any more that is not going already. Raises NotFound, Refused, and what ``spend``
-    raises."""
+    of one to erase, no key goes any more that is not going already, and what nobody else has barred is shown again.
+    Raises NotFound, Refused, and what ``spend`` raises."""
 
     def act(_: Place) -> dict[str, Any]:
         require_in_force(acts, order)
         fields = {"order": order, "by": by, "at": rfc3339(clock()), "approval": spend()}
         run = acts.dispositions.known.get(order)
         left = [] if run is None else [each.id for each in run.going if not acts.erasures.begun(each.id)]
-        asked = {"erasure": run.erasure} if run is not None and run.erasure is not None else {}
+        asked = (
+            {}
+            if run is None or run.erasure is None
+            else {"erasure": run.erasure, "free": _free(acts, run, left)}
+        )
         return {"version": 1, "act": "order.end", **fields, **asked, "left": left}
 
     return acts.append(act) + 1
+
+
+def _free(acts: Acts, run: Disposition, left: Collection[str]) -> list[dict[str, Any]]:
+    """What nobody else asks to be forgotten of what an order leaves."""
+    going = [
+        each for each in run.going if each.id in left and acts.erasures.lapses(each.id, str(run.erasure))
+    ]
+    return [{"log": each.log, "seq": each.seq, "capture": each.id} for each in going]
 
 
 def require_in_force(acts: Acts, order: str) -> Order:

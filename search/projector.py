@@ -17,7 +17,7 @@ from archive_service.catalog.base import (
 )
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
-from archive_service.ledger.erasures import asked_of
+from archive_service.ledger.erasures import asked_of, freed_of
 from archive_service.ledger.evidence import TYPE as EVIDENCE
 from archive_service.ledger.evidence import open_evidence
 from archive_service.ledger.payloads import PayloadVault, open_capture
@@ -59,8 +59,9 @@ class RowsOnly:
         if stretch:
             changes = self._changes(stretch, position.acts)
             self._catalog.apply(changes)
-            if self._known is not None:
-                self._known.update(changes.took)
+            if self._known is not None:  # a late finding lies behind: it takes nothing back
+                known = self._known
+                known.update({log: max(end, known.get(log, 0)) for log, end in changes.took.items()})
             self._rows = stretch[-1].seq + 1
         return self._rows
 
@@ -78,6 +79,7 @@ class RowsOnly:
         captures: list[CaptureRow] = []
         sources: list[Source] = []
         withdrawn: list[Withdrawn] = []
+        restored: dict[str, tuple[str, str, int]] = {}
         took: dict[str, int] = {}
         unread: list[tuple[str, int]] = []
         evidence: list[EvidenceRow] = []
@@ -94,7 +96,10 @@ class RowsOnly:
                 if log == self._acts.log:
                     for act, seq in self._acts_between(start, end):
                         sources.extend(_sources(act))
-                        withdrawn.extend(_withdrawn(act, seq, entry.seq))
+                        for barred in _withdrawn(act, seq, entry.seq):
+                            withdrawn.append(barred)
+                            restored.pop(barred.capture, None)
+                        restored.update((each[0], each) for each in _restored(act))
                     acts = end
                 else:
                     took[str(log)] = self._believed(log, entry, end, took)
@@ -104,7 +109,17 @@ class RowsOnly:
                 raise Tampered(f"the order log holds an entry of type {entry.type}")
         found = {(row.log, row.seq) for row in captures}
         unread = [place for place in unread if place not in found]
-        return Changes(captures, sources, batch[-1].seq + 1, acts, took, unread, withdrawn, evidence)
+        return Changes(
+            captures,
+            sources,
+            batch[-1].seq + 1,
+            acts,
+            took,
+            unread,
+            withdrawn,
+            list(restored.values()),
+            evidence,
+        )
 
     def _believed(self, log: LogId, entry: Entry, end: int, took: Mapping[str, int]) -> int:
         """Where a taken range really ends: a follower passes over no capture but one that it marks as unread. Whoever
@@ -219,6 +234,13 @@ def _withdrawn(act: dict[str, Any], seq: int, order_seq: int) -> Iterator[Withdr
     if act.get("act") in ("erasure.ask", "capture.withdraw"):
         for asked in asked_of(act, seq):
             yield Withdrawn(asked.capture, str(asked.log), asked.seq, order_seq)
+
+
+def _restored(act: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """The captures that an act frees again: they are read once more, and get rows of their new findings."""
+    if act.get("act") == "order.end":
+        for freed in freed_of(act):
+            yield freed.capture, str(freed.log), freed.seq
 
 
 class Projector(RowsOnly):

@@ -99,6 +99,8 @@ class Changes:
     unread: Sequence[tuple[str, int]] = ()
     """(log id, seq) of captures that were taken but could not be opened: to be tried again."""
     withdrawn: Sequence[Withdrawn] = ()
+    restored: Sequence[tuple[str, str, int]] = ()
+    """(id, log id, seq) of captures that are barred no more: they wait to be read, like those that were unread."""
     evidence: Sequence[EvidenceRow] = ()
 
 

@@ -1,13 +1,13 @@
 """The catalog over SQL. Nothing here is of one engine (see ``engines``)."""
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
-from archive_service.catalog import arrivals, evidence, migrations, tables, text_marks
+from archive_service.catalog import arrivals, evidence, migrations, tables, text_marks, withdrawing
 from archive_service.catalog.base import (
     Arrivals,
     CaptureRow,
@@ -15,7 +15,6 @@ from archive_service.catalog.base import (
     LastArrival,
     MessageRow,
     Position,
-    Withdrawn,
 )
 from archive_service.catalog.chunks import AT_ONCE, chunks
 from archive_service.catalog.columns import unreadable
@@ -198,8 +197,9 @@ def _apply(connection: Connection, changes: Changes) -> None:
     if changes.rows <= before.rows:
         return
     ordered = sorted(changes.captures, key=lambda row: row.order_seq)
-    touched = _withdraw(connection, changes.withdrawn)
-    barred = _withdrawn_among(connection, [row.id for row in ordered])
+    touched = withdrawing.withdraw(connection, changes.withdrawn)
+    withdrawing.restore(connection, changes.restored)
+    barred = withdrawing.among(connection, [row.id for row in ordered])
     fresh = {row.id: row for row in ordered if row.order_seq >= before.rows and row.id not in barred}
     touched |= {row.finding.message for row in fresh.values()}
     before_now = _messages_of(connection, list(fresh))  # a capture found again may have moved
@@ -208,7 +208,7 @@ def _apply(connection: Connection, changes: Changes) -> None:
     _replace(connection, tables.captures, [_capture_values(row) for row in fresh.values()])
     _flag_again(connection, fresh)
     seen = [row for row in changes.evidence if row.order_seq >= before.rows]
-    evidence.note(connection, seen, _withdrawn_among(connection, [e.evidence.capture for e in seen]), fresh)
+    evidence.note(connection, seen, withdrawing.among(connection, [e.evidence.capture for e in seen]), fresh)
     _merge_again(connection, sorted(touched))
     sources = {source.id: source for source in changes.sources}
     values = [{"id": source.id, "content": source.plain()} for source in sources.values()]
@@ -241,37 +241,6 @@ def _replace(connection: Connection, table: Any, values: list[dict[str, Any]]) -
         connection.execute(insert(table), some)
 
 
-def _withdraw(connection: Connection, withdrawn: Sequence[Withdrawn]) -> set[str]:
-    """Take the rows of barred captures away, and remember that they get none; the messages they were of."""
-    found: dict[str, str] = {}
-    c, f, w = tables.captures, tables.flags, tables.withdrawn
-    known = _withdrawn_among(connection, [each.capture for each in withdrawn])
-    fresh = {each.capture: each for each in reversed(withdrawn) if each.capture not in known}  # the first
-    for some in chunks(fresh.values()):
-        names = [each.capture for each in some]
-        rows = connection.execute(select(c.c.id, c.c.message).where(c.c.id.in_(names)))
-        found.update({row.id: row.message for row in rows})
-        connection.execute(delete(c).where(c.c.id.in_(names)))
-        connection.execute(delete(f).where(f.c.capture.in_(names)))
-        evidence.forget(connection, names)
-        text_marks.forget(connection, names)
-        _read(connection, [(each.log, each.seq) for each in some])
-        values = [
-            {"id": each.capture, "order_seq": each.order_seq, "message": found.get(each.capture)}
-            for each in some
-        ]
-        connection.execute(insert(w), values)
-    return set(found.values())
-
-
-def _withdrawn_among(connection: Connection, captures: list[str]) -> set[str]:
-    found: set[str] = set()
-    for some in chunks(captures):
-        query = select(tables.withdrawn.c.id).where(tables.withdrawn.c.id.in_(some))
-        found.update(connection.execute(query).scalars())
-    return found
-
-
 def _note_taken(connection: Connection, changes: Changes) -> None:
     """How far logs are taken never goes back: a late finding lies behind. What is found is no longer unread."""
     known = _taken(connection)
@@ -281,16 +250,11 @@ def _note_taken(connection: Connection, changes: Changes) -> None:
         if following > known.get(log, 0)
     ]
     _replace(connection, tables.took, taken)
-    _read(connection, [*((row.log, row.seq) for row in changes.captures), *changes.unread])
+    withdrawing.no_longer_unread(
+        connection, [*((row.log, row.seq) for row in changes.captures), *changes.unread]
+    )
     if changes.unread:
         connection.execute(insert(tables.unread), [{"log": log, "seq": seq} for log, seq in changes.unread])
-
-
-def _read(connection: Connection, places: Iterable[tuple[str, int]]) -> None:
-    """These captures are no longer among the unread."""
-    table = tables.unread
-    for some in chunks(places):
-        connection.execute(delete(table).where(tuple_(table.c.log, table.c.seq).in_(some)))
 
 
 def _flag_again(connection: Connection, fresh: dict[str, CaptureRow]) -> None:

@@ -9,7 +9,8 @@ erasure.delete   {captures: [id], at}    objects of these, which no disposition 
 erasure.deleted  {captures: [id], at}    they are
 keep.place     {keep, ground, basis, by, until: TIME or null, since?: TIME, captures: [id]}
 keep.lift      {keep, by}
-order.end      {order, erasure?, left: [id], ...}   what an order to erase has left: as before it, or kept and barred
+order.end      {order, erasure?, left: [id], free: [{log, seq, capture}], ...}   what an order to erase has left: as
+                 before it, or, ``free``, shown again (before ``free`` was written: kept and barred)
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archive_service.ledger.holds import Holds
-from archive_service.model.errors import Tampered
+from archive_service.model.errors import Invalid, Tampered
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault.key_layout import LogId
 
@@ -82,7 +83,7 @@ class Erasures:
     """The acts-log position of the last act that barred anything."""
     _begun: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
-    """Captures of ended orders to erase, whose keys stay, and that no read shows all the same."""
+    """Captures of orders to erase that were ended before ``free`` was written: kept, and that no read shows."""
     _before: dict[str, list[Asked]] = field(default_factory=dict)
     """What was asked of a capture before an order to erase it, the last at the end."""
 
@@ -179,7 +180,8 @@ class Erasures:
             self.keeps.pop(str(act["keep"]), None)
         elif word == "order.end":
             if act.get("erasure") is not None:
-                self._end_order(str(act["erasure"]), list(map(str, act["left"])), position)
+                free = {each.capture for each in freed_of(act)}
+                self._end_order(str(act["erasure"]), list(map(str, act["left"])), free, position)
             return False  # it is the orders' own act
         else:
             return False
@@ -196,17 +198,29 @@ class Erasures:
             self.asked[asked.capture] = asked
             self.left.discard(asked.capture)
 
-    def _end_order(self, erasure: str, left: list[str], position: int) -> None:
+    def lapses(self, capture: str, erasure: str) -> bool:
+        """Whether nobody asks for a capture to be forgotten once the order that asked for it as ``erasure`` is over."""
+        return self.asked[capture].erasure == erasure and not self._before.get(capture)
+
+    def _end_order(self, erasure: str, left: list[str], free: set[str], position: int) -> None:
         """What was asked for before counts again, from here on: holds that came meanwhile are to be held against it.
-        Where nothing was, the key stays, and the capture barred."""
+        Where nothing was, it is as if the order had not been."""
         for capture in left:
             before = self._before.get(capture, [])
             if self.asked[capture].erasure != erasure:
                 before[:] = [each for each in before if each.erasure != erasure]
             elif before:
                 self.asked[capture] = replace(before.pop(), position=position)
+            elif capture in free:
+                del self.asked[capture]
             else:
                 self.left.add(capture)
+
+
+def freed_of(act: dict[str, Any]) -> Iterator[Asked]:
+    """The captures of an ``order.end`` that reads may show again. Raises Tampered."""
+    named = {"captures": act.get("free", ()), "ground": EraseGround.ORDER, "erasure": act.get("erasure")}
+    yield from asked_of({"act": "erasure.ask", **named}, -1)
 
 
 def asked_of(act: dict[str, Any], position: int) -> Iterator[Asked]:
@@ -224,5 +238,5 @@ def asked_of(act: dict[str, Any], position: int) -> Iterator[Asked]:
                 erasure,
                 position,
             )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, Invalid) as error:
         raise Tampered("an act that does not follow its format") from error

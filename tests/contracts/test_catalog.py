@@ -504,3 +504,24 @@ def test_a_catalog_that_was_made_anew_is_another_one(open_catalog, tmp_path):
     first = open_catalog()
     assert first.born() == open_catalog().born() != ""
     assert SqlCatalog.sqlite(tmp_path / "anew.sqlite").born() != first.born()
+
+
+def test_what_is_barred_no_more_waits_to_be_read_and_then_has_a_row_again(catalog):
+    catalog.apply(changes(capture(0, "m1"), capture(1, "m1"), rows=2))
+    barred = [Withdrawn("c0", "log-a", 0, 2)]
+    catalog.apply(Changes([], [], rows=3, acts=1, withdrawn=barred))
+    back = [("c0", "log-a", 0), ("c1", "log-a", 1)]  # one was never barred
+    catalog.apply(Changes([], [], rows=4, acts=2, restored=back))
+    assert (catalog.unread(), catalog.capture("c0")) == ([("log-a", 0)], None)
+    catalog.apply(changes(capture(4, "m1", name="c0"), rows=5))
+    assert (catalog.unread(), catalog.capture("c0").order_seq) == ([], 4)
+    assert [row["id"] for row in catalog.dump() if row["table"] == "withdrawn"] == []
+    catalog.apply(Changes([], [], rows=6, acts=3, withdrawn=[Withdrawn("c0", "log-a", 0, 5)], restored=[]))
+    assert catalog.capture("c0") is None
+
+
+def test_barred_and_given_back_in_one_stretch_is_given_back(catalog):
+    catalog.apply(changes(capture(0, "m1"), rows=1))
+    barred = [Withdrawn("c0", "log-a", 0, 1)]
+    catalog.apply(Changes([], [], rows=3, acts=2, withdrawn=barred, restored=[("c0", "log-a", 0)]))
+    assert catalog.unread() == [("log-a", 0)]

@@ -25,7 +25,7 @@ from archive_service.vault.stores.base import Lock, LockMode
 from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
-from tests.flow.test_compartments import mail, taken
+from tests.flow.test_compartments import found, mail, taken
 from tests.flow.test_holds import forget, opened, placed, seen
 from tests.flow.test_retention import klass, set_schedule
 
@@ -299,7 +299,8 @@ def test_order_to_erase_that_ends_midway_gives_back_the_request_with_its_hold(ap
     assert outcome.erased == 0
     assert seen(api, matter, hold)["progress"]["covered"] == 1
     assert not gone(api, captures["contrat"]) and not gone(api, captures["autre"])
-    assert not stands(api, captures["autre"])  # barred for good, its key kept
+    assert stands(api, captures["autre"])  # nobody else asks for it to go: it is shown again
+    assert [hit["subject"] for hit in found(api)["hits"]] == ["autre"]
     assert run("verify", "--data", api.data).code == 0
 
 
@@ -377,7 +378,7 @@ def test_order_after_a_request_rebuilds_to_the_same_rows_and_may_be_placed_again
     done("rebuild", "--data", api.data)
     checked = run("verify", "--data", api.data)
     assert checked.code == 0, checked.out
-    assert view(api, keep)["captures"] == 1 and not stands(api, captures["autre"])
+    assert view(api, keep)["captures"] == 1 and stands(api, captures["autre"])
     ordered(api, "erase", captures=[captures["autre"]])
     for _ in range(2):
         forward(api)

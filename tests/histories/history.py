@@ -34,6 +34,7 @@ class History:
         self.mails: list[Mail] = []
         self.holds: dict[str, tuple[str, list[Mail]]] = {}
         self.orders: dict[str, list[Mail]] = {}
+        self.erasing: dict[str, Mail] = {}
         self.steps: list[str] = []
         self.gone: set[str] = set()
 
@@ -41,8 +42,8 @@ class History:
         """Raises Broken."""
         acts = (
             (6, self.capture), (2, self.repeat), (3, self.hold), (2, self.release), (2, self.order_to_keep),
-            (1, self.order_to_erase), (1, self.end_order), (3, self.request), (5, self.work), (3, self.wait),
-            (1, self.crash), (2, self.jump),
+            (1, self.order_to_erase), (1, self.end_order), (1, self.end_erasing), (3, self.request), (5, self.work),
+            (3, self.wait), (1, self.crash), (2, self.jump),
         )  # fmt: skip
         for _ in range(3):
             self.capture()
@@ -157,7 +158,8 @@ class History:
         """Above holds and minimum; refused against an order to keep."""
         mail = self.random.choice(self.mails)
         visible = [each for each in mail.captures if each not in self.gone and each not in mail.requested]
-        if visible == mail.captures and self._placed("erase", mail):
+        if visible == mail.captures and (made := self._placed("erase", mail)):
+            self.erasing[made] = mail
             mail.erased_by_order |= set(mail.captures)
 
     def end_order(self) -> None:
@@ -167,6 +169,24 @@ class History:
             self.world.decided("order.end", {"order": order})
             for mail in self.orders.pop(order):
                 del mail.keeping[order]
+
+    def end_erasing(self) -> None:
+        """Of one to erase: what is not going yet is as it was before, and shown."""
+        if not self.erasing:
+            return
+        order = self.random.choice(sorted(self.erasing))
+        mail, acts = self.erasing.pop(order), self.world.tenant.acts
+        named = {each.id for each in acts.dispositions.known[order].captures}
+        try:
+            self.world.decided("order.end", {"order": order})
+        except Refused:  # all of it is gone
+            return
+        going = {each for each in named if acts.erasures.begun(each)}
+        mail.erased_by_order -= named - going
+        now = self.world.now
+        hidden = [each for each in named - going if mail.must_stay(each, now) and acts.erasures.barred(each)]
+        if hidden:
+            raise Broken(self._told(f"an order is over, and still bars {hidden}"))
 
     def request(self) -> None:
         """Of a person, to have one capture forgotten."""

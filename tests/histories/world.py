@@ -43,7 +43,10 @@ def _class(kind: str) -> dict[str, Any]:
 
 SCHEDULE = {
     "classes": [_class(kind) for kind in YEARS],
-    "rules": [{"id": kind, "class": kind, "subject": [kind]} for kind in YEARS if kind != "plain"],
+    "rules": [
+        {"id": "law", "class": "law", "subject": ["law"]},
+        {"id": "short", "class": "short", "words": ["short"]},
+    ],
     "default": "plain",
 }
 

@@ -399,6 +399,7 @@ def test_order_that_was_ended_destroys_nothing_when_another_after_it_is_ended_to
         advance(api.core, api.tenant)
         api.follow()
         ended(api, erase)
+        api.follow()
     assert forward(api).erased == asked_before
     assert gone(api, capture) is asked_before
     if not asked_before:

@@ -135,7 +135,10 @@ class Follower:
             if not self._orderer.settled:
                 self._orderer = None
         self.unreadable += ordered.unreadable
+        restored = self._projector.restored
         worked = ordered.taken + self._project(ordered)
+        if self._projector.restored > restored:
+            self._retry_at = 0.0  # what is barred no more is shown again soon
         self._look_on()
         if worked and time.monotonic() < self._hold_at:
             return worked

@@ -47,6 +47,8 @@ class RowsOnly:
         self._known: dict[str, int] | None = None  # how far each log is taken, as the catalog has it
         self.unreadable = 0
         """Findings that are damaged, or whose capture is: they have no rows, and stop no others."""
+        self.restored = 0
+        """Captures that an act has freed again: they are to be read once more."""
         self._rows = catalog.position().rows
 
     def _next(self, position: Position) -> int:
@@ -59,6 +61,7 @@ class RowsOnly:
         if stretch:
             changes = self._changes(stretch, position.acts)
             self._catalog.apply(changes)
+            self.restored += len(changes.restored)
             if self._known is not None:  # a late finding lies behind: it takes nothing back
                 known = self._known
                 known.update({log: max(end, known.get(log, 0)) for log, end in changes.took.items()})

@@ -1,6 +1,6 @@
 """Faults put into the program on purpose: a history that finds none of them would find nothing.
 
-``python -m tests.histories.mutations`` says for each which seed has caught it.
+``python -m tests.histories.mutations [NAME ...]`` says for each which seed has caught it, and by which broken promise.
 """
 
 import shutil
@@ -61,14 +61,14 @@ def mutated(name: str) -> Iterator[None]:
         yield
 
 
-def caught(name: str, run: Callable[[int], None]) -> int | None:
-    """The first seed whose history breaks, or None."""
+def caught(name: str, run: Callable[[int], None]) -> str | None:
+    """What the first history says that breaks, or None."""
     with mutated(name):
         for seed in range(_MOST):
             try:
                 run(seed)
-            except Broken:
-                return seed
+            except Broken as broken:
+                return str(broken).splitlines()[0]
     return None
 
 
@@ -82,10 +82,10 @@ def main() -> int:
             shutil.rmtree(Path(folder) / "archive", ignore_errors=True)
             run_seed(template, Path(folder) / "archive", seed)
 
-        for name in MUTATIONS:
-            seed = caught(name, run)
-            missed += seed is None
-            sys.stdout.write(f"{name}: {'NOT CAUGHT' if seed is None else f'seed {seed}'}\n")
+        for name in sys.argv[1:] or MUTATIONS:
+            said = caught(name, run)
+            missed += said is None
+            sys.stdout.write(f"{name}: {said or 'NOT CAUGHT'}\n")
             sys.stdout.flush()
     return 1 if missed else 0
 

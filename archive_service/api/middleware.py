@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import traceback
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from archive_service.api.problems import problem, unexpected
 _log = logging.getLogger(__name__)
 
 LARGEST_BODY = 1024 * 1024  # bytes
+LARGEST_DOCUMENT = 6 * 1024 * 1024  # bytes: 4 MiB in base64, and what goes with it
+_WITH_DOCUMENT = re.compile(r"/v1/(orders|eliminations/[^/]+/visa)")
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -85,8 +88,8 @@ class Envelope:
 
 
 class BodyLimit:
-    """Takes a request's body whole, up to 1 MiB, before anything else sees it; beyond that, 413. One that does not
-    come in time is 408, and the server cuts the connection."""
+    """Takes a request's body whole, up to 1 MiB, or 6 where it brings a document, before anything else sees it; beyond
+    that, 413. One that does not come in time is 408, and the server cuts the connection."""
 
     def __init__(self, app: ASGIApp, largest: int = LARGEST_BODY, seconds: float = 30.0) -> None:
         self._app = app
@@ -114,8 +117,9 @@ class BodyLimit:
         headers = Headers(scope=scope)
         if "transfer-encoding" in headers and "content-length" in headers:
             raise _Unfit(400, "request.malformed", "a body has one length")  # RFC 9112 section 6.1: smuggling
-        too_large = _Unfit(413, "request.too_large", "a request body holds at most 1 MiB")
-        if _exceeds(headers.get("content-length", "0"), self._largest):
+        largest = self._largest_for(scope)
+        too_large = _Unfit(413, "request.too_large", f"a request body holds at most {largest >> 20} MiB here")
+        if _exceeds(headers.get("content-length", "0"), largest):
             raise too_large
         body, more = bytearray(), True
         while more:
@@ -124,9 +128,13 @@ class BodyLimit:
                 return None
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > self._largest:
+            if len(body) > largest:
                 raise too_large
         return bytes(body)
+
+    def _largest_for(self, scope: Scope) -> int:
+        brings = scope["method"] == "POST" and _WITH_DOCUMENT.fullmatch(scope["path"]) is not None
+        return max(self._largest, LARGEST_DOCUMENT) if brings else self._largest
 
 
 def _exceeds(declared: str, largest: int) -> bool:

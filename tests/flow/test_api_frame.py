@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archive_service.api.app import create_app
-from archive_service.api.middleware import LARGEST_BODY, BodyLimit
+from archive_service.api.middleware import LARGEST_BODY, LARGEST_DOCUMENT, BodyLimit
 from archive_service.model.errors import Tampered
 from tests.flow.api_fakes import (
     OF_BROWSERS,
@@ -96,6 +96,13 @@ def test_a_body_is_bounded_whether_or_not_its_length_is_told(archive):
         is_problem(response, 413, "request.too_large")
         assert response.headers["x-content-type-options"] == "nosniff"
     assert archive.call("POST", "/v1/search", headers=token, content=large[:-1]).status_code == 200
+    huge = b"{}".ljust(LARGEST_DOCUMENT + 1)
+    for path in ("/v1/orders", "/v1/eliminations/n1/visa"):
+        is_problem(archive.call("POST", path, headers=token, content=huge), 413, "request.too_large")
+        is_problem(archive.call("POST", path, headers=token, content=huge[:-1]), 422, "request.invalid")
+    is_problem(
+        archive.call("POST", "/v1/orders/n1/end", headers=token, content=huge[:-1]), 413, "request.too_large"
+    )
     lying = token | {"Content-Length": "9" * 5000}
     is_problem(archive.call("POST", "/v1/search", headers=lying, content=b"{}"), 413, "request.too_large")
 
@@ -112,7 +119,13 @@ def test_a_body_that_a_server_hands_over_in_one_piece_is_bounded_too():
     async def app(scope, receive, send):
         raise AssertionError("must not be reached")
 
-    scope = {"type": "http", "method": "POST", "headers": [], "state": {"request_id": "r"}}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/search",
+        "headers": [],
+        "state": {"request_id": "r"},
+    }
     asyncio.run(BodyLimit(app, largest=10)(scope, receive, send))
     assert sent[0]["status"] == 413
 

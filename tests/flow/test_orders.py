@@ -159,6 +159,11 @@ def test_order_document_comes_back_byte_for_byte_and_a_changed_one_never(api, tm
     assert view(api, order)["document"]["sha256"] == hashlib.sha256(PAPER).hexdigest()
     known = api.tenant.acts.orders.documents[view(api, order)["document"]["id"]]
     assert known.size == len(PAPER)
+    scan = random.Random(1).randbytes(4 << 20)
+    large = ordered(api, "keep", captures=[captures["contrat"]], document={**document, "content": b64(scan)})
+    assert api.call("GET", f"/v1/orders/{large}/document", "auditor", "aude").content == scan
+    beyond = asked(api, "keep", query="contrat", document={**document, "content": b64(scan + b"more")})
+    assert (beyond.status_code, beyond.json()["code"]) == (422, "request.invalid")
     broken = asked(api, "keep", query="contrat", document={**document, "content": "!!!!"})
     assert broken.json()["code"] == "order.document"
     for path in api.data.glob("objects/**/*acts*/**/*"):  # the payload object that holds it

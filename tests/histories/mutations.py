@@ -28,7 +28,8 @@ _MOST = 60
 
 
 def _keeps(self: Erasures, capture: str, now: str) -> list[Any]:
-    return [keep.ground for keep in self.keeps.values() if capture in keep.captures]
+    keeps = (keep for keep in self.keeps.values() if capture in keep.captures)
+    return [keep.ground for keep in keeps if keep.stands(now)]
 
 
 MUTATIONS: dict[str, tuple[Any, str, Any]] = {

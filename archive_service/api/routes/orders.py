@@ -23,11 +23,11 @@ _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class DocumentGiven(Asked):
-    """The order on paper. ``content``: base64; as large as a request may be."""
+    """The order on paper. ``content``: base64 of 4 MiB at most."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     type: Annotated[str, Field(pattern=r"^[\w.+-]{1,60}/[\w.+-]{1,60}$")]
-    content: Annotated[str, Field(min_length=4, max_length=1_048_576)]
+    content: Annotated[str, Field(min_length=4, max_length=5_592_408)]
 
 
 class OrderAsked(Asked):

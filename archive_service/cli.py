@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from archive_service.commands import (
+    access_log,
     accounts,
     alarms,
     approving,
@@ -73,6 +74,7 @@ _MODULES = (
     alarms,
     reconciling,
     custodians,
+    access_log,
 )
 
 

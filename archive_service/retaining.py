@@ -172,7 +172,7 @@ class TenantSchedules:
         version = self.acts.schedules.in_force(now)
         if version is None or not any(klass.purpose for klass in version.schedule.classes):
             return False
-        return captures is None or any(_by(version, self.acts, each).klass.purpose for each in captures)
+        return captures is None or any(_by(version, self.acts, each).purpose for each in captures)
 
     def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
         """By the acts read so far, and by the store for the locks. Raises StoreError, Tampered."""

@@ -23,6 +23,7 @@ from archive_service.directory.people import People
 from archive_service.disposing import TenantDispositions
 from archive_service.eliminating import TenantEliminations
 from archive_service.event_journal.desk import EventJournal
+from archive_service.export.access_file import AccessFiles
 from archive_service.export.proving import LedgerProofs
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.desk import HoldDesk
@@ -244,6 +245,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         contents=contents,
         proofs=proofs,
         access_proofs=proofs,
+        access_files=AccessFiles(tenant.vault, proofs),
         sources=AddSources(tenant, core.settings.smtp_domain),
         custodians=People(tenant.acts, core.clock),
         integrity=CountedIntegrity(core, tenant, live.catalog),

@@ -1,6 +1,6 @@
 """What the HTTP API asks of the archive, by tenant. ``bootstrap`` builds it; tests build fakes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,13 @@ from archive_service.access.events import AccessLog, Actor
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.access.incidents import IncidentDesk
+from archive_service.access.wanted import Wanted
 from archive_service.api.rates import ActorRates
 from archive_service.api.strangers import Strangers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
 from archive_service.event_journal.desk import EventJournal
+from archive_service.export.access_file import Chosen
 from archive_service.holds.desk import HoldDesk
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.holds import Hold
@@ -70,6 +72,18 @@ class AccessProofs(Protocol):
     def access_proof(self, log: str, seq: int) -> dict[str, Any]:
         """Entry, inclusion proofs, checkpoint, the key of its payload and what that says: JSON-ready. Waits as
         ``Proofs.proof``; raises NotFound, Overloaded."""
+        ...
+
+
+class AccessFiles(Protocol):
+    """Access entries in one file, with their proofs. Thread-safe."""
+
+    def choose(self, wanted: Wanted) -> Chosen:
+        """What is wanted of everything durable now. Raises Refused, Overloaded."""
+        ...
+
+    def lines(self, chosen: Chosen, name: str, by: str, at: str) -> Iterator[bytes]:
+        """The file, a line at a time."""
         ...
 
 
@@ -310,6 +324,7 @@ class TenantServices:
     contents: Contents
     proofs: Proofs
     access_proofs: AccessProofs
+    access_files: AccessFiles
     sources: SourcesAdmin
     custodians: People
     integrity: Integrity

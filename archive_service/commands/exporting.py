@@ -9,6 +9,7 @@ from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.mail import include_drafts, operator, said_of_drafts, the_tenant
 from archive_service.commands.output import Output
+from archive_service.export.verify_access import verify_access
 from archive_service.export.verify_bundle import verify_bundle
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
@@ -34,7 +35,8 @@ def register(commands: Any) -> None:
     export.add_argument("--lang", choices=["en", "fr"], default="en", help="the report's language")
     export.set_defaults(run=_export)
     verify = commands.add_parser(
-        "verify-bundle", help="check an evidence bundle, a ZIP or its unpacked folder"
+        "verify-bundle",
+        help="check an evidence bundle, a ZIP or its unpacked folder, or a file of access entries",
     )
     verify.add_argument("path", type=Path, metavar="PATH")
     verify.add_argument(
@@ -92,6 +94,15 @@ def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> in
     del settings
     if not given.path.exists():
         raise Invalid("no such file or folder", code="bundle.path")
-    problems = [str(problem) for problem in verify_bundle(given.path, given.key)]
+    check = verify_access if _is_lines(given.path) else verify_bundle
+    problems = [str(problem) for problem in check(given.path, given.key)]
     output.answer({"ok": not problems, "problems": problems}, "\n".join(problems) or "OK")
     return 1 if problems else 0
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether it is a file of JSON Lines: no ZIP begins so."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(1) == b"{"

@@ -32,13 +32,18 @@ _VKEY = re.compile(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+={0,2}\Z")
 def verify_bundle(path: Path, pinned: Sequence[str] = ()) -> list[str]:
     """The failures of a bundle (a ZIP or an unpacked folder), a line each: kind, file, reason. Empty: all
     is in order. With ``pinned`` verifier keys only those are trusted. Raises Invalid if one is no key."""
+    require_keys(pinned)
+    bundle = open_bundle(path)
+    return [str(flaw) for flaw in [*bundle.flaws, *_check(bundle, pinned)]]
+
+
+def require_keys(pinned: Sequence[str]) -> None:
+    """Raises Invalid if one is no verifier key."""
     for key in pinned:
         try:
             Verifier([key])
         except Tampered as error:
             raise Invalid("not an Ed25519 verifier key") from error
-    bundle = open_bundle(path)
-    return [str(flaw) for flaw in [*bundle.flaws, *_check(bundle, pinned)]]
 
 
 def _check(bundle: Bundle, pinned: Sequence[str]) -> Iterator[Flaw]:
@@ -49,7 +54,7 @@ def _check(bundle: Bundle, pinned: Sequence[str]) -> Iterator[Flaw]:
     try:
         data = bundle.read(MANIFEST)
         manifest = parse_record(Manifest, data)
-        log_keys, root_keys = (_trusted(keys, pinned) for keys in (manifest.keys.log, manifest.keys.root))
+        log_keys, root_keys = (trusted_keys(keys, pinned) for keys in (manifest.keys.log, manifest.keys.root))
         log, root, either = Verifier(log_keys), Verifier(root_keys), Verifier([*log_keys, *root_keys])
     except Unreadable as error:
         yield Flaw("unreadable", MANIFEST, str(error))
@@ -69,7 +74,7 @@ def _check(bundle: Bundle, pinned: Sequence[str]) -> Iterator[Flaw]:
     yield from _check_rest(manifest, proofs, set(listed))
 
 
-def _trusted(keys: Sequence[str], pinned: Sequence[str]) -> list[str]:
+def trusted_keys(keys: Sequence[str], pinned: Sequence[str]) -> list[str]:
     """The manifest's keys, all of which must be keys; only the pinned ones if any are."""
     Verifier(keys)
     if not all(_VKEY.match(key) for key in keys):

@@ -5,7 +5,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from archive_service.export.bundle_reader import Bundle, Flaw, Unreadable
 from archive_service.export.manifest import (
@@ -37,7 +37,9 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
 _RAW = b"archive-service/raw/v1\x00"
 
 
-class _Fault(Exception):
+class Fault(Exception):
+    """Something does not hold: a stable ``kind``, and why."""
+
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
@@ -113,33 +115,33 @@ class ProofCheck:
                     yield from self._add_checkpoint(look.checkpoint, log)
                 checkpoint = self.checkpoints[look.checkpoint]
                 if checkpoint is not None:
-                    _check_inclusion(look, checkpoint, log)
-            except _Fault as fault:
+                    check_inclusion(look, checkpoint, log)
+            except Fault as fault:
                 yield Flaw(fault.kind, name, str(fault))
 
     def _look_log(self, look: ProvenLook, capture: ProvenCapture | None) -> str:
         """The order log in which the entry stands, which must be of this capture and commit to this evidence."""
-        entry = _entry(look.entry, "evidence", EVIDENCE, look.index)
+        entry = entry_of(look.entry, "evidence", EVIDENCE, look.index)
         if capture is None or entry.get("capture") != look.capture:
-            raise _Fault("evidence", "an entry of another capture")
-        own = _entry(capture.entry, "entry", "capture", capture.index)
+            raise Fault("evidence", "an entry of another capture")
+        own = entry_of(capture.entry, "entry", "capture", capture.index)
         if entry.get("of") != {"log": own.get("log"), "seq": capture.index}:
-            raise _Fault("evidence", "an entry of another capture")
+            raise Fault("evidence", "an entry of another capture")
         log = str(entry.get("log"))
         if self._owner is None or log != str(LogId(self._owner, "order-1")):
-            raise _Fault("tenant", "an entry of another log than this tenant's order")
+            raise Fault("tenant", "an entry of another log than this tenant's order")
         if (log, look.index) in self._places:
-            raise _Fault("evidence", "this entry stands in the bundle twice")
+            raise Fault("evidence", "this entry stands in the bundle twice")
         self._places.add((log, look.index))
         said = look.evidence.encode()
         if evidence_commit(bytes.fromhex(look.salt), said) != entry.get("commit"):
-            raise _Fault("evidence", "it does not open the commit of its entry")
+            raise Fault("evidence", "it does not open the commit of its entry")
         try:
             about = parse_canonical(said)
         except (ValueError, RecursionError) as error:
-            raise _Fault("evidence", "not canonical JSON") from error
+            raise Fault("evidence", "not canonical JSON") from error
         if not isinstance(about, dict) or about.get("capture") != look.capture:
-            raise _Fault("evidence", "it speaks of another capture")
+            raise Fault("evidence", "it speaks of another capture")
         return log
 
     def _check_capture(self, capture: ProvenCapture, where: str, inner: str | None) -> Iterator[Flaw]:
@@ -150,31 +152,31 @@ class ProofCheck:
                 if inner in self._intact and self._intact[inner] != sliced:
                     yield Flaw("slice", inner, "not the stated bytes of the first capture")
                 if entry.get("commit") != commit:
-                    raise _Fault("commit", "its bytes and salt do not open the commit of the log entry")
+                    raise Fault("commit", "its bytes and salt do not open the commit of the log entry")
             if capture.checkpoint not in self.checkpoints:
                 yield from self._add_checkpoint(capture.checkpoint, str(entry["log"]))
             checkpoint = self.checkpoints[capture.checkpoint]
             if checkpoint is not None:
-                _check_inclusion(capture, checkpoint, str(entry["log"]))
-        except _Fault as fault:
+                check_inclusion(capture, checkpoint, str(entry["log"]))
+        except Fault as fault:
             yield Flaw(fault.kind, where, str(fault))
 
     def _entry(self, capture: ProvenCapture) -> dict[str, Any]:
         """The log entry, which must be this capture's, of this bundle's tenant, and stand here once."""
-        entry = _entry(capture.entry, "entry", "capture", capture.index)
+        entry = entry_of(capture.entry, "entry", "capture", capture.index)
         if entry.get("capture") != capture.id:
-            raise _Fault("entry", "not the entry of this capture")
+            raise Fault("entry", "not the entry of this capture")
         try:
             log = LogId.parse(str(entry.get("log")))
         except Invalid as error:
-            raise _Fault("entry", "an entry of no log") from error
+            raise Fault("entry", "an entry of no log") from error
         if log.kind != "capture":
-            raise _Fault("entry", "an entry of no log")
+            raise Fault("entry", "an entry of no log")
         self._owner = self._owner or log.owner
         if log.owner != self._owner:
-            raise _Fault("tenant", "an entry of another tenant's log")
+            raise Fault("tenant", "an entry of another tenant's log")
         if capture.id in self._ids or (str(log), capture.index) in self._places:
-            raise _Fault("entry", "this capture stands in the bundle twice")
+            raise Fault("entry", "this capture stands in the bundle twice")
         self._ids.add(capture.id)
         self._places.add((str(log), capture.index))
         return entry
@@ -183,7 +185,7 @@ class ProofCheck:
         """The commit that the capture's bytes give, and the SHA-256 of the message inside them."""
         size = self._bundle.sizes[where]
         if not capture.inner_start <= capture.inner_end <= size:
-            raise _Fault("slice", "the message's place lies outside the capture")
+            raise Fault("slice", "the message's place lies outside the capture")
         raw, inner = hashlib.sha256(_RAW + bytes.fromhex(capture.salt)), hashlib.sha256()
         skip, take = capture.inner_start, capture.inner_end - capture.inner_start
         try:
@@ -193,7 +195,7 @@ class ProofCheck:
                 inner.update(part)
                 skip, take = max(0, skip - len(chunk)), take - len(part)
         except Unreadable as error:
-            raise _Fault("unreadable", str(error)) from error
+            raise Fault("unreadable", str(error)) from error
         raw.update(struct.pack(">Q", size))
         return joint_commit(raw.digest(), bytes.fromhex(capture.record_commit)).hex(), inner.hexdigest()
 
@@ -207,49 +209,62 @@ class ProofCheck:
         try:
             record = parse_record(ProvenCheckpoint, self._bundle.read(name))
             checkpoint = check_note(self._log_keys, record.note, log)
-            self._check_anchor(record)
+            check_anchor(self._root_keys, record)
         except (ValueError, Tampered, Unreadable) as error:
             yield Flaw("checkpoint", name, str(error))
-        except _Fault as fault:
+        except Fault as fault:
             yield Flaw(fault.kind, name, str(fault))
         else:
             self.checkpoints[name] = checkpoint
 
-    def _check_anchor(self, record: ProvenCheckpoint) -> None:
-        """The note is anchored in a root log entry, which stands under a signed root checkpoint."""
-        proof: ProvenRoot = record.root
-        entry = _entry(proof.entry, "anchor", "anchors", proof.index)
-        log, anchors = entry.get("log"), entry.get("anchors")
-        if not isinstance(log, str) or log.rpartition("/")[2] != "root":
-            raise _Fault("anchor", "not an entry of the root log")
-        try:
-            root = check_note(self._root_keys, proof.note, log)
-        except (ValueError, Tampered) as error:
-            raise _Fault("anchor", str(error)) from error
-        if not isinstance(anchors, list) or anchor_of(bytes.fromhex(proof.salt), record.note) not in anchors:
-            raise _Fault("anchor", "the checkpoint is not anchored in this entry")
-        path = [bytes.fromhex(node) for node in proof.inclusion]
-        if not verify_inclusion(leaf_hash(proof.entry.encode()), proof.index, root.size, path, root.root):
-            raise _Fault("anchor", "the entry does not stand in the root log")
+
+def check_anchor(keys: Verifier, record: ProvenCheckpoint) -> None:
+    """The note is anchored in a root log entry, which stands under a signed root checkpoint. Raises Fault."""
+    proof: ProvenRoot = record.root
+    entry = entry_of(proof.entry, "anchor", "anchors", proof.index)
+    log, anchors = entry.get("log"), entry.get("anchors")
+    if not isinstance(log, str) or log.rpartition("/")[2] != "root":
+        raise Fault("anchor", "not an entry of the root log")
+    try:
+        root = check_note(keys, proof.note, log)
+    except (ValueError, Tampered) as error:
+        raise Fault("anchor", str(error)) from error
+    if not isinstance(anchors, list) or anchor_of(bytes.fromhex(proof.salt), record.note) not in anchors:
+        raise Fault("anchor", "the checkpoint is not anchored in this entry")
+    path = [bytes.fromhex(node) for node in proof.inclusion]
+    if not verify_inclusion(leaf_hash(proof.entry.encode()), proof.index, root.size, path, root.root):
+        raise Fault("anchor", "the entry does not stand in the root log")
 
 
-def _entry(line: str, fault: str, kind: str, index: int) -> dict[str, Any]:
-    """An entry of version 1 with this type and sequence number."""
+def entry_of(line: str, fault: str, kind: str, index: int) -> dict[str, Any]:
+    """An entry of version 1 with this type and sequence number. Raises Fault of the kind ``fault``."""
     try:
         entry = parse_canonical(line.encode())
     except (ValueError, RecursionError) as error:
-        raise _Fault(fault, "not canonical JSON") from error
+        raise Fault(fault, "not canonical JSON") from error
     head = [entry.get(key) for key in ("version", "type", "seq")] if isinstance(entry, dict) else []
     if head != [1, kind, index] or any(isinstance(value, bool) for value in head):
-        raise _Fault(fault, "an entry of another type or place")
+        raise Fault(fault, "an entry of another type or place")
     result: dict[str, Any] = entry
     return result
 
 
-def _check_inclusion(capture: ProvenCapture | ProvenLook, checkpoint: Checkpoint, log: str) -> None:
+class Proven(Protocol):
+    """An entry and its path to a checkpoint."""
+
+    @property
+    def entry(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def inclusion(self) -> list[str]: ...
+
+
+def check_inclusion(capture: Proven, checkpoint: Checkpoint, log: str) -> None:
+    """Whether an entry stands in the log of its checkpoint. Raises Fault."""
     if checkpoint.origin != log:
-        raise _Fault("inclusion", "its checkpoint is of another log")
+        raise Fault("inclusion", "its checkpoint is of another log")
     path = [bytes.fromhex(node) for node in capture.inclusion]
     leaf = leaf_hash(capture.entry.encode())
     if not verify_inclusion(leaf, capture.index, checkpoint.size, path, checkpoint.root):
-        raise _Fault("inclusion", "its entry does not stand in the log of its checkpoint")
+        raise Fault("inclusion", "its entry does not stand in the log of its checkpoint")

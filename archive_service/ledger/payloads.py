@@ -5,9 +5,10 @@ import hashlib
 import json
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import zstandard
@@ -120,11 +121,11 @@ class PayloadVault:
 
     def open(self, log: LogId, payload: Any) -> dict[str, Any]:
         """The JSON of a payload under its own key record. Raises Tampered, KeyUnavailable."""
-        return self._open(log, payload, self.keyring.object_key(log, self._name(payload)))
+        return self._open(log, payload, self.keyring.object_key(log, self.name_of(payload)))
 
     def key_of(self, log: LogId, payload: Any) -> bytes:
         """The key of one payload, which opens no other. Raises Tampered, KeyUnavailable."""
-        return self.keyring.object_key(log, self._name(payload))
+        return self.keyring.object_key(log, self.name_of(payload))
 
     def open_finding(self, log: LogId, payload: Any, capture: str, object_key: bytes) -> dict[str, Any]:
         """The JSON of a finding. Raises Tampered."""
@@ -135,32 +136,46 @@ class PayloadVault:
         return self._open(log, payload, evidence_key(object_key, capture))
 
     @staticmethod
-    def _name(payload: Any) -> str:
+    def name_of(payload: Any) -> str:
+        """The name of a payload's key. Raises Tampered."""
         if not isinstance(payload, dict) or not isinstance(payload.get("name"), str):
             raise Tampered("an entry without a well-formed payload")
         return str(payload["name"])
 
     def _open(self, log: LogId, payload: Any, key: bytes) -> dict[str, Any]:
-        name = self._name(payload)
-        if "object" in payload:
-            plain = read_sealed(self.store, payload["object"], key).raw
-        else:
-            try:
-                sealed = base64.b64decode(payload["sealed"], validate=True)
-                opened = chunked.open_bytes(key, _context(log, name), sealed)
-                frame = zstandard.ZstdDecompressor().decompressobj()
-                plain = frame.decompress(opened)
-            except (KeyError, TypeError, ValueError, zstandard.ZstdError) as error:
-                raise Tampered("an entry without a well-formed payload") from error
-            if not frame.eof:
-                raise Tampered("a sealed payload that is cut short")
-        try:
-            value = json.loads(plain)
-        except (ValueError, RecursionError) as error:
-            raise Tampered("a sealed payload that is not JSON") from error
-        if not isinstance(value, dict):
-            raise Tampered("a sealed payload that is not an object")
-        return value
+        return open_payload(log, payload, key, partial(read_stored, self.store))
+
+
+def open_payload(log: LogId, payload: Any, key: bytes, stored: Callable[[Any], bytes]) -> dict[str, Any]:
+    """The JSON of a payload under its own key. ``stored``: the object's bytes, checked, where it lies in one, by what
+    the entry says of it. Raises Tampered, and what ``stored`` does."""
+    name = PayloadVault.name_of(payload)
+    if "object" in payload:
+        facts = payload["object"]
+        sealed = stored(facts)
+        plain = seal.open_object(key, str(facts["key"]), sealed).raw
+    else:
+        plain = _opened_inline(log, name, payload, key)
+    try:
+        value = json.loads(plain)
+    except (ValueError, RecursionError) as error:
+        raise Tampered("a sealed payload that is not JSON") from error
+    if not isinstance(value, dict):
+        raise Tampered("a sealed payload that is not an object")
+    return value
+
+
+def _opened_inline(log: LogId, name: str, payload: Any, key: bytes) -> bytes:
+    try:
+        sealed = base64.b64decode(payload["sealed"], validate=True)
+        opened = chunked.open_bytes(key, _context(log, name), sealed)
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        plain: bytes = frame.decompress(opened)
+    except (KeyError, TypeError, ValueError, zstandard.ZstdError) as error:
+        raise Tampered("an entry without a well-formed payload") from error
+    if not frame.eof:
+        raise Tampered("a sealed payload that is cut short")
+    return plain
 
 
 def read_stored(store: ObjectStore, facts: Any) -> bytes:
@@ -168,18 +183,26 @@ def read_stored(store: ObjectStore, facts: Any) -> bytes:
     missing: an object that an entry names can only be gone by force or by disposition."""
     try:
         key, version = str(facts["key"]), str(facts["version"])
-        size, sha256, sha512 = facts["size"], facts["sha256"], facts["sha512"]
     except (KeyError, TypeError) as error:
         raise Tampered("an entry that does not describe its object") from error
     try:
         stored = _read_version(store, key, version)
     except NotFound as error:
         raise Tampered("an object that its entry names is missing", code="integrity.missing") from error
+    check_stored(facts, stored)
+    return stored
+
+
+def check_stored(facts: Any, stored: bytes) -> None:
+    """Whether bytes are those that an entry says of its object. Raises Tampered."""
+    try:
+        _, size, sha256, sha512 = (facts[name] for name in ("key", "size", "sha256", "sha512"))
+    except (KeyError, TypeError) as error:
+        raise Tampered("an entry that does not describe its object") from error
     if len(stored) != size or hashlib.sha256(stored).hexdigest() != sha256:
         raise Tampered("an object does not match the digest in its entry", code="integrity.object")
     if hashlib.sha512(stored).hexdigest() != sha512:
         raise Tampered("an object does not match the SHA-512 in its entry", code="integrity.object")
-    return stored
 
 
 def _read_version(store: ObjectStore, key: str, version: str) -> bytes:

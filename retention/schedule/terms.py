@@ -26,7 +26,7 @@ class Assessment:
     ``dispose_after``: from then on it goes; never before ``keep_until``. ``open``: the event that its term starts with
     has not happened; the times are then the latest that they can be. All RFC 3339. ``by_hand``: a reviewer gave it its
     class. ``undecided``: its text decides between classes, and is not known; it is then kept as the one of these that
-    lasts longest."""
+    lasts longest. ``purpose``: whether any class that it may be of asks for a purpose."""
 
     klass: RetentionClass
     rule: str | None
@@ -36,6 +36,7 @@ class Assessment:
     open: bool = False
     by_hand: bool = False
     undecided: bool = False
+    purpose: bool = False
 
     def kept(self, now: str) -> bool:
         """Whether its legal minimum runs at ``now``."""
@@ -60,7 +61,8 @@ def assess(
         for rule in rules
     ]
     longest = max(found, key=lambda each: (each.dispose_after, each.keep_until or ""))
-    return replace(longest, undecided=len(found) > 1)
+    purpose = any(each.purpose for each in found)
+    return replace(longest, undecided=len(found) > 1, purpose=purpose)
 
 
 def _of(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events, extended: str) -> Assessment:
@@ -74,6 +76,7 @@ def _of(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events, 
         keep_until=None if until is None else rfc3339(until),
         dispose_after=max(extended, rfc3339(end if until is None else max(end, until))),
         open=is_open,
+        purpose=klass.purpose,
     )
 
 

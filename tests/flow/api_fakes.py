@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -20,10 +20,12 @@ from archive_service.access.four_eyes import FourEyes, StrongAction
 from archive_service.access.identity import Identity
 from archive_service.access.incidents import IncidentDesk
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
+from archive_service.access.wanted import Wanted
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
 from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import CaptureRow, Changes, EvidenceRow, Job, MessageRow, Position
 from archive_service.event_journal.desk import EventJournal
+from archive_service.export.access_file import Chosen
 from archive_service.holds.desk import HoldDesk
 from archive_service.holds.releasing import hold_release_action
 from archive_service.ledger.acts import Acts
@@ -208,6 +210,14 @@ class FakeProofs:
         if self.broken is not None:
             raise self.broken
         return {"log": log, "index": seq}
+
+
+class FakeAccessFiles:
+    def choose(self, wanted: Wanted) -> Chosen:
+        return Chosen(wanted, {}, {})
+
+    def lines(self, chosen: Chosen, name: str, by: str, at: str) -> Iterator[bytes]:
+        yield b'{"entries":0}\n'
 
 
 @dataclass
@@ -563,6 +573,7 @@ class FakeTenant:
             index=self.index,
             jobs=self.jobs,
             access_log=self.access_log,
+            access_files=FakeAccessFiles(),
             contents=self.contents,
             proofs=self.proofs,
             access_proofs=self.proofs,
@@ -760,6 +771,7 @@ TABLE = {
     ("GET", "/v1/event-journal"): (WATCHERS, "/v1/event-journal", None),
     ("GET", "/v1/event-journal/{id}/certificate"): (WATCHERS, "/v1/event-journal/acts-7/certificate", None),
     ("GET", "/v1/access-log"): ({"auditor", "dpo"}, "/v1/access-log", None),
+    ("GET", "/v1/access-log/export"): ({"auditor", "dpo"}, "/v1/access-log/export?actor=anne", None),
     ("GET", "/v1/access-log/{log}/{seq}/proof"): (
         {"auditor", "dpo"},
         "/v1/access-log/access-1/0/proof",

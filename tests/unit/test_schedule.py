@@ -359,6 +359,14 @@ def test_every_group_of_conditions_is_to_hold_and_any_one_of_a_group():
         assert [each and each.id for each in found] == rules
 
 
+@pytest.mark.parametrize(("said", "purpose"), [(True, True), (False, False), (None, True)])
+def test_a_purpose_is_asked_for_as_long_as_the_class_may_ask_for_it(said, purpose):
+    classes = (klass("rest", maximum="P9Y"), klass("short", maximum="P1M", purpose=True))
+    rule = Rule(**{"id": "t", "class": "short", "words": ["contrat"]})
+    whole = Schedule(classes=classes, default="rest", rules=(rule,))
+    assert of_marks(whole, {key(rule): said}).purpose == purpose
+
+
 _RULES = st.lists(
     st.tuples(st.sampled_from(["short", "long", "law"]), st.lists(st.sampled_from("abc"), max_size=2)),
     max_size=4,

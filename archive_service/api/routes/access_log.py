@@ -1,13 +1,14 @@
 """``GET /v1/access-log``: who searched, read and exported what. Reading it is recorded in it."""
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
-from archive_service.access.events import AccessEvent, AccessLog, AccessRecord
+from archive_service.access.events import AccessLog, AccessRecord
 from archive_service.access.policy import Right
+from archive_service.access.wanted import Wanted, moment
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs
 from archive_service.api.views import AccessLogAnswer, PageSize, access_entry_view
@@ -19,27 +20,6 @@ _STEP = 1000  # entries read at once while filtering
 _MOST_READ = 20_000  # entries read for one answer
 
 Filter = Annotated[str | None, Query(min_length=1, max_length=256)]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which entries to show; None filters nothing."""
-
-    message: str | None
-    actor: str | None
-    action: str | None
-
-    def __contains__(self, event: AccessEvent) -> bool:
-        return (
-            self.message in (None, *event.ids)
-            and self.actor in (None, event.actor)
-            and self.action in (None, event.action)
-        )
-
-    @property
-    def everything(self) -> bool:
-        """No filter is set."""
-        return self == Wanted(None, None, None)
 
 
 @router.get("/v1/access-log", openapi_extra=needs(Right.ACCESS_LOG, "access_log.read"))
@@ -62,6 +42,33 @@ def read(
         page="first" if cursor is None else "later",
     )
     return AccessLogAnswer(entries=[access_entry_view(record) for record in records], next=following)
+
+
+@router.get(
+    "/v1/access-log/export",
+    openapi_extra=needs(Right.ACCESS_LOG, "access_log.export"),
+    response_class=Response,
+)
+def export(
+    caller: CallerDep,
+    message: Filter = None,
+    actor: Filter = None,
+    action: Filter = None,
+    since: Filter = None,
+    until: Filter = None,
+) -> Response:
+    """Entries with their proofs in one file, JSON Lines, which ``verify-bundle`` checks without the archive. ``since``
+    and ``until`` (not included): RFC 3339. This reading, with which entries it showed, stands in the next."""
+    caller.wants((), since=since, until=until)
+    wanted = Wanted(message, actor, action, moment(since), moment(until))
+    files, name = caller.tenant.access_files, caller.once("")
+    chosen = files.choose(wanted)
+    caller.record(export=name, entries=chosen.count, places=chosen.places, asked=wanted.plain())
+    return StreamingResponse(
+        files.lines(chosen, name, caller.actor.subject, caller.now),
+        media_type="application/jsonl",
+        headers={"Content-Disposition": f'attachment; filename="access-log-{name}.jsonl"'},
+    )
 
 
 @router.get("/v1/access-log/{log}/{seq}/proof", openapi_extra=needs(Right.ACCESS_LOG, "access_log.proof"))

@@ -1,0 +1,67 @@
+"""``access-log export``: who searched, read and exported what, with proofs, in one file."""
+
+import argparse
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from archive_service.access.events import AccessEvent
+from archive_service.access.policy import Right
+from archive_service.access.wanted import Wanted, moment
+from archive_service.commands.acting import acting, take_token
+from archive_service.commands.output import Output
+from archive_service.model.clock import rfc3339, utc_now
+from archive_service.model.errors import Invalid
+from archive_service.settings import Settings
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    actions = commands.add_parser("access-log", help="who searched, read and exported what").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    export = actions.add_parser(
+        "export", help="entries with their proofs in one file, which verify-bundle checks; itself recorded"
+    )
+    export.add_argument("--tenant", required=True, metavar="T")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    export.add_argument("--message", metavar="ID", help="who was shown this message or capture")
+    export.add_argument("--actor", metavar="WHO", help="what this person or account did")
+    export.add_argument("--act", dest="wanted_action", metavar="ACTION", help="search, message.raw, ...")
+    export.add_argument("--since", metavar="TIME", help="RFC 3339")
+    export.add_argument("--until", metavar="TIME", help="RFC 3339; not included")
+    take_token(export)
+    export.set_defaults(run=_export)
+
+
+def _export(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    wanted = Wanted(given.message, given.actor, given.wanted_action, moment(given.since), moment(given.until))
+    if given.out.exists():
+        raise Invalid("the output file exists", code="export.output")
+    name = secrets.token_hex(16)
+    with acting(settings, given, Right.ACCESS_LOG) as (opened, actor):
+        services = opened.services
+        chosen = services.access_files.choose(wanted)
+        detail = {
+            "export": name,
+            "entries": chosen.count,
+            "places": chosen.places,
+            "asked": wanted.plain(),
+        }
+        services.access_log.record(
+            AccessEvent(actor=actor.subject, role=actor.role.value, action="access_log.export", detail=detail)
+        )
+        _write(given.out, services.access_files.lines(chosen, name, actor.subject, rfc3339(utc_now())))
+    output.answer({"entries": chosen.count, "path": str(given.out)}, f"{chosen.count} entries: {given.out}")
+    return 0
+
+
+def _write(target: Path, lines: Iterator[bytes]) -> None:
+    """Whole or not at all."""
+    try:
+        with target.open("xb") as file:
+            file.writelines(lines)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

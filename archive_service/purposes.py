@@ -27,10 +27,10 @@ def require_purpose(
     if (purpose or "").strip():
         return
     if schedules.asks_purpose(captures):
-        raise Invalid("say what it is for (purpose)", code=CODE)
+        raise Invalid("say what it is for (purpose)", code="purpose.required")
 
 
 def require_stated(required: frozenset[str], purpose: str | None) -> None:
     """Where the tenant asks it of every look. Raises Invalid (``purpose.required``)."""
     if "purpose" in required and not (purpose or "").strip():
-        raise Invalid("say what it is for (purpose)", code=CODE)
+        raise Invalid("say what it is for (purpose)", code="purpose.required")

@@ -11,7 +11,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.custodians import address_key, day_after
-from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.errors import Invalid, NotFound, Overloaded, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import Schedule
 from archive_service.schedule_trial import AskedWords, Trial
@@ -99,11 +99,14 @@ def keep_to_minimum(
     """Have those of these captures kept whose legal minimum runs: their keys then outlast a request to erase them,
     until each one's own end; by a schedule to come from its time on, for a request may wait long for its batch. By id,
     until when; durable on return. Raises Refused (``erasure.minimum_open``) where the term has not begun to run, for
-    then nobody can say until when."""
+    then nobody can say until when, Overloaded (``projection.behind``) where the catalog is made anew, or behind."""
     now = rfc3339(clock())
     ends: dict[tuple[str, str, str], list[str]] = {}
     for capture in captures:
         row = catalog.capture(capture)
+        if row is None and not acts.erasures.barred(capture) and acts.schedules.versions:
+            detail = "the catalog does not have a capture of these yet: nobody can say what keeps it"
+            raise Overloaded(detail, code="projection.behind")
         for since, found in _minimums(acts, row, now) if row is not None else ():
             if found.open:
                 detail = "a legal minimum whose event has not happened stands above this request"

@@ -11,10 +11,12 @@ from archive_service.access.events import Actor, RoleName
 from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.hold_scopes import HoldScopes
+from archive_service.access.identified import people
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.compartments import Resealer, compartment_of, make_compartment
 from archive_service.export.reading import LedgerContents
+from archive_service.holds.known import undecided
 from archive_service.ledger.approvals import Approval
 from archive_service.ledger.payloads import open_capture
 from archive_service.ledger.reader import read_entry
@@ -23,6 +25,7 @@ from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import CaptureRecord, SourceKind
 from archive_service.parties import plain_address, plain_domain
+from archive_service.projection_engines import Pair
 from archive_service.strong_actions import places
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw
@@ -45,7 +48,7 @@ def compartment_action(core: Core, tenant: Tenant, cases: Cases) -> StrongAction
             raise Invalid(
                 "a compartment's name has 1 to 80 printable characters, no /", code="compartment.name"
             )
-        if not isinstance(officers, list) or len({_subject(each) for each in officers}) < 2:
+        if not isinstance(officers, list) or people(map(_subject, officers)) < 2:
             raise Invalid("two people at least work in a compartment", code="compartment.officers")
         grants = [cases.checked_grant({**each, "matter": None, "custodians": None}) for each in officers]
         return {"name": name, "officers": grants}
@@ -119,8 +122,9 @@ def exclusion_end_action(core: Core, tenant: Tenant) -> StrongAction:
     return StrongAction("exclusion.end", _ASKS, _DECIDES, check, carry_out, private=True)
 
 
-def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: LedgerContents) -> StrongAction:
+def reseal_action(core: Core, tenant: Tenant, live: Pair, contents: LedgerContents) -> StrongAction:
     """``reseal`` {messages or captures, compartment}: move strays where they belong; here their keys are destroyed."""
+    catalog = live.catalog
 
     def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         compartment = compartment_of(core, tenant.id, _text(given, "compartment")).id
@@ -135,8 +139,10 @@ def reseal_action(core: Core, tenant: Tenant, catalog: Catalog, contents: Ledger
         tenant.acts.refresh()
         for each in named:
             _require_no_order(tenant, each, rfc3339(core.clock()))
-        _require_holds_known(tenant)
         left = [each for each in named if not tenant.acts.erasures.barred(each.id)]
+        rows = [_row(catalog, each) for each in left]
+        if undecided(tenant.acts, catalog, live.index, rows):
+            raise _unknown()
         resealer = Resealer(core, tenant.id)
         try:
             for number, place in enumerate(left):
@@ -162,9 +168,7 @@ def _move(
     place: Capture,
 ) -> str:
     """One capture into the compartment; its id there. It is there before it goes here."""
-    row = catalog.capture(place.id)
-    if row is None:
-        raise NotFound("no capture of this id", code="capture.unknown")
+    row = _row(catalog, place)
     raw = contents.raw(row)
     return resealer.into(owner, _kind(tenant, row), _record(tenant, place), raw)
 
@@ -231,9 +235,18 @@ def _require_no_order(tenant: Tenant, place: Capture, now: str) -> None:
 def _require_holds_known(tenant: Tenant) -> None:
     """What is moved takes its holds along: each must have been held against it first. Raises Refused."""
     if HoldScopes(tenant.acts).looking():
-        raise Refused(
-            "a hold has not been held against all mail yet: try again", code="reseal.hold_undecided"
-        )
+        raise _unknown()
+
+
+def _unknown() -> Refused:
+    return Refused("a hold has not been held against all mail yet: try again", code="reseal.hold_undecided")
+
+
+def _row(catalog: Catalog, place: Capture) -> CaptureRow:
+    row = catalog.capture(place.id)
+    if row is None:
+        raise NotFound("no capture of this id", code="capture.unknown")
+    return row
 
 
 def _spent(tenant: Tenant, spend: Spend, core: Core) -> None:

@@ -229,7 +229,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         exclusion_action(core, tenant),
         exclusion_end_action(core, tenant),
         incident_close_action(tenant.acts, core.clock),
-        reseal_action(core, tenant, live.catalog, contents),
+        reseal_action(core, tenant, live, contents),
         schedule_action(tenant.acts, core.clock),
         reviews.action(),
         dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),

@@ -77,6 +77,11 @@ def same_person(one: str, other: str) -> bool:
     return _folded(one) == _folded(other)
 
 
+def people(subjects: Iterable[str]) -> int:
+    """How many people these surely are, by ``same_person``."""
+    return len({_folded(each) for each in subjects})
+
+
 def _folded(subject: str) -> str:
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
     return "".join(each for each in plain if unicodedata.category(each)[0] not in "CZ")

@@ -157,8 +157,10 @@ def decide(
         return Decision(True, why)
     if right in _WHOLE:
         return Decision(False, (*why, f"a grant for a part of the mail does not show {_WHOLE[right]}"))
-    if right not in _BOUNDED:
+    if right is Right.POLICY:
         return Decision(True, why)
+    if right not in _BOUNDED:
+        return Decision(False, (*why, "a grant for a part of the mail does not reach what is of all of it"))
     return Decision(True, why, open_now)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from archive_service.access.cases import Cases, grant_act
 from archive_service.access.identified import same_person
 from archive_service.catalog.base import Job
 from archive_service.exporting import ExportAsked, run_export
@@ -17,6 +18,7 @@ from archive_service.tenant_services import open_tenant
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, taken
+from tests.flow.test_retention import schedule
 
 __all__ = ["no_settings_around"]
 
@@ -220,3 +222,43 @@ def test_an_administrator_does_not_read_in_a_request_what_a_matter_is_about(api)
     assert api.call("GET", f"/v1/approvals/{made}", "admin", "eve").status_code == 404
     refused = api.call("POST", f"/v1/approvals/{made}/refuse", "admin", "eve", reason="r")
     assert code(refused) == (404, "not_found")
+
+
+def test_four_eyes_a_compartment_is_not_worked_in_by_one_person_under_two_spellings(api):
+    officers = [{"subject": each, "role": "legal"} for each in ("rita", "RITA ")]
+    body = {"name": "x", "officers": officers, "reason": "r"}
+    assert code(api.call("POST", "/v1/compartments", "dpo", "paul", **body)) == (422, "compartment.officers")
+
+
+def test_a_grant_for_a_matter_counts_nothing_beyond_it_by_holds_orders_or_trials(tmp_path, pool):
+    """What searches, counts or changes the whole archive needs a grant for the whole of it."""
+    with RealApi(tmp_path / "strict", pool, require_grants=True) as api:
+        mail(tmp_path / "m", "a", "anne@ex.fr", "bob@ex.fr", "alpha")
+        mail(tmp_path / "m", "b", "carl@ex.fr", "dan@ex.fr", "beta")
+        taken(api, tmp_path / "m")
+        api.follow()
+        granted(api, "zoe")
+        about = {"name": "M", "purpose": "p", "query": "alpha"}
+        chosen = api.call("POST", "/v1/matters", "legal", "zoe", **about).json()["id"]
+        granted(api, "eve", matter=chosen)
+        assert api.call("POST", "/v1/search", "legal", "eve", query="*").json()["total"] == 1
+        order = {"issuer": "i", "reference": "r", "dated": "2026-01-01", "text": "t", "query": "beta"}
+        hold = {"name": "n", "ground": "g", "claim": "c", "owner": "o", "query": "beta"}
+        hold["review"] = rfc3339(api.core.clock() + timedelta(days=9))
+        for method, path, body in (
+            ("POST", "/v1/orders", {"kind": "erase", "reason": "r", **order}),
+            ("POST", f"/v1/matters/{chosen}/holds", hold),
+            ("POST", "/v1/schedules/dry-run", {"schedule": schedule()}),
+            ("POST", "/v1/dispositions/preview", {}),
+            ("GET", "/v1/matters", {}),
+            ("GET", "/v1/approvals", {}),
+        ):
+            assert code(api.call(method, path, "legal", "eve", **body)) == (403, "auth.forbidden"), path
+            assert api.call(method, path, "legal", "zoe", **body).status_code < 300, path
+
+
+def granted(api, subject, **bounds):
+    """By who sets the archive up: the first grants of all are nobody's to decide."""
+    acts = api.tenant.acts
+    checked = Cases(acts, api.core.clock).checked_grant({"subject": subject, "role": "legal", **bounds})
+    acts.append(lambda _: grant_act(checked, by="operator", reason="r"))

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from archive_service import disposing, strong_actions
+from archive_service.catalog.sql import SqlCatalog
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.model.clock import from_rfc3339, rfc3339
@@ -164,6 +165,16 @@ def test_a_schedule_to_come_that_another_has_replaced_keeps_nothing(api, tmp_pat
     set_schedule(api, SCHEDULE)
     assert approving(api, erasing(api, captures[WORD]))["result"]["kept_until"] == {}
     assert kept_by(api, captures[WORD], days=10) == []
+
+
+def test_gdpr_article_17_3_b_a_catalog_that_is_behind_hides_no_minimum(api, tmp_path, monkeypatch):
+    captures = archived(api, tmp_path)
+    asked = erasing(api, captures["facture 7"])
+    monkeypatch.setattr(SqlCatalog, "capture", lambda *_: None)  # as while it is made anew
+    assert approving(api, asked)["error"] == "projection.behind"
+    monkeypatch.undo()
+    assert not api.tenant.acts.erasures.barred(captures["facture 7"])
+    assert list(approving(api, asked, "execute")["result"]["kept_until"]) == [captures["facture 7"]]
 
 
 # --- the end of a term as a ground

@@ -3,9 +3,10 @@
 import pytest
 
 from archive_service import sealed_actions
+from archive_service.holds.step import HoldsStep
 from archive_service.model.grounds import KeepGround
 from tests.flow.archive_fixtures import no_settings_around
-from tests.flow.test_compartments import api, made_compartment, pool
+from tests.flow.test_compartments import api, made_compartment, mail, pool, taken
 from tests.flow.test_holds import erased, forget, holds_of, opened, placed, seen, three
 from tests.flow.test_orders import ordered
 
@@ -90,6 +91,30 @@ def test_hold_placed_while_a_stray_is_moved_goes_along_with_it(api, tmp_path, mo
     sealed.acts.refresh()
     assert [keep.ground for keep in sealed.acts.erasures.keeps.values()] == [KeepGround.HOLD]
     assert api.tenant.acts.erasures.barred(first)
+
+
+def test_hold_that_was_not_held_against_new_mail_is_looked_for_before_that_is_moved(
+    api, tmp_path, monkeypatch
+):
+    three(api, tmp_path)
+    compartment = made_compartment(api)
+    placed(api, opened(api), query="contrat")
+    api.follow()
+    with monkeypatch.context() as busy:  # mail is projected first, and held against holds when there is time
+        busy.setattr(HoldsStep, "__call__", lambda _: 0)
+        mail(tmp_path / "n", "new", "zed@ex.fr", "bob@ex.fr", "contrat neuf")
+        (capture,) = taken(api, tmp_path / "n")
+        api.follow()
+        request = {"captures": [capture], "compartment": compartment}
+        body = {"action": "reseal", "request": request, "reason": "égarée"}
+        ask = api.call("POST", "/v1/approvals", "compliance_officer", "anne", **body).json()["id"]
+        early = api.call("POST", f"/v1/approvals/{ask}/approve", "legal", "zoe", reason="vu").json()
+    assert (early["state"], early["error"]) == ("approved", "reseal.hold_undecided")
+    api.follow()
+    assert api.call("POST", f"/v1/approvals/{ask}/execute", "legal", "zoe").json()["state"] == "executed"
+    (sealed,) = [tenant for tenant in api.core.tenants(0) if tenant.acts.parent]
+    sealed.acts.refresh()
+    assert [keep.ground for keep in sealed.acts.erasures.keeps.values()] == [KeepGround.HOLD]
 
 
 def test_hold_with_a_search_that_is_placed_while_a_stray_is_moved_is_looked_for_first(

@@ -14,6 +14,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.expiring import none_left
 from archive_service.export.certificate import certificate
 from archive_service.export.proving import LedgerProofs
 from archive_service.ledger.acts import Acts
@@ -26,7 +27,6 @@ from archive_service.model.errors import NotFound, Refused
 from archive_service.projection_engines import Pair
 from archive_service.retaining import assessed, judged_by, require_judged
 from archive_service.retention_actions import OVERSIGHT
-from archive_service.vault.stores.base import ObjectStore
 from retention import disposition
 from retention.elimination import require_visa
 
@@ -205,7 +205,7 @@ def advance(core: Core, tenant: Tenant) -> int:
                 _begin_order(acts, run, clock)
             elif run.state == "waiting" and run.due <= now and at_head:
                 _begin(acts, live.catalog, run, clock)
-        return sum(_end(core.raw, acts, live, run, clock()) for run in under_way if run.state == "going")
+        return sum(_end(core, tenant, live, run, clock()) for run in under_way if run.state == "going")
     finally:
         live.close()
 
@@ -228,14 +228,17 @@ def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:
     disposition.begin(acts, run, {each.id for each in run.captures}, basis, clock)
 
 
-def _end(store: ObjectStore, acts: Acts, live: Pair, run: Disposition, now: datetime) -> bool:
+def _end(core: Core, tenant: Tenant, live: Pair, run: Disposition, now: datetime) -> bool:
     """Delete what may be deleted; say that it is over when it is."""
-    left, _ = disposition.sweep(store, run, acts.erasures.gone(), now)
+    acts = tenant.acts
+    left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), now)
     since = disposition.unreadable_since(acts, run)
     if left or since is None or not _forgotten(live, run):
         return False
     if not live.scrub(run.positions["erasure.ask"]):
         return False  # words of it stand in the index's files
+    if not none_left(core, tenant, (each.id for each in run.going)):
+        return False  # finished exports of another machine hold it, or one is being made
     disposition.say_done(acts, run, since, rfc3339(now))
     _log.info("a disposition is done: %d captures", len(run.going))
     return True

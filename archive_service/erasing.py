@@ -8,6 +8,7 @@ from datetime import timedelta
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
+from archive_service.expiring import Expiring
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
 from archive_service.model.errors import ArchiveError, Overloaded, StoreError
@@ -38,6 +39,7 @@ def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome
         outcome = _batch(core, tenant, fence, acts_passed).run(today_too=today_too)
     if outcome.erased:
         _scrub(core, tenant)
+        _expire(core, tenant)
     return outcome
 
 
@@ -55,6 +57,14 @@ def _scrub(core: Core, tenant: Tenant) -> None:
         _log.warning(
             "words of erased mail may stand in the engines' files until they are rewritten: %s", error.code
         )
+
+
+def _expire(core: Core, tenant: Tenant) -> None:
+    """Finished exports of this machine go at once; what fails here the scheduler does at its next look."""
+    try:
+        Expiring().run(core, tenant)
+    except ArchiveError as error:
+        _log.warning("finished exports hold erased mail until the next look: %s", error.code)
 
 
 def sweep(core: Core, tenant: Tenant, fence: Callable[[], None]) -> int:

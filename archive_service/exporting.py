@@ -12,7 +12,7 @@ from archive_service.catalog.merge import DRAFT
 from archive_service.export.bundle import write_bundle
 from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
-from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.errors import ArchiveError, Invalid, NotFound, Refused
 from archive_service.purposes import require_purpose, require_stated
 from archive_service.tenant_services import OpenTenant
 from search.drafts import drafts_among, sets_aside, without_drafts
@@ -156,7 +156,21 @@ def run_export(
         reserve=lambda pages: opened.tenant.acts.reserve_bates(PREFIX, pages, asked.id),
         progress=lambda done: progress(done, len(ids)),
     )
+    _require_unbarred(opened, result)
     return result, selected
+
+
+def _require_unbarred(opened: OpenTenant, result: BundleResult) -> None:
+    """What was barred while the bundle was made is in it, and whoever looks for such files may have been here before.
+    Raises Refused: then there is no file; ArchiveError."""
+    try:
+        barred = opened.tenant.acts.barred(result.capture_ids)
+    except ArchiveError:
+        result.path.unlink(missing_ok=True)
+        raise
+    if barred:
+        result.path.unlink(missing_ok=True)
+        raise Refused("mail of this export was erased while it was made; ask again", code="export.expired")
 
 
 def summary(result: BundleResult, selected: Selected) -> dict[str, Any]:

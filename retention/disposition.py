@@ -190,13 +190,13 @@ def unreadable_since(acts: Acts, run: Disposition) -> str | None:
 
 
 def say_done(acts: Acts, run: Disposition, unreadable: str, deleted: str) -> None:
-    """Say that all of a run is gone; durable on return, and said once."""
+    """Say that all of a run is gone, from finished exports too; durable on return, and said once."""
 
     def act(_: object) -> dict[str, Any]:
         if run.state != "going":
             raise Refused("another process has ended it", code="disposition.ended")
         fields = {"disposition": run.id, "unreadable": unreadable, "deleted": deleted, "at": deleted}
-        return {"version": 1, "act": "disposition.done", **fields}
+        return {"version": 1, "act": "disposition.done", **fields, "exports_gone": True}
 
     acts.append(act)
 

@@ -209,8 +209,10 @@ class ExportView(BaseModel):
 
 
 class ExportAnswer(ExportView):
-    """``custodians``, where the query names people: the addresses used for each, and what could not be."""
+    """``custodians``, where the query names people: the addresses used for each, and what could not be. ``expired_at``:
+    since when its file is gone with mail that was erased."""
 
+    expired_at: str | None = None
     custodians: list[dict[str, Any]] | None = None
 
 
@@ -369,6 +371,9 @@ def export_view(job: Job) -> ExportView:
 def export_answer(job: Job) -> ExportAnswer:
     """An export, with whom its query names: as it was run, or until then as it was asked."""
     answer = ExportAnswer(**dict(export_view(job)))
+    expired = (job.result or {}).get("expired_at")
+    if isinstance(expired, str):
+        answer.expired_at = expired
     named = (job.result or {}).get("custodians") or job.request.get("custodians")
     if named:
         answer.custodians = named

@@ -223,6 +223,10 @@ class Dump(Protocol):
         ...
 
 
+EXPORT = "export"
+"""The kind of job that makes an export."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Long work; disposable. ``state``: queued, running, done, failed, cancelled."""
@@ -261,6 +265,15 @@ class Jobs(Protocol):
 
     def list(self, limit: int) -> list[Job]:
         """Newest first, without their results."""
+        ...
+
+    def standing(self, kind: str) -> Iterator[Job]:
+        """Jobs of a kind that run, or are done and not expired, with their results."""
+        ...
+
+    def expire(self, job_id: str, at: str) -> None:
+        """What a finished job has made is gone since ``at`` (RFC 3339): it keeps neither what was asked for nor what it
+        made, but this as ``expired_at`` of its result. No error where it is not done, or not there."""
         ...
 
     def trim(self, before: str) -> int:

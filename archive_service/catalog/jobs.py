@@ -2,7 +2,7 @@
 
 import builtins
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +108,27 @@ class SqlJobs:
         with self._database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
 
+    def standing(self, kind: str) -> Iterator[Job]:
+        """One at a time: a result names every message and capture of an export."""
+        table = tables.jobs
+        wanted = select(table.c.id).where(table.c.kind == kind, table.c.state.in_(("running", "done")))
+        with self._database.reading() as connection:
+            names = list(connection.execute(wanted.order_by(table.c.number)).scalars())
+        for name in names:
+            job = self.get(name)
+            if job is not None and (job.state == "running" or not _expired(job)):
+                yield job
+
+    def expire(self, job_id: str, at: str) -> None:
+        table = tables.jobs
+        change = update(table).where(table.c.id == job_id, table.c.state == "done")
+        gone = change.values(request={}, result={"expired_at": at})
+        self._database.write(lambda connection: connection.execute(gone).rowcount)
+
+    def scrub(self) -> None:
+        """What jobs no longer say leaves the medium too. Raises StoreError."""
+        self._database.scrub()
+
     def trim(self, before: str) -> int:
         """A job ended when its worker last wrote; one that never had a worker, when it was asked for."""
         table = tables.jobs
@@ -131,6 +152,10 @@ def _fit(connection: Connection, number: int) -> Job | None:
             raise
         return None
     return job if _NAME.fullmatch(job.id) and isinstance(job.request, dict) else None
+
+
+def _expired(job: Job) -> bool:
+    return "expired_at" in (job.result or {})
 
 
 def _add(connection: Connection, values: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import builtins
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from archive_service.catalog.base import Job, Jobs
@@ -52,6 +52,12 @@ class SealedJobs:
 
     def list(self, limit: int) -> builtins.list[Job]:
         return [_bare(job) for job in self._inner.list(limit)]
+
+    def standing(self, kind: str) -> Iterator[Job]:
+        return map(_bare, self._inner.standing(kind))
+
+    def expire(self, job_id: str, at: str) -> None:
+        self._inner.expire(job_id, at)
 
     def trim(self, before: str) -> int:
         return self._inner.trim(before)

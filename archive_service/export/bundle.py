@@ -186,6 +186,7 @@ class _Draft:
             pages=numbering.pages,
             bates_first=numbering.label(0),
             bates_last=numbering.label(numbering.pages - 1),
+            capture_ids=tuple(each for message in self._spool.messages() for each in message.captures),
         )
 
     def _in_order(self, manifest: Piece, seal: Piece) -> Iterator[Piece]:

@@ -49,6 +49,7 @@ def order_certificate(
         "places": [{"log": each.log, "seq": each.seq} for each in run.going],
         "made_unreadable_on": unreadable,
         "ciphertext_deleted_on": run.deleted,
+        **_exports(run),
         "said_at": run.done,
     }
     return _signed(said, run, acts, proofs, ORDER_FORMAT)
@@ -93,8 +94,14 @@ def statement(run: Disposition, acts: Acts, owner: str) -> dict[str, Any]:
         "places": [{"log": each.log, "seq": each.seq} for each in run.going],
         "made_unreadable_on": run.unreadable,
         "ciphertext_deleted_on": run.deleted,
+        **_exports(run),
         "said_at": run.done,
     }
+
+
+def _exports(run: Disposition) -> dict[str, Any]:
+    """That no finished export of the archive's own held any of it; nothing, where nobody has looked."""
+    return {"finished_exports_gone": True} if run.exports_gone else {}
 
 
 def _visa(listed: Elimination, acts: Acts) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_visa(said),
         ("Made unreadable on", str(said["made_unreadable_on"])),
         ("Ciphertext deleted on", str(said["ciphertext_deleted_on"])),
+        *_exports(said),
     ]
 
 
@@ -69,7 +70,13 @@ def _of_order(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Decided", f"{_day(said['decided_at'])}, by two people, approval {said['approval']}"),
         ("Made unreadable on", str(said["made_unreadable_on"])),
         ("Ciphertext deleted on", str(said["ciphertext_deleted_on"] or "not yet")),
+        *_exports(said),
     ]
+
+
+def _exports(said: Mapping[str, Any]) -> list[tuple[str, str]]:
+    none = [("Finished exports", "none that the archive keeps holds any of it")]
+    return none if said.get("finished_exports_gone") else []
 
 
 def _rows(said: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -163,7 +163,8 @@ def named(message: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class BundleResult:
-    """A finished bundle. ``manifest_sha256`` (hex) is what to note on paper at the hand-over."""
+    """A finished bundle. ``manifest_sha256`` (hex) is what to note on paper at the hand-over; ``capture_ids``: whose
+    bytes are in it."""
 
     path: Path
     size: int
@@ -174,3 +175,4 @@ class BundleResult:
     pages: int
     bates_first: str
     bates_last: str
+    capture_ids: tuple[str, ...] = ()

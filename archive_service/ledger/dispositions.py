@@ -5,7 +5,8 @@ disposition.stop  {disposition, by, reason, at}                       called off
 erasure.ask       {..., disposition}        its grace is over: barred from here on, the keys go with the next batch
 order.place       {order, kind: erase, ...}   an order to erase (``ledger.orders``): a run under its id, due at once
 order.end         {order, left, ...}          such a run goes on with what is not left, or is stopped
-disposition.done  {disposition, unreadable, deleted, at}              keys, versions, rows and text are gone, all seen
+disposition.done  {disposition, unreadable, deleted, at, exports_gone?}
+                  keys, versions, rows and text are gone, all seen; ``exports_gone``: from finished exports too
 """
 
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Disposition:
     unreadable: str | None = None
     deleted: str | None = None
     done: str | None = None
+    exports_gone: bool = False
+    """Whether no finished export was seen to hold any of it when it was done; older releases did not look."""
     positions: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -99,7 +102,7 @@ class Dispositions:
         elif word == "disposition.done":
             known = self.known[str(act["disposition"])]
             known.unreadable, known.deleted = str(act["unreadable"]), str(act["deleted"])
-            known.done = str(act["at"])
+            known.done, known.exports_gone = str(act["at"]), act.get("exports_gone") is True
         else:
             return False
         self.known[str(act["disposition"])].positions[word] = position

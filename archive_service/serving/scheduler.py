@@ -14,9 +14,10 @@ from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.alarms.watch import Watch
 from archive_service.bootstrap import Core, Tenant, open_core
-from archive_service.catalog.base import Job
+from archive_service.catalog.base import EXPORT, Job
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
+from archive_service.expiring import Expiring, exports_place
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
 from archive_service.model.clock import rfc3339
@@ -39,8 +40,9 @@ _ERASURE_AGAIN = (
 )
 _DISPOSITION = 300.0  # seconds between looks at dispositions: what ends first is a grace, or a lock
 _NOTICES = 300.0  # seconds between looks at what is to be told to custodians
+_EXPIRE = 300.0  # seconds between looks for exports whose mail another machine's batch has erased
 _TRIM = 3600.0  # seconds between looks for exports that have been kept long enough
-KINDS = ("export",)
+KINDS = (EXPORT,)
 
 
 class Scheduler:
@@ -69,6 +71,8 @@ class Scheduler:
         self._trim_at = monotonic()
         self._dispose_at = monotonic()
         self._sweeping = Sweeping()
+        self._expire_at = monotonic()
+        self._expiring = Expiring()
         self._notify_at = monotonic()
 
     def step(self) -> bool:
@@ -77,6 +81,8 @@ class Scheduler:
             self._recover()
         if self._monotonic() >= self._erase_at:
             self._erase()
+        if self._monotonic() >= self._expire_at:
+            self._expire()
         if self._monotonic() >= self._dispose_at:
             self._dispose()
         if self._monotonic() >= self._notify_at:
@@ -144,6 +150,15 @@ class Scheduler:
                 self._erase_at = self._monotonic() + min(self._erasure, _ERASURE_AGAIN)
                 self._failed("erasure", error)
 
+    def _expire(self) -> None:
+        """Finished exports of this machine that hold what is erased."""
+        self._expire_at = self._monotonic() + _EXPIRE
+        for tenant in self._core.tenants():
+            try:
+                self._expiring.run(self._core, tenant)
+            except ArchiveError as error:  # the next look goes on where this one stopped
+                self._failed("exports", error)
+
     def _dispose(self) -> None:
         """Every tenant's dispositions as far as they can go now, and what else nobody can open any more."""
         self._dispose_at = self._monotonic() + _DISPOSITION
@@ -190,7 +205,9 @@ class Scheduler:
             jobs.update(replace(current, state="failed", error=f"internal: {type(error).__name__}"))
             return
         count = len(selected.ids)
-        jobs.update(replace(current, state="done", done=count, total=count, result=summary(result, selected)))
+        made = summary(result, selected)
+        made |= {"capture_ids": list(result.capture_ids), "place": exports_place(self._core)}
+        jobs.update(replace(current, state="done", done=count, total=count, result=made))
 
     @staticmethod
     def _asked(job: Job) -> ExportAsked:

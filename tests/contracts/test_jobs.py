@@ -253,3 +253,25 @@ def test_sqlite_processes_never_claim_the_same_job(tmp_path):
     claimed = [name for process in running for name in process.communicate()[0].split()]
     jobs.close()
     assert sorted(claimed) == sorted(f"j{n}" for n in range(30))
+
+
+def test_an_export_that_expired_keeps_nothing_of_what_was_asked_or_made(jobs):
+    for name, state in (("done", "done"), ("running", "running"), ("queued", "queued"), ("failed", "failed")):
+        result = {"capture_ids": [name]} if state == "done" else None
+        jobs.add(Job(name, "export", "anne", {"query": "zebrasubject"}, state=state, result=result))
+    jobs.add(Job("import", "import", "anne", {}, state="done"))
+    assert [each.id for each in jobs.standing("export")] == ["done", "running"]
+    assert next(jobs.standing("export")).result == {"capture_ids": ["done"]}
+    for name in ("done", "running", "queued", "failed", "nowhere"):
+        jobs.expire(name, "2026-03-01T00:00:00.000000Z")
+    jobs.scrub()
+    assert [each.id for each in jobs.standing("export")] == ["running"]
+    gone = jobs.get("done")
+    assert (gone.state, gone.request, gone.result) == (
+        "done",
+        {},
+        {"expired_at": "2026-03-01T00:00:00.000000Z"},
+    )
+    assert {jobs.get(name).request["query"] for name in ("running", "queued", "failed")} == {"zebrasubject"}
+    jobs.update(dataclasses.replace(gone, result={"messages": ["m1"]}))
+    assert jobs.get("done").result == gone.result, "it stays as it ended"

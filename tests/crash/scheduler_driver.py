@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from archive_service import expiring
 from archive_service.alarms import mail as alarm_mail
 from archive_service.bootstrap import open_core
 from archive_service.catalog.sqlite import SqliteDatabase
@@ -86,6 +87,7 @@ def _live(folder: Path, first: int, last: int, seen: int) -> None:
     for name in ("create", "put", "delete"):
         steps.watch(FileSystemKeyPlace, name, lambda _, key, *more: _kind(key))
     steps.watch(SqliteDatabase, "write", lambda *given: "database")
+    steps.watch(expiring, "_removed", lambda *given: "export")
     steps.watch(alarm_mail, "hand_over", lambda *given: "mail")
     now = [0]
 

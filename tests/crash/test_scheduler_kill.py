@@ -7,9 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from archive_service.bootstrap import open_core
+from archive_service.catalog.base import Job
+from archive_service.catalog.jobs import SqlJobs
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.reader import read_from
 from archive_service.settings import load
@@ -17,6 +20,7 @@ from tests.flow.archive_fixtures import have_erased, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import mail, taken
 from tests.flow.test_disposition import WORD, archived, at_once, decided, holding, pool
+from tests.flow.test_exports_expire import made
 from tests.flow.test_notices import Post
 from tests.services.alarm_receivers import MailSink, mail_sink
 
@@ -65,6 +69,7 @@ class Prepared:
             (erased,) = taken(api, folder / "e")
             api.follow()
             have_erased(data, erased)
+            self.export = made(api, WORD)
             self.disposition = decided(api)
             Post(api).begin()
             api.follow()
@@ -133,6 +138,9 @@ def same_end(data: Path, prepared: Prepared, told: list[str], why: str) -> None:
     ]
     assert run_.unreadable == max(str(each.destroyed_at) for each in batches), why
     assert holding(data) == [], why
+    assert not list((data / "exports").rglob("*.zip")) and run_.exports_gone, why
+    with closing(SqlJobs.sqlite(next((data / "projections").rglob("jobs.sqlite")))) as jobs:
+        assert "expired_at" in ((jobs.get(prepared.export) or Job("", "", "", {})).result or {}), why
     checked = run("verify", "--data", data, "--json")
     assert checked.answer["clean"] is True, (why, checked.out)
 

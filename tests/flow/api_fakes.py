@@ -132,6 +132,12 @@ class FakeJobs:
     def trim(self, before: str) -> int:
         raise AssertionError("the API forgets no jobs")
 
+    def standing(self, kind: str) -> Iterator[Job]:
+        raise AssertionError("the API looks after no exports")
+
+    def expire(self, job_id: str, at: str) -> None:
+        raise AssertionError("the API lets no exports go")
+
     def update(self, job: Job) -> None:
         self.jobs[job.id] = job
 

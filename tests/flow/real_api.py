@@ -32,7 +32,8 @@ class RealApi(AbstractContextManager["RealApi"]):
         self.where: tuple[object, ...] = () if s3 else ("--data", data)
         if not data.exists():
             done("init", *self.where, "--tenant", "acme", *(("--create-buckets",) if s3 else ()))
-        self.core: Core = open_core(load(None, **({} if s3 else {"data": data}), **settings))
+        self.settings = load(None, **({} if s3 else {"data": data}), **settings)
+        self.core: Core = open_core(self.settings)
         self.pool = pool
         self.tenants = Tenants(self.core)
         services = ApiServices(

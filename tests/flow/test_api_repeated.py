@@ -1,6 +1,7 @@
 """Requests that come twice, or too often."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,13 @@ def test_an_export_asked_for_twice_with_one_key_is_one(archive):
     assert (first.status_code, again.status_code, again.json()) == (202, 202, first.json())
     assert len(archive.one.jobs.jobs) == 2  # the fixture's own, and this one
     assert keyed(archive, "/v1/exports", "legal", BODY, "k2").json()["id"] != first.json()["id"]
+
+
+def test_an_export_asked_for_again_whose_mail_was_erased_is_gone(archive):
+    first = keyed(archive, "/v1/exports", "legal", BODY, "k1").json()["id"]
+    known = archive.one.jobs.jobs[first]
+    archive.one.jobs.jobs[first] = replace(known, state="done", request={}, result={"expired_at": "2026"})
+    is_problem(keyed(archive, "/v1/exports", "legal", BODY, "k1"), 410, "export.expired")
 
 
 def test_a_repetition_is_known_by_what_was_asked_though_times_are_filled_in_anew(archive, monkeypatch):

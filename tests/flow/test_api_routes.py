@@ -321,6 +321,7 @@ def test_an_export_whose_query_does_not_parse_says_where(archive):
         ({"state": "failed"}, 409, "export.failed"),
         ({"state": "cancelled"}, 409, "export.failed"),
         ({"result": None}, 410, "export.gone"),
+        ({"request": {}, "result": {"expired_at": "2026"}}, 410, "export.expired"),
         ({"kind": "import"}, 404, "not_found"),
     ],
 )

@@ -18,6 +18,7 @@ from tests.flow.archive_fixtures import no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
 from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, holding, pool, state
+from tests.flow.test_exports_expire import fetched, made
 from tests.services import elasticsearch, postgres, versitygw
 from tests.services.s3 import admin
 from tests.services.tools import find_tool, missing
@@ -133,6 +134,7 @@ def test_disposition_with_its_certificate_leaves_no_word_in_s3_postgres_and_elas
     taken(api, tmp_path / "more", name="again")
     gone = captures[WORD], captures["autre"]
     bucket = Bucket(servers, api)
+    exports = [made(api, WORD), made(api, "facture 81")]
     name = decided(api)
     servers.written()
     assert holding(servers.database.folder)
@@ -164,6 +166,7 @@ def test_disposition_with_its_certificate_leaves_no_word_in_s3_postgres_and_elas
     assert found(api)["total"] == 31
     servers.written()
     assert servers.removed_documents() == 0
+    assert [fetched(api, job) for job in exports] == [(410, "export.expired"), (200, None)]
     for folder in (
         api.data,
         servers.database.folder,
@@ -172,8 +175,9 @@ def test_disposition_with_its_certificate_leaves_no_word_in_s3_postgres_and_elas
         tmp_path / "kms",
     ):
         assert holding(folder) == [], folder
-    made = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude").json()["certificate"]
-    assert (made["captures"], [each["class"] for each in made["classes"]]) == (2, ["old"])
-    assert made["decided_at"] < made["made_unreadable_on"] <= made["ciphertext_deleted_on"]
+    said = api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude").json()["certificate"]
+    assert (said["captures"], [each["class"] for each in said["classes"]]) == (2, ["old"])
+    assert said["finished_exports_gone"] is True
+    assert said["decided_at"] < said["made_unreadable_on"] <= said["ciphertext_deleted_on"]
     checked = run("verify", "--json")
     assert checked.answer["clean"] is True, checked.out

@@ -12,6 +12,7 @@ from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.bootstrap import make_tenant, open_core
 from archive_service.catalog.base import Job
+from archive_service.expiring import Expiring
 from archive_service.model.errors import Overloaded, StoreError
 from archive_service.serving import scheduler as module
 from archive_service.serving.scheduler import Scheduler
@@ -21,7 +22,7 @@ from tests.flow.archive_fixtures import no_settings_around
 
 __all__ = ["no_settings_around"]
 
-STEPS = ("recovery", "erasure", "disposition", "sweep", "notices", "trim", "export")
+STEPS = ("recovery", "erasure", "exports", "disposition", "sweep", "notices", "trim", "export")
 DAY = 86400.0
 
 
@@ -43,7 +44,7 @@ class Round:
         self.faults: dict[str, Exception] = {}
         self.tally = Tally()
         found = SimpleNamespace(chained=0, reported={})
-        made = None, SimpleNamespace(ids=["m1"])
+        made = SimpleNamespace(capture_ids=()), SimpleNamespace(ids=["m1"])
 
         def noted(step: str, result: object = 0) -> Callable[..., object]:
             def work(_: object, tenant) -> object:
@@ -61,6 +62,7 @@ class Round:
         monkeypatch.setattr(module, "run_batch", noted("erasure"))
         monkeypatch.setattr(module, "advance", noted("disposition"))
         monkeypatch.setattr(Sweeping, "run", lambda _, core, tenant: noted("sweep")(core, tenant))
+        monkeypatch.setattr(Expiring, "run", lambda _, core, tenant: noted("exports")(core, tenant))
         monkeypatch.setattr(module, "sending_of", sending)
         monkeypatch.setattr(module, "remove_older", lambda folder, _: self.do("trim", self.named(folder), 0))
         monkeypatch.setattr(
@@ -114,7 +116,7 @@ def test_a_round_does_everything_for_every_tenant_and_the_next_one_only_what_is_
     turn.did.clear()
     turn.now = 300.0
     turn.scheduler.step()
-    assert {step for step, _ in turn.did} == {"recovery", "disposition", "sweep", "notices"}
+    assert {step for step, _ in turn.did} == {"recovery", "exports", "disposition", "sweep", "notices"}
     turn.did.clear()
     turn.now = DAY
     turn.scheduler.step()
@@ -155,5 +157,5 @@ def test_what_another_machine_does_is_left_to_it(turn):
     while turn.scheduler.step():
         continue
     turn.core.leases = leases
-    assert {step for step, _ in turn.did} == {"erasure", "trim", "export"}
+    assert {step for step, _ in turn.did} == {"erasure", "exports", "trim", "export"}
     assert turn.told() == {}

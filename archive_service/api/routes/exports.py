@@ -11,13 +11,13 @@ from archive_service.api.file_response import resumable_zip
 from archive_service.api.guard import Caller, CallerDep, GuardedRoute, ServicesDep, needs, well_formed
 from archive_service.api.views import ExportAnswer, ExportAsked, export_answer
 from archive_service.api.waiting import CaughtUp
-from archive_service.catalog.base import Job
+from archive_service.catalog.base import EXPORT, Job
 from archive_service.model.clock import rfc3339
 from search.query_language import parse, render
 
 router = APIRouter(route_class=GuardedRoute, tags=["exports"])
 
-KIND = "export"
+KIND = EXPORT
 FORMATS = frozenset({"bundle"})
 
 _LOOKUP = 1000  # ids looked up at once
@@ -88,6 +88,8 @@ def download(id: str, caller: CallerDep) -> Response:
     if job.state != "done":
         raise Conflict("the export is not finished yet", code="export.not_ready")
     result = job.result or {}
+    if "expired_at" in result or caller.tenant.barred(result.get("capture_ids", ())):
+        raise Gone("mail of this export was erased; ask for the rest again", code="export.expired")
     if "messages" not in result:
         raise Gone("the export's file is gone; ask for it again", code="export.gone")
     _require_still_shown(caller, result["messages"], job.request.get("purpose"))
@@ -104,7 +106,10 @@ def download(id: str, caller: CallerDep) -> Response:
 
 
 def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
-    """The job that this very request made before. Raises Conflict when the key was used for another."""
+    """The job that this very request made before. Raises Conflict when the key was used for another, Gone when what it
+    made went with mail that was erased: then nobody can tell."""
+    if "expired_at" in (known.result or {}) and (known.kind, known.actor) == (job.kind, job.actor):
+        raise Gone("mail of this export was erased; ask for the rest again", code="export.expired")
     if (known.kind, known.actor, known.request) != (job.kind, job.actor, job.request):
         raise Conflict("this key was used for another request", code="idempotency.mismatch")
     caller.record(job=known.id, repeated=True)

@@ -40,6 +40,7 @@ from archive_service.commands import (
     serve,
     tokens,
     verifying,
+    yearly_pack,
 )
 from archive_service.commands.output import Output
 from archive_service.model.errors import ArchiveError, Invalid, QueryError, StoreDenied
@@ -69,6 +70,7 @@ _MODULES = (
     accounts,
     incidents,
     journal,
+    yearly_pack,
     keys,
     moving,
     alarms,

@@ -11,6 +11,7 @@ from archive_service.access.cases import Cases
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.incidents import IncidentDesk
 from archive_service.access.log import LedgerAccessLog
+from archive_service.access.recertifying import Recertifying
 from archive_service.access.scope import scope_of
 from archive_service.api.services import IncidentState, TenantServices
 from archive_service.bootstrap import Core, Tenant, add_source
@@ -55,6 +56,7 @@ from archive_service.strong_actions import (
     incident_close_action,
     matter_action,
 )
+from archive_service.yearly_pack.pack import YearlyPack
 from search.query_language import Node
 
 
@@ -217,6 +219,8 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, bounded, core.clock, tenant.id)
     reviews = TenantReviews(tenant.acts, live.catalog, core.clock)
     accounts = Accounts(tenant.acts, core.clock)
+    journal = EventJournal(tenant.vault, tenant.acts, proofs, tenant.id)
+    integrity = CountedIntegrity(core, tenant, live.catalog)
     holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
     actions = (
         account_action(accounts),
@@ -248,7 +252,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         access_files=AccessFiles(tenant.vault, proofs),
         sources=AddSources(tenant, core.settings.smtp_domain),
         custodians=People(tenant.acts, core.clock),
-        integrity=CountedIntegrity(core, tenant, live.catalog),
+        integrity=integrity,
         acts_position=tenant.acts.refresh,
         barred=tenant.acts.barred,
         exports=core.exports(tenant.id),
@@ -270,7 +274,20 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         dispositions=dispositions,
         reviews=reviews,
         schedules=TenantSchedules(tenant.acts, live.catalog, live.index, core.store, core.clock),
-        journal=EventJournal(tenant.vault, tenant.acts, proofs, tenant.id),
+        journal=journal,
+        recertifying=Recertifying(tenant.acts, core.clock),
+        yearly_pack=YearlyPack(
+            tenant.acts,
+            live.catalog,
+            access_log,
+            journal,
+            proofs,
+            core.store,
+            integrity.status,
+            core.clock,
+            tenant.id,
+            core.work,
+        ),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),
     )

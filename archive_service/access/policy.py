@@ -24,6 +24,7 @@ class Right(StrEnum):
     EXPORT = "export"
     ACCESS_LOG = "access_log"
     EVENT_JOURNAL = "event_journal"
+    YEARLY_PACK = "yearly_pack"
     INTEGRITY = "integrity"
     SOURCES = "sources"
     JOBS = "jobs"
@@ -102,6 +103,7 @@ RULES: Mapping[Right, Rule] = MappingProxyType(
                 (_R.AUDITOR, _R.DPO, _R.RECORDS_MANAGER, _R.COMPLIANCE_OFFICER),
                 (_R.EXTERNAL_AUDITOR,),
             ),
+            (Right.YEARLY_PACK, (_R.AUDITOR, _R.DPO, _R.RECORDS_MANAGER, _R.COMPLIANCE_OFFICER), ()),
             (Right.INTEGRITY, (_R.AUDITOR, _R.ADMIN, _R.DPO, _R.RECORDS_MANAGER), (_R.EXTERNAL_AUDITOR,)),
             (Right.SOURCES, (_R.ADMIN,), ()),
             (Right.JOBS, (*_CASE_ROLES, _R.ADMIN), (_R.ALERT_OFFICER,)),

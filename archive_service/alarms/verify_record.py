@@ -7,18 +7,15 @@ from pathlib import Path
 
 from archive_service.alarms import names
 from archive_service.alarms.tally import Sample
+from archive_service.last_verify import last_verify, path_of
 
 _log = logging.getLogger(__name__)
-
-
-def _path(work: Path) -> Path:
-    return work / "run" / "verify-result.json"
 
 
 def record_verify(work: Path, damages: int, *, whole: bool = True) -> None:
     """Note the result of a run that came to its end. ``whole``: it read everything; a sample that found nothing does
     not take back what a whole run named. That it cannot be written is logged, and changes nothing of the result."""
-    path = _path(work)
+    path = path_of(work)
     if not whole and not damages and _damages(work):
         return
     unfinished = path.with_suffix(".new")
@@ -37,12 +34,10 @@ def _damages(work: Path) -> float:
 
 def verify_samples(work: Path, now: float) -> list[Sample]:
     """The last result, if there is one that can be read. ``now``: seconds since 1970."""
-    try:
-        kept = json.loads(_path(work).read_text("utf-8"))
-        at, damages = float(kept["at"]), int(kept["damages"])
-    except (OSError, ValueError, KeyError, TypeError):
+    last = last_verify(work)
+    if last is None:
         return []
     return [
-        Sample.of(names.VERIFY_DAMAGE, damages),
-        Sample.of(names.VERIFY_AGE, max(0.0, now - at)),
+        Sample.of(names.VERIFY_DAMAGE, last.damages),
+        Sample.of(names.VERIFY_AGE, max(0.0, now - last.at)),
     ]

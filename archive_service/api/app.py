@@ -30,6 +30,7 @@ from archive_service.api.routes import (
     messages,
     notices,
     orders,
+    recertifications,
     reviews,
     schedules,
     scim_description,
@@ -37,6 +38,7 @@ from archive_service.api.routes import (
     scim_users,
     search,
     sources,
+    yearly_pack,
 )
 from archive_service.api.services import ApiServices
 
@@ -72,6 +74,8 @@ def create_app(services: ApiServices) -> FastAPI:
     app.include_router(exports.router)
     app.include_router(access_log.router)
     app.include_router(event_journal.router)
+    app.include_router(yearly_pack.router)
+    app.include_router(recertifications.router)
     app.include_router(integrity.router)
     app.include_router(sources.router)
     app.include_router(accounts.router)

@@ -35,6 +35,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/approvals/{id}/refuse": {"reason": "no"},
     "POST /v1/grants": {"subject": "rita", "role": "reviewer", "reason": "why"},
     "POST /v1/grants/{id}/revoke": {"reason": "over"},
+    "POST /v1/recertifications": {"confirmed": ["g7c1"], "withdraw": ["g0a4"], "note": "revue annuelle"},
     "POST /v1/matters": {"name": "Affaire 2", "purpose": "enquête"},
     "PUT /v1/matters/{id}": {"name": "Affaire 3", "purpose": "enquête"},
     "POST /v1/matters/{id}/holds": {

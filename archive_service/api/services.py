@@ -12,6 +12,7 @@ from archive_service.access.events import AccessLog, Actor
 from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import Bearers
 from archive_service.access.incidents import IncidentDesk
+from archive_service.access.recertifying import Recertifying
 from archive_service.access.wanted import Wanted
 from archive_service.api.rates import ActorRates
 from archive_service.api.strangers import Strangers
@@ -26,6 +27,7 @@ from archive_service.ledger.orders import Document
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.evidence import Evidence
 from archive_service.model.mail import SourceKind
+from archive_service.yearly_pack.pack import YearlyPack
 from search.indexes.base import SearchIndex
 from search.query_language import Node
 
@@ -346,6 +348,8 @@ class TenantServices:
     notices: Notices
     orders: Orders
     journal: EventJournal
+    recertifying: Recertifying
+    yearly_pack: YearlyPack
     parent: str | None = None
 
 

@@ -37,6 +37,11 @@ def register(commands: Any) -> None:
     revoking.add_argument("grant", metavar="ID")
     revoking.add_argument("--reason", required=True, metavar="TEXT")
     revoking.set_defaults(run=_revoke)
+    looking = actions.add_parser("recertify", help="say which rights in force are still meant; revokes none")
+    looking.add_argument("--confirm", action="append", default=[], metavar="ID", help="still meant; often")
+    looking.add_argument("--withdraw", action="append", default=[], metavar="ID", help="to be revoked; often")
+    looking.add_argument("--note", required=True, metavar="TEXT")
+    looking.set_defaults(run=_recertify)
     for command in actions.choices.values():
         command.add_argument("--tenant", required=True, metavar="T")
         take_token(command)
@@ -73,6 +78,20 @@ def _revoke(given: argparse.Namespace, settings: Settings, output: Output) -> in
         grant = opened.services.cases.revoke(actor, given.grant, given.reason)
         row = _plain(grant, rfc3339(opened.tenant.vault.clock()))
     output.answer(row, f"{grant.id} revoked")
+    return 0
+
+
+def _recertify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    with acting(settings, given, Right.GRANTS_CHANGE) as (opened, actor):
+        made = opened.services.recertifying.recertify(actor, given.confirm, given.withdraw, given.note)
+    answer = {
+        "id": made.id,
+        "confirmed": list(made.confirmed),
+        "withdraw": list(made.withdraw),
+        "at": made.at,
+    }
+    text = f"{len(made.confirmed)} confirmed, {len(made.withdraw)} to be withdrawn: grants revoke, accounts revoke"
+    output.answer(answer, text)
     return 0
 
 

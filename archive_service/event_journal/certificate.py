@@ -3,19 +3,13 @@
 No person: who looked is shown to those who may read the access log, and no certificate of an event names him.
 """
 
-import base64
 import hashlib
 from typing import Any
 
 from archive_service.event_journal.events import Event
-from archive_service.export.proving import LedgerProofs, inclusion_view
-from archive_service.ledger import merkle
+from archive_service.export.proving import LedgerProofs, checked, inclusion_view, signed
 from archive_service.ledger.acts import Acts
-from archive_service.ledger.note import Verifier
-from archive_service.ledger.proofs import Inclusion, Proof
-from archive_service.model.canonical import canonical
 from archive_service.model.errors import Tampered
-from archive_service.vault.key_layout import LogId
 
 FORMAT = "archive-service/event/v1"
 
@@ -27,7 +21,7 @@ def certify(event: Event, acts: Acts, owner: str, proofs: LedgerProofs) -> dict[
     tenant_key, archive_key = proofs.keys()
     places = [(word, acts.log, seq) for word, seq in _before(event, acts)]
     places.append((event.what, event.log, event.entry.seq))
-    proven = [(word, _checked(proofs, log, seq, tenant_key, archive_key)) for word, log, seq in places]
+    proven = [(word, checked(proofs, log, seq)) for word, log, seq in places]
     said = {
         "version": 1,
         "event": event.id,
@@ -42,10 +36,9 @@ def certify(event: Event, acts: Acts, owner: str, proofs: LedgerProofs) -> dict[
     }
     if said["entry_sha256"] != event.entry.digest():
         raise Tampered("an entry is not the one that its checkpoint covers")
-    digest = base64.b64encode(hashlib.sha256(canonical(said)).digest()).decode("ascii")
     return {
         "certificate": said,
-        "note": proofs.sign_note(f"{FORMAT}/{event.id}\n{len(proven)}\n{digest}\n"),
+        "note": signed(proofs, f"{FORMAT}/{event.id}", len(proven), said),
         "keys": {"log": [tenant_key], "root": [archive_key]},
         "proofs": [{"entry_of": word, **inclusion_view(proof)} for word, proof in proven],
     }
@@ -62,18 +55,3 @@ def _before(event: Event, acts: Acts) -> list[tuple[str, int]]:
     return sorted(
         ((word, seq) for word, seq in found.items() if seq < event.entry.seq), key=lambda each: each[1]
     )
-
-
-def _checked(proofs: LedgerProofs, log: LogId, seq: int, tenant_key: str, archive_key: str) -> Proof:
-    """Nothing is signed that whoever checks it would find wrong. Raises Tampered."""
-    proof = proofs.prove(log, seq)
-    for found, key in ((proof.entry, tenant_key), (proof.root, archive_key)):
-        _require(found, key)
-    return proof
-
-
-def _require(found: Inclusion, key: str) -> None:
-    point = Verifier([key]).check(found.note, str(found.log))
-    leaf = merkle.leaf_hash(found.line)
-    if not merkle.verify_inclusion(leaf, found.index, point.size, found.path, point.root):
-        raise Tampered(f"{found.log}: entry {found.index} is not the one under the log's checkpoint")

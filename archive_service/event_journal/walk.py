@@ -119,11 +119,9 @@ def _order(found: tuple[LogId, Entry]) -> tuple[str, str, int]:
     return entry.time, log.name, entry.seq
 
 
-def _stream(
-    store: ObjectStore, log: LogId, place: tuple[int, int], wanted: Wanted
-) -> Iterator[tuple[LogId, Entry]]:
-    start, end = place
-    beyond = None if wanted.ends is None else rfc3339(from_rfc3339(wanted.ends) + _CLOCKS)
+def chained(store: ObjectStore, log: LogId, start: int, end: int) -> Iterator[Entry]:
+    """The entries [start, end) of a log, each held against the one before it, and the last against the one behind.
+    Raises Tampered, also when there are fewer."""
     prev: str | None = None
     for entry in read_from(store, log, start):
         if prev is not None and entry.fields["prev"] != prev:
@@ -131,11 +129,19 @@ def _stream(
         if entry.seq >= end:
             return
         prev, start = entry.digest(), entry.seq + 1
+        yield entry
+    if start < end:
+        raise Tampered(f"{log}: entries from {start} on are missing", code="integrity.missing")
+
+
+def _stream(
+    store: ObjectStore, log: LogId, place: tuple[int, int], wanted: Wanted
+) -> Iterator[tuple[LogId, Entry]]:
+    beyond = None if wanted.ends is None else rfc3339(from_rfc3339(wanted.ends) + _CLOCKS)
+    for entry in chained(store, log, *place):
         if beyond is not None and entry.time >= beyond:
             return
         yield log, entry
-    if start < end:
-        raise Tampered(f"{log}: entries from {start} on are missing", code="integrity.missing")
 
 
 def _proven(store: ObjectStore, events: list[Event], verifier: Verifier) -> dict[LogId, int]:

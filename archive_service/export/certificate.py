@@ -1,17 +1,14 @@
 """The certificate of a disposition: what was destroyed, why, since when nobody can read it, and proof that the acts
 that say so stand in the log. No personal data: no name, no address, no subject; captures are places in a log."""
 
-import base64
-import hashlib
 from collections import Counter
 from typing import Any
 
-from archive_service.export.proving import LedgerProofs, inclusion_view
+from archive_service.export.proving import LedgerProofs, inclusion_view, signed
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.orders import Order
-from archive_service.model.canonical import canonical
 
 FORMAT = "archive-service/disposition/v1"
 ORDER_FORMAT = "archive-service/order/v1"
@@ -58,11 +55,10 @@ def order_certificate(
 def _signed(
     said: dict[str, Any], run: Disposition, acts: Acts, proofs: LedgerProofs, form: str
 ) -> dict[str, Any]:
-    digest = base64.b64encode(hashlib.sha256(canonical(said)).digest()).decode("ascii")
     tenant_key, archive_key = proofs.keys()
     return {
         "certificate": said,
-        "note": proofs.sign_note(f"{form}/{run.id}\n{len(run.going)}\n{digest}\n"),
+        "note": signed(proofs, f"{form}/{run.id}", len(run.going), said),
         "keys": {"log": [tenant_key], "root": [archive_key]},
         "proofs": [
             {"act": word, **inclusion_view(proofs.prove(acts.log, position))}

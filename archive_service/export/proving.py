@@ -1,17 +1,20 @@
 """Proofs for the API and for bundles, from the ledger."""
 
 import base64
+import hashlib
 import time
 from typing import Any
 
 from archive_service.catalog.base import CaptureRow, MessageRow
 from archive_service.export.evidence import CaptureProof, LookProof, RootProof
 from archive_service.export.reading import LedgerContents, Looked
-from archive_service.ledger.note import Signer
+from archive_service.ledger import merkle
+from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.proofs import Inclusion, Proof, prove
 from archive_service.ledger.reader import read_entry
-from archive_service.model.errors import NotFound, Overloaded
+from archive_service.model.canonical import canonical
+from archive_service.model.errors import NotFound, Overloaded, Tampered
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
 from archive_service.vault.seal import Opened
@@ -140,6 +143,24 @@ class LedgerProofs:
             "inner": {"start": parsed.inner_start, "end": parsed.inner_end},
             "root": {"anchor": proof.anchor, "salt": proof.salt.hex(), **_inclusion(proof.root)},
         }
+
+
+def signed(proofs: LedgerProofs, form: str, number: int, said: dict[str, Any]) -> str:
+    """A signed note of checkpoint form over a statement: origin ``form``, a number, SHA-256 of its canonical JSON."""
+    digest = base64.b64encode(hashlib.sha256(canonical(said)).digest()).decode("ascii")
+    return proofs.sign_note(f"{form}\n{number}\n{digest}\n")
+
+
+def checked(proofs: LedgerProofs, log: LogId, seq: int) -> Proof:
+    """An entry's proof, held against itself as whoever gets it would: nothing is signed that he would find wrong.
+    Raises Tampered, Overloaded (``proof.pending``)."""
+    proof = proofs.prove(log, seq)
+    for found, key in zip((proof.entry, proof.root), proofs.keys(), strict=True):
+        point = Verifier([key]).check(found.note, str(found.log))
+        leaf = merkle.leaf_hash(found.line)
+        if not merkle.verify_inclusion(leaf, found.index, point.size, found.path, point.root):
+            raise Tampered(f"{found.log}: entry {found.index} is not the one under the log's checkpoint")
+    return proof
 
 
 def inclusion_view(proof: Proof) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from archive_service.ledger.notices import Notices
 from archive_service.ledger.orders import Orders
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import LogReader, Place
+from archive_service.ledger.recertifications import Recertifications
 from archive_service.ledger.reviews import Reviews
 from archive_service.ledger.schedules import Schedules
 from archive_service.ledger.sessions import Sessions
@@ -76,6 +77,7 @@ class Acts:
         self.matters = Matters()
         self.notices = Notices()
         self.orders = Orders()
+        self.recertifications = Recertifications()
         self.reviews = Reviews()
         self.schedules = Schedules()
         self.sessions = Sessions()
@@ -93,6 +95,7 @@ class Acts:
             self.matters,
             self.notices,
             self.orders,
+            self.recertifications,
             self.reviews,
             self.schedules,
             self.sessions,

@@ -19,6 +19,7 @@ from archive_service.access.events import AccessEvent, AccessRecord, Actor, Role
 from archive_service.access.four_eyes import FourEyes, StrongAction
 from archive_service.access.identity import Identity
 from archive_service.access.incidents import IncidentDesk
+from archive_service.access.recertifying import Recertifying
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.access.wanted import Wanted
 from archive_service.api.services import ApiServices, IncidentState, TenantServices
@@ -32,11 +33,13 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.grants import Grant
 from archive_service.ledger.orders import Document
+from archive_service.ledger.recertifications import Recertification
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, StoreError
 from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
 from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
 from archive_service.tenant_services import erasures_of
+from archive_service.yearly_pack.pack import YearlyPack
 from search.indexes.base import Found, Hit
 from search.query_language import Everything, Node
 from tests.flow.directory_fakes import people
@@ -425,6 +428,19 @@ class FakeJournal:
         return {"certificate": {"event": event_id}}
 
 
+class FakeRecertifying:
+    def all(self) -> list[Recertification]:
+        return []
+
+    def recertify(self, actor: Actor, *said: Any) -> Recertification:
+        return Recertification("r1", ("g1",), (), "revue", actor.subject, rfc3339(NOW), 7)
+
+
+class FakePack:
+    def make(self, year: int) -> dict[str, Any]:
+        return {"pack": {"year": year}}
+
+
 class FakeNotices:
     def open(self, actor: Actor, hold: Any, given: Any) -> dict[str, Any]:
         return self.view(hold)
@@ -603,6 +619,8 @@ class FakeTenant:
             orders=FakeOrders(self.prefix == "m"),
             eliminations=FakeEliminations(self.prefix == "m"),
             notices=FakeNotices(),
+            recertifying=cast(Recertifying, FakeRecertifying()),
+            yearly_pack=cast(YearlyPack, FakePack()),
             journal=cast(EventJournal, FakeJournal(self.prefix == "m")),
             parent=self.parent,
         )
@@ -774,6 +792,13 @@ TABLE = {
     ("POST", "/v1/exports"): (CASE, "/v1/exports", {"query": "*", "formats": ["bundle"]}),
     ("GET", "/v1/exports/{id}"): (CASE, "/v1/exports/done", None),
     ("GET", "/v1/exports/{id}/download"): (CASE, "/v1/exports/done/download", None),
+    ("GET", "/v1/yearly-pack"): (WATCHERS, "/v1/yearly-pack?year=2026", None),
+    ("GET", "/v1/recertifications"): (OVERSIGHT | {"admin", "auditor"}, "/v1/recertifications", None),
+    ("POST", "/v1/recertifications"): (
+        {"admin", "compliance_officer"},
+        "/v1/recertifications",
+        {"confirmed": ["g1"], "note": "revue annuelle"},
+    ),
     ("GET", "/v1/event-journal"): (WATCHERS, "/v1/event-journal", None),
     ("GET", "/v1/event-journal/{id}/certificate"): (WATCHERS, "/v1/event-journal/acts-7/certificate", None),
     ("GET", "/v1/access-log"): ({"auditor", "dpo"}, "/v1/access-log", None),

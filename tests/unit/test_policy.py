@@ -13,12 +13,13 @@ OVERSIGHT |= {"schedules", "schedules.change", "dispositions", "dispositions.cha
 ALLOWED = {
     "compliance_officer": CASE
     | OVERSIGHT
-    | {"orders.change", "event_journal"}
+    | {"orders.change", "event_journal", "yearly_pack"}
     | {"jobs", "matters.change", "grants.change", "exclusions", "compartments", "policy", "incidents"},
     "legal": CASE | OVERSIGHT | {"orders.change", "jobs", "matters.change", "policy"},
     "auditor": {
         "access_log",
         "event_journal",
+        "yearly_pack",
         "integrity",
         "matters",
         "grants",
@@ -45,13 +46,15 @@ ALLOWED = {
         "orders.change",
         "access_log",
         "event_journal",
+        "yearly_pack",
         "integrity",
         "exclusions",
         "compartments",
         "policy",
         "incidents",
     },
-    "records_manager": OVERSIGHT | {"event_journal", "integrity", "custodians.change", "policy"},
+    "records_manager": OVERSIGHT
+    | {"event_journal", "yearly_pack", "integrity", "custodians.change", "policy"},
     "reviewer": {"policy"},
     "privilege_reviewer": {"policy"},
     "alert_officer": {"policy"},

@@ -1,0 +1,1 @@
+"""What is put before whoever answers for the archive once a year: rights, holds, disposals, integrity, quantities."""

@@ -1,13 +1,14 @@
 """A random history of an archive, and what must hold after each step of it.
 
-    captures, repeated captures, holds, releases, orders to keep and to erase, requests, runs cut off anywhere, crashes,
-    time that passes, clocks that jump
+    captures, repeated captures, holds, releases, orders to keep and to erase, requests, classes by hand, terms made
+    longer, new schedules, runs cut off anywhere, crashes, time that passes, clocks that jump
 
 A seed gives the history; a failure names the seed and its steps.
 """
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import NotFound, Refused
 from ingest.parser_pool import ParserPool
 from tests.histories.model import YEARS, Mail
-from tests.histories.world import WORDS, World
+from tests.histories.world import WORDS, World, schedule
 
 _FAR = timedelta(days=366 * 8)
 
@@ -35,6 +36,7 @@ class History:
         self.holds: dict[str, tuple[str, list[Mail]]] = {}
         self.orders: dict[str, list[Mail]] = {}
         self.erasing: dict[str, Mail] = {}
+        self.years = dict(YEARS)
         self.steps: list[str] = []
         self.gone: set[str] = set()
 
@@ -43,7 +45,7 @@ class History:
         acts = (
             (6, self.capture), (2, self.repeat), (3, self.hold), (2, self.release), (2, self.order_to_keep),
             (1, self.order_to_erase), (1, self.end_order), (1, self.end_erasing), (3, self.request), (5, self.work),
-            (3, self.wait), (1, self.crash), (2, self.jump),
+            (3, self.wait), (1, self.crash), (2, self.jump), (1, self.extend), (1, self.relabel), (1, self.reschedule),
         )  # fmt: skip
         for _ in range(3):
             self.capture()
@@ -76,7 +78,7 @@ class History:
             capture
             for mail in self.mails
             for capture in mail.captures
-            if capture not in self.gone and mail.must_stay(capture, now)
+            if capture not in self.gone and mail.must_stay(capture, now, self.years)
         }
 
     def _require(self, kept: set[str]) -> None:
@@ -184,16 +186,18 @@ class History:
         going = {each for each in named if acts.erasures.begun(each)}
         mail.erased_by_order -= named - going
         now = self.world.now
-        hidden = [each for each in named - going if mail.must_stay(each, now) and acts.erasures.barred(each)]
+        hidden = [
+            each
+            for each in named - going
+            if mail.must_stay(each, now, self.years) and acts.erasures.barred(each)
+        ]
         if hidden:
             raise Broken(self._told(f"an order is over, and still bars {hidden}"))
 
     def request(self) -> None:
         """Of a person, to have one capture forgotten."""
         mail = self.random.choice(self.mails)
-        free = [
-            each for each in mail.captures if each not in self.gone | mail.requested | mail.erased_by_order
-        ]
+        free = self._free(mail)
         if free:
             capture = self.random.choice(free)
             try:
@@ -202,6 +206,36 @@ class History:
                 mail.requested.add(capture)
             except (Refused, NotFound):  # a run has barred it
                 return
+
+    def _free(self, mail: Mail) -> list[str]:
+        """What nobody has asked to go."""
+        asked = self.gone | mail.requested | mail.erased_by_order
+        return [each for each in mail.captures if each not in asked]
+
+    def extend(self) -> None:
+        """By a reviewer, until a time to come."""
+        mail = self.random.choice(self.mails)
+        for capture in self._free(mail)[:1]:
+            until = self.world.now + timedelta(days=self.random.choice([30, 400, 1500]))
+            given = {"captures": [capture], "until": rfc3339(until)}
+            with suppress(Refused, NotFound):  # kept for longer already, or a run has barred it
+                self.world.services.reviews.extend(self.world.actor(), given, "why")
+                mail.until[capture] = until
+
+    def relabel(self) -> None:
+        """Another class by hand, under two people."""
+        mail, kind = self.random.choice(self.mails), self.random.choice(list(YEARS))
+        for capture in self._free(mail)[:1]:
+            with suppress(Refused, NotFound):
+                self.world.decided("retention.relabel", {"captures": [capture], "class": kind})
+                mail.by_hand[capture] = kind
+
+    def reschedule(self) -> None:
+        """A version in which a class without a minimum is kept for another time."""
+        years = self.years | {"plain": (0, self.random.choice([1, 2, 4]))}
+        if years != self.years:
+            self.world.decided("schedule.set", {"schedule": schedule(years)})
+            self.years = years
 
     def work(self) -> None:
         """A run, cut off anywhere or whole."""

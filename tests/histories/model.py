@@ -1,19 +1,21 @@
 """What the law and the promise say of each mail, in few lines of their own: nothing here is taken from the program.
 
 Order of a court > legal hold > legal minimum > request to erase > maximum. What nobody asked to erase stays until its
-maximum; a hold or an order to keep stays until it is released.
+maximum, or until the time that a reviewer has set; a hold or an order to keep stays until it is released.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 YEARS = {"law": (3, 3), "short": (0, 1), "plain": (0, 2)}
-"""By kind of mail, its minimum and maximum in years from the day it was sent."""
+"""By kind of mail, its minimum and maximum in years from the day it was sent, as the schedule begins."""
 
 
 @dataclass
 class Mail:
-    """One message. ``captures``: how often it was taken; ``keeping``: by order, the captures that it names."""
+    """One message. ``captures``: how often it was taken; ``keeping``: by order, the captures that it names; ``by_hand``
+    and ``until``: what a reviewer said of a capture."""
 
     kind: str
     number: int
@@ -23,6 +25,8 @@ class Mail:
     keeping: dict[str, set[str]] = field(default_factory=dict)
     requested: set[str] = field(default_factory=set)
     erased_by_order: set[str] = field(default_factory=set)
+    by_hand: dict[str, str] = field(default_factory=dict)
+    until: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -32,17 +36,13 @@ class Mail:
     def _after(self, years: int) -> datetime:
         return self.sent.replace(year=self.sent.year + years)
 
-    def must_stay(self, capture: str, now: datetime) -> bool:
-        """Whether nobody may destroy this capture at ``now``."""
+    def must_stay(self, capture: str, now: datetime, years: Mapping[str, tuple[int, int]] = YEARS) -> bool:
+        """Whether nobody may destroy this capture at ``now``, by the ``years`` of the schedule in force."""
         if any(capture in named for named in self.keeping.values()):
             return True
         if capture in self.erased_by_order:
             return False
-        minimum, maximum = YEARS[self.kind]
+        minimum, maximum = years[self.by_hand.get(capture, self.kind)]
         if self.holds or (minimum and now < self._after(minimum)):
             return True
-        return capture not in self.requested and now < self._after(maximum)
-
-    def must_go(self, capture: str, now: datetime) -> bool:
-        """Whether it may not outlive two runs from ``now`` on."""
-        return not self.must_stay(capture, now)
+        return capture not in self.requested and now < max(self._after(maximum), self.until.get(capture, now))

@@ -1,7 +1,7 @@
 """A real archive under a clock of its own, and what people and its processes do to it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,20 +35,21 @@ BEGIN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WORDS = {"issuer": "Tribunal", "reference": "RG", "dated": "2026-01-05", "text": "Ordonnance"}
 
 
-def _class(kind: str) -> dict[str, Any]:
-    minimum, maximum = YEARS[kind]
+def _class(kind: str, minimum: int, maximum: int) -> dict[str, Any]:
     article = {"article": "a text", "basis": "a basis", "start": "sent", "maximum": f"P{maximum}Y"}
     return {"id": kind, "name": kind, **article} | ({"minimum": f"P{minimum}Y"} if minimum else {})
 
 
-SCHEDULE = {
-    "classes": [_class(kind) for kind in YEARS],
-    "rules": [
-        {"id": "law", "class": "law", "subject": ["law"]},
-        {"id": "short", "class": "short", "words": ["short"]},
-    ],
-    "default": "plain",
-}
+def schedule(years: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """One of the subject's words, one of all the mail's words, and the rest."""
+    return {
+        "classes": [_class(kind, *terms) for kind, terms in years.items()],
+        "rules": [
+            {"id": "law", "class": "law", "subject": ["law"]},
+            {"id": "short", "class": "short", "words": ["short"]},
+        ],
+        "default": "plain",
+    }
 
 
 class World:
@@ -68,7 +69,7 @@ class World:
         """A source, a matter and the schedule."""
         add_source(self.tenant, "feed", SourceKind.GENERIC, "archive.example")
         self.tenant.acts.refresh()
-        self.decided("schedule.set", {"schedule": SCHEDULE})
+        self.decided("schedule.set", {"schedule": schedule(YEARS)})
         self.services.cases.set_matter("zoe", {"name": "A", "purpose": "litige"})
 
     def _open(self) -> None:

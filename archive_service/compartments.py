@@ -1,17 +1,21 @@
 """Compartments: sealed parts of a tenant, each an owner of its own, and mail that is moved into one."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from archive_service.access.cases import grant_act
 from archive_service.bootstrap import Core, Tenant, add_source, make_owner
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
-from archive_service.model.errors import NotFound
+from archive_service.model.errors import NotFound, Overloaded
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
 from archive_service.vault.stores.base import Lock, LockMode
 
 _PIECE = 256 * 1024
+_LEASE = "reseal"
+_one_at_a_time = threading.Lock()
 
 
 def compartments_of(core: Core, parent: str) -> list[Tenant]:
@@ -32,15 +36,35 @@ def make_compartment(
 ) -> Tenant:
     """A compartment, with the grants of those who work in it; durable on return. Called again for the same approval, it
     goes on where it was cut off. Raises Refused when the name is taken, Invalid when it is senseless."""
-    made = next((each for each in compartments_of(core, parent.id) if each.acts.asked == approval), None)
-    if made is None:
-        made = make_owner(core, f"{parent.name}/{name}", kind="compartment", parent=parent.id, asked=approval)
+    with _one_at_a_time:  # the lease that a new owner takes keeps other processes out, not other threads
+        made = next((each for each in compartments_of(core, parent.id) if each.acts.asked == approval), None)
+        if made is None:
+            full = f"{parent.name}/{name}"
+            made = make_owner(core, full, kind="compartment", parent=parent.id, asked=approval)
+        _give(made, grants, by, approval)
+    return made
+
+
+def _give(made: Tenant, grants: Sequence[Mapping[str, Any]], by: str, approval: str) -> None:
+    made.acts.refresh()
     given = {(grant.subject, grant.role) for grant in made.acts.grants.all()}
     for grant in grants:
         if (grant["subject"], grant["role"]) not in given:
             act = grant_act(grant, by=by, reason=f"with the compartment ({approval})")
             made.acts.append(lambda _, act=act: act)  # type: ignore[misc]
-    return made
+
+
+@contextmanager
+def moving(core: Core) -> Iterator[None]:
+    """While nobody else moves mail into compartments: what is moved is seen to be barred before it is moved again.
+    Raises Overloaded (``reseal.busy``) while another process does."""
+    with _one_at_a_time:
+        if not core.leases.take(_LEASE):
+            raise Overloaded("another process moves mail into a compartment", code="reseal.busy")
+        try:
+            yield
+        finally:
+            core.leases.release(_LEASE)
 
 
 class Resealer:

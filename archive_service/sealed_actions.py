@@ -14,7 +14,7 @@ from archive_service.access.hold_scopes import HoldScopes
 from archive_service.access.identified import people
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.compartments import Resealer, compartment_of, make_compartment
+from archive_service.compartments import Resealer, compartment_of, make_compartment, moving
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.known import undecided
 from archive_service.ledger.approvals import Approval
@@ -84,14 +84,19 @@ def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:
             raise NotFound("no such exclusion list", code="exclusion.unknown")
         if any(tenant.acts.source(each) is None for each in made["sources"]):
             raise NotFound("no such source", code="source.unknown")
-        return made
+        after = tenant.acts.exclusions.positions.get(str(made["exclusion"]))
+        return made if after is None else {**made, "after": after}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         request = dict(approval.request)
+        after = request.pop("after", None)
         request["exclusion"] = request["exclusion"] or f"x{approval.id[1:]}"
 
         def act(_: object) -> dict[str, Any]:
             spend()
+            if tenant.acts.exclusions.positions.get(request["exclusion"]) != after:
+                detail = "this list was changed, or ended, since the change was asked for"
+                raise Refused(detail, code="exclusion.changed")
             by = {"by": approval.by, "at": rfc3339(core.clock()), "approval": approval.id}
             return {"version": 1, "act": "exclusion.set", **request, **by}
 
@@ -134,6 +139,10 @@ def reseal_action(core: Core, tenant: Tenant, live: Pair, contents: LedgerConten
         return {"compartment": compartment, "captures": [place.plain() for place in found]}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
+        with moving(core):
+            return moved(approval, spend)
+
+    def moved(approval: Approval, spend: Spend) -> dict[str, Any]:
         owner = approval.request["compartment"]
         named = [_capture(each) for each in approval.request["captures"]]
         tenant.acts.refresh()

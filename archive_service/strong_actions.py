@@ -173,17 +173,20 @@ def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
 
 def matter_action(acts: Acts, cases: Cases) -> StrongAction:
     """``matter.change`` {matter, name, purpose, query?, custodians?}: what a matter is about while grants stand for
-    it: they show what it holds."""
+    it: they show what it holds. One that was changed since it was asked for stays as it is (``matter.changed``)."""
 
     def check(given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         cases.require_sensible(given)
         known = cases.matter(str(given.get("matter")))
         fields = {name: given[name] for name in ("name", "purpose", "query", "custodians") if given.get(name)}
-        return {"matter": known.id, **fields, "people": cases.decided(fields)}
+        said = {"matter": known.id, "version": known.version, **fields}
+        return {**said, "people": cases.decided(fields)}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
         request = approval.request
-        made = cases.set_matter(approval.by, request, request["matter"], None, lambda: spend().id)
+        made = cases.set_matter(
+            approval.by, request, request["matter"], request.get("version"), lambda: spend().id
+        )
         return {"matter": made.id, "version": made.version, "seq": acts.seen}
 
     roles = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL})

@@ -31,6 +31,8 @@ class Exclusions:
     """One owner's exclusion lists as state; see ``Erasures`` for who writes and reads it."""
 
     known: dict[str, ExclusionList] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+    """Of the last act of each list, in the acts log; also of one that was ended."""
 
     def of(self, source: str) -> list[ExclusionList]:
         """The lists that are for a source."""
@@ -53,4 +55,5 @@ class Exclusions:
             self.known.pop(str(act["exclusion"]), None)
         else:
             return False
+        self.positions[str(act["exclusion"])] = position
         return True

@@ -1,16 +1,19 @@
 """Ways round the policy that were tried over a real archive, and lead nowhere."""
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from archive_service.access.cases import Cases, grant_act
+from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import same_person
 from archive_service.catalog.base import Job
 from archive_service.exporting import ExportAsked, run_export
 from archive_service.following import parser_pool
+from archive_service.ledger.reader import read_from
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Refused
 from archive_service.settings import load
@@ -262,3 +265,66 @@ def granted(api, subject, **bounds):
     acts = api.tenant.acts
     checked = Cases(acts, api.core.clock).checked_grant({"subject": subject, "role": "legal", **bounds})
     acts.append(lambda _: grant_act(checked, by="operator", reason="r"))
+
+
+def requested(api, action, role="dpo", **request):
+    body = {"action": action, "request": request, "reason": "r"}
+    return api.call("POST", "/v1/approvals", role, "dora", **body)
+
+
+def decided(api, asked):
+    answer = api.call("POST", f"/v1/approvals/{asked.json()['id']}/approve", "legal", "zoe", reason="vu")
+    return answer.json()["state"], answer.json()["error"]
+
+
+def test_four_eyes_what_a_matter_was_to_be_about_is_not_set_over_what_came_since(api):
+    chosen = matter(api, None)
+    words = {"matter": chosen, "name": "M", "purpose": "p"}
+    wide, narrow = (requested(api, "matter.change", "legal", **words, query=each) for each in ("*", "alpha"))
+    assert decided(api, narrow) == ("executed", None)
+    assert decided(api, wide) == ("approved", "matter.changed")
+    api.tenant.acts.refresh()
+    assert api.tenant.acts.matters.known[chosen].query == "alpha"
+
+
+def test_four_eyes_an_exclusion_list_that_was_ended_is_not_brought_back_by_an_older_request(api):
+    """Whose mail is excluded has it destroyed."""
+    words = {"name": "n", "basis": "b", "addresses": ["dr@ex.fr"], "domains": ["ex.fr"]}
+    words["compartment"] = made_compartment(api)
+    first = api.approved(requested(api, "exclusion.set", **words))["exclusion"]
+    wider = words | {"exclusion": first, "addresses": ["dr@ex.fr", "boss@ex.fr"]}
+    older, same = (requested(api, "exclusion.set", **wider) for _ in range(2))
+    assert decided(api, same) == ("executed", None)
+    assert decided(api, older) == ("approved", "exclusion.changed")
+    last = requested(api, "exclusion.set", **wider)
+    assert decided(api, requested(api, "exclusion.end", exclusion=first)) == ("executed", None)
+    assert decided(api, last) == ("approved", "exclusion.changed")
+    api.tenant.acts.refresh()
+    assert api.tenant.acts.exclusions.known == {}
+
+
+@pytest.mark.parametrize("action", ["compartment.make", "reseal"])
+def test_four_eyes_what_is_carried_out_by_many_at_once_is_done_once(api, tmp_path, monkeypatch, action):
+    if action == "reseal":
+        compartment, messages = made_compartment(api), two_mails(api, tmp_path)
+        asked = requested(api, action, messages=[messages["alpha"]], compartment=compartment)
+    else:
+        officers = [{"subject": each, "role": "legal"} for each in "ab"]
+        asked = requested(api, action, name="c", officers=officers)
+    away = Refused("away", code="away")
+    with monkeypatch.context() as until:
+        until.setattr(FourEyes, "carry_out", lambda *_: (_ for _ in ()).throw(away))
+        assert decided(api, asked) == ("approved", "away")
+    path = f"/v1/approvals/{asked.json()['id']}/execute"
+    with ThreadPoolExecutor(4) as many:
+        answers = list(many.map(lambda _: api.call("POST", path, "legal", "zoe"), range(4)))
+    assert sorted(each.status_code for each in answers) == [200, 409, 409, 409]
+    (made,) = [each for each in api.core.tenants(0) if each.acts.parent]
+    made.acts.refresh()
+    assert len(made.acts.grants.all()) == (3 if action == "reseal" else 2)
+    assert len(captures_of(api, made)) == (action == "reseal")
+
+
+def captures_of(api, tenant):
+    logs = (log for log in api.core.census.logs(tenant.id, 0) if log.kind == "capture")
+    return [entry for log in logs for entry in read_from(api.core.store, log, 0) if entry.type == "capture"]

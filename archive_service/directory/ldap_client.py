@@ -5,7 +5,7 @@ Nothing is written there. Referrals are not followed: they would take our passwo
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,13 @@ class LdapServer:
 
 
 class _Verified(Tls):  # type: ignore[misc]
-    """TLS by the standard library's rules: the certificate's chain and its host name."""
+    """TLS by the standard library's rules: the certificate's chain and its host name, ``name``, whatever address is
+    connected to."""
 
-    def __init__(self, ca: Path | None) -> None:
+    def __init__(self, ca: Path | None, name: str) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._ca = ca
+        self._name = name
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         context = ssl.create_default_context(cafile=None if self._ca is None else str(self._ca))
@@ -47,7 +49,7 @@ class _Verified(Tls):  # type: ignore[misc]
         plain = connection.socket
         try:
             connection.socket = context.wrap_socket(
-                plain, server_hostname=connection.server.host, do_handshake_on_connect=do_handshake
+                plain, server_hostname=self._name, do_handshake_on_connect=do_handshake
             )
         except (OSError, ValueError):
             plain.close()
@@ -84,17 +86,45 @@ def connected(server: LdapServer) -> Iterator[LdapReader]:
     if server.ca is not None and not server.ca.is_file():
         raise Invalid("there is no such file of certificates", code="ldap.url")
     secure = parts.scheme == "ldaps"
-    with suppress(OSError, UnicodeError):  # a name that nobody knows is said by the connection
-        looked_up(parts.hostname, parts.port or 389)
+    with _telling():
+        connection = _opened(server, parts.hostname, parts.port or (636 if secure else 389), secure=secure)
+        try:
+            if not secure and not server.plain:
+                connection.start_tls(read_server_info=False)
+            connection.bind(read_server_info=False)
+            yield LdapReader(connection)
+        finally:
+            connection.unbind()
+            _close(connection)
+
+
+def _opened(server: LdapServer, host: str, port: int, *, secure: bool) -> Any:
+    """To the first address that takes it: to the addresses that were looked at, for a name that is asked twice may
+    answer twice. Raises Refused, OSError, UnicodeError, LDAPException."""
+    failed: LDAPException | None = None
+    for address in looked_up(host, port):
+        connection = _connection(server, host, address, port, secure=secure)
+        try:
+            connection.open()
+        except LDAPException as error:
+            _close(connection)
+            failed = error
+        else:
+            return connection
+    raise failed or OSError("the name has no address")
+
+
+def _connection(server: LdapServer, host: str, address: str, port: int, *, secure: bool) -> Any:
+    """``address``: the library asks the resolver nothing about a number."""
     place = Server(
-        parts.hostname,
-        port=parts.port or (636 if secure else 389),
+        address,
+        port=port,
         use_ssl=secure,
-        tls=_Verified(server.ca),
+        tls=_Verified(server.ca, host),
         get_info=NONE,
         connect_timeout=_CONNECT,
     )
-    connection = Connection(
+    return Connection(
         place,
         user=server.bind_dn,
         password=server.password,
@@ -105,17 +135,12 @@ def connected(server: LdapServer) -> Iterator[LdapReader]:
         read_only=True,
         receive_timeout=_ANSWER,
     )
-    with _telling():
-        connection.open()
-        try:
-            if not secure and not server.plain:
-                connection.start_tls(read_server_info=False)
-            connection.bind(read_server_info=False)
-            yield LdapReader(connection)
-        finally:
-            connection.unbind()
-            if connection.socket is not None:
-                connection.socket.close()  # which the library leaves open where STARTTLS failed
+
+
+def _close(connection: Any) -> None:
+    """The library leaves the socket open where TLS failed."""
+    if connection.socket is not None:
+        connection.socket.close()
 
 
 @contextmanager
@@ -134,7 +159,7 @@ def _telling() -> Iterator[None]:
         ):
             raise StoreDenied("the LDAP server refuses us", code="ldap.denied") from error
         raise StoreError(f"the LDAP server cannot be read: {kind}", code="ldap.failed") from error
-    except (ssl.SSLError, OSError) as error:
+    except (ssl.SSLError, OSError, UnicodeError) as error:
         raise StoreError("the LDAP server cannot be reached", code="ldap.failed") from error
 
 

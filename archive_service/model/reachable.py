@@ -35,20 +35,20 @@ def is_refused(text: str) -> bool:
 
 
 def looked_up(host: str, port: int) -> list[str]:
-    """The addresses of a name. Raises OSError, UnicodeError for one that is not known, Refused (``network.address``)
-    when any of them may not be reached."""
+    """The first addresses of a name, to be connected to as they are. Raises OSError, UnicodeError for one that is not
+    known, Refused (``network.address``) when any of them may not be reached."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(where[0]) for *_, where in found))
     if any(is_refused(address) for address in addresses):
         raise Refused("the host has an address that may not be reached", code="network.address")
-    return addresses
+    return addresses[:_TRIED]
 
 
 def connect(host: str, port: int, seconds: float | None) -> socket.socket:
     """To the first address that takes it: to the addresses that were looked at, for a name that is asked twice may
     answer twice. Raises as ``looked_up``, and OSError when nobody answers."""
     failed: OSError | None = None
-    for address in looked_up(host, port)[:_TRIED]:
+    for address in looked_up(host, port):
         try:
             return socket.create_connection((address, port), seconds)
         except OSError as error:

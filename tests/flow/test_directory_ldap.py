@@ -1,6 +1,7 @@
 """``custodians import ldap`` from a real slapd: people, groups, Active Directory's attributes, TLS, and refusals."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -215,3 +216,29 @@ def test_what_a_server_cut_short_is_named_and_does_not_end_anything() -> None:
     assert [each.code for each in read.troubles] == ["ldap.cut", "ldap.referral"]
     whole = read_ldap(Entries(LdapEntry(entry.dn, entry.attributes)), "dc=ex", today="2026-03-01")
     assert whole.people[0].groups is not None and whole.people[0].external == {"ldap": "cn=anne,dc=ex"}
+
+
+@pytest.mark.parametrize("scheme", ["ldaps", "ldap"])
+def test_the_name_is_asked_for_once_and_the_certificate_is_held_against_it(
+    slapd: Slapd, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver leads to the server first and then elsewhere; under a name that is not the certificate's nothing is
+    said to it."""
+    real: Any = socket.getaddrinfo
+    asked: list[str] = []
+
+    def resolver(host: str, port: int, *more: Any, **named: Any) -> Any:
+        if host not in ("localhost", "rebound.example"):
+            return real(host, port, *more, **named)
+        asked.append(host)
+        address = "127.0.0.1" if asked.count(host) == 1 else "169.254.169.254"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    port = slapd.ldaps if scheme == "ldaps" else slapd.ldap
+    with connected(LdapServer(f"{scheme}://localhost:{port}", ROOT, slapd.password, slapd.ca)) as reader:
+        assert list(reader.entries(BASE, "(objectClass=*)", ["cn"]))
+    with pytest.raises(StoreError) as refused:
+        with connected(LdapServer(f"{scheme}://rebound.example:{port}", ROOT, slapd.password, slapd.ca)):
+            raise AssertionError("another name than the certificate's")
+    assert (refused.value.code, asked) == ("ldap.failed", ["localhost", "rebound.example"])

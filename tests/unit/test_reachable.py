@@ -2,10 +2,14 @@
 
 import socket
 import ssl
+import threading
 from email.message import EmailMessage
+from urllib.parse import urlsplit
 
 import pytest
 
+from archive_service.alarms.notices import Notice, State
+from archive_service.alarms.webhook import WebhookChannel
 from archive_service.directory.ldap_client import LdapServer, connected
 from archive_service.mailing import MailServer, hand_over
 from archive_service.model.errors import Refused, StoreError
@@ -13,7 +17,7 @@ from archive_service.model.reachable import connect, looked_up
 from archive_service.web import HttpWeb
 from ingest.importers.imap import Imap
 from ingest.importers.pop3 import Pop3
-from ingest.importers.server import Server, Tls
+from ingest.importers.server import MailboxFailed, Server, Tls
 
 FORBIDDEN = [
     "169.254.169.254",
@@ -107,3 +111,67 @@ def test_the_next_address_of_a_name_is_tried_and_no_name_is_looked_up_twice(monk
         with connect("a.example", port, 5.0) as made:
             assert made.getpeername()[0] == "127.0.0.1"
     assert asked == ["a.example"]
+
+
+def by_ldap(port, scheme):
+    with connected(LdapServer(f"{scheme}://rebound.example:{port}")):
+        raise AssertionError("nobody answers there")
+
+
+def by_webhook(port):
+    notice = Notice("n", "alarm", "critical", State.RAISED, "", "", "", 1, [])
+    url = urlsplit(f"http://rebound.example:{port}/")
+    WebhookChannel(url, secret=None, seconds=5.0, context=None).deliver(notice)
+
+
+def by_mail(port):
+    server = MailServer("rebound.example", port, "none", ssl.create_default_context(), None, None, 5.0)
+    hand_over(server, EmailMessage(), "a@ex.fr", ["b@ex.fr"], "alarm")
+
+
+def by_mailbox(port, kind, tls):
+    kind(Server("rebound.example", port, "anne", "secret", tls=tls), 1 << 20)
+
+
+CALLERS = {
+    "ldap": lambda port: by_ldap(port, "ldap"),
+    "ldaps": lambda port: by_ldap(port, "ldaps"),
+    "identity provider": lambda port: HttpWeb().get(f"https://rebound.example:{port}/keys"),
+    "webhook": by_webhook,
+    "mail server": by_mail,
+    **{
+        f"{kind.__name__} {tls}": lambda port, kind=kind, tls=tls: by_mailbox(port, kind, tls)
+        for kind in (Imap, Pop3)
+        for tls in Tls
+    },
+}
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_name_that_is_answered_otherwise_the_second_time_leads_nowhere_else(name, monkeypatch):
+    """It is connected to what was looked at: the resolver is asked once, and what it would say next is never used."""
+    real, asked = socket.getaddrinfo, []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        listening.settimeout(30.0)
+
+        def resolver(host, *more, **named):
+            if host not in ("rebound.example", b"rebound.example"):
+                return real(host, *more, **named)
+            asked.append(host)
+            address = "127.0.0.1" if len(asked) == 1 else "169.254.169.254"
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+        def hang_up():
+            client, _ = listening.accept()
+            reached.append(client.getsockname()[0])
+            client.close()
+
+        reached = []
+        answering = threading.Thread(target=hang_up)
+        answering.start()
+        monkeypatch.setattr(socket, "getaddrinfo", resolver)
+        with pytest.raises((StoreError, MailboxFailed)):
+            CALLERS[name](port)
+        answering.join()
+    assert (reached, len(asked)) == (["127.0.0.1"], 1)

@@ -155,6 +155,9 @@ def test_a_dry_run_asks_the_index_for_words_that_nobody_has_read_for(api, tmp_pa
     assert (said["undecided"], said["kept_longer"]) == (0, 1)
     said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=whole(DEPT)).json()
     assert said["undecided"] == 4  # header fields stand in no index
+    (tmp_path / "s.json").write_text(json.dumps(whole(DEPT)))
+    by = ("--tenant", "acme", "--data", api.data, "--token", api.token("auditor", "aude"))
+    assert "kept longest: 4" in run("schedule", "dry-run", tmp_path / "s.json", *by).out
     set_schedule(api, whole(DEPT))
     api.follow()
     said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=whole(DEPT)).json()

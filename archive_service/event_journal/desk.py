@@ -39,7 +39,9 @@ class EventJournal:
     ) -> dict[str, Any]:
         """Events oldest first, of these kinds or of all, from ``begins`` on and before ``ends`` (RFC 3339, or a day by
         its first second in UTC); JSON-ready. ``in_clear``: with who looked, and at what. Raises Invalid
-        (``journal.time``, ``cursor.invalid``), Tampered."""
+        (``journal.time``, ``journal.limit``, ``cursor.invalid``), Tampered."""
+        if limit < 1:
+            raise Invalid("a page has one event at least", code="journal.limit")
         wanted = Wanted(frozenset(kinds) or frozenset(Kind), moment(begins), moment(ends))
         self.acts.refresh()
         found = read_page(self.vault.store, self.owner, wanted, limit, cursor, self._event, self._verifier())

@@ -73,7 +73,7 @@ _LOGS: Mapping[Kind, frozenset[str]] = {
     Kind.DESTRUCTION: frozenset({"acts"}),
 }
 
-_LOOKS: Mapping[str, Kind] = dict.fromkeys(
+LOOKS: Mapping[str, Kind] = dict.fromkeys(
     ("search", "message.view", "message.raw", "message.proof", "capture.raw", "export.request"), Kind.ACCESS
 ) | dict.fromkeys(("export.make", "export.download", "handover.make"), Kind.RESTITUTION)
 
@@ -114,7 +114,7 @@ def _deposit(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _look(log: LogId, entry: Entry, said: Mapping[str, Any]) -> Event | None:
     what = str(said["action"])
-    kind = _LOOKS.get(what)
+    kind = LOOKS.get(what)
     if kind is None or said.get("outcome", "shown") != "shown":
         return None
     ids = [str(each) for each in said.get("ids", ())]
@@ -124,9 +124,9 @@ def _look(log: LogId, entry: Entry, said: Mapping[str, Any]) -> Event | None:
 
 def _act(log: LogId, entry: Entry, act: Mapping[str, Any]) -> Event | None:
     what = str(act["act"])
-    if what not in _ACTS:
+    if what not in ACTS:
         return None
-    kind, facts = _ACTS[what]
+    kind, facts = ACTS[what]
     return Event(kind, what, log, entry, facts(act))
 
 
@@ -139,7 +139,7 @@ def _asked(act: Mapping[str, Any]) -> dict[str, Any]:
     return {"captures": len(act["captures"]), **said}
 
 
-_ACTS: Mapping[str, tuple[Kind, _Facts]] = {
+ACTS: Mapping[str, tuple[Kind, _Facts]] = {
     "schedule.set": (
         Kind.CLASS_CHANGE,
         lambda act: {"schedule_version": int(act["number"]), "effective_from": str(act["effective_from"])},

@@ -72,7 +72,7 @@ def disposals_part(acts: Acts, journal: EventJournal, owner: str, span: Span) ->
         "barred": dict(sorted(asked.items())),
         "withdrawn": _captures(events, "capture.withdraw"),
         "keys_destroyed": _captures(events, "erasure.done"),
-        "objects_deleted": _captures(events, "erasure.deleted") + sum(each["captures"] for each in runs),
+        "objects_deleted": _captures(events, "erasure.deleted") + sum(len(each.going) for each in done),
         "events": [{name: each[name] for name in ("id", "what", "time")} for each in events],
     }
 

@@ -81,7 +81,7 @@ def _uses(log: AccessLog, wanted: set[_Use], span: Span) -> Uses:
                 found.setdefault(use, record.time)
             looked = min(looked, record.time)
         read += len(records)
-        if cursor is None or looked < span.begins:
+        if cursor is None or all(record.time < span.begins for record in records):
             return Uses(found, complete=True, looked_back_to=span.begins)
     complete = found.keys() == wanted
     return Uses(found, complete, span.begins if complete else looked)

@@ -78,7 +78,7 @@ def _describe_errors(path: str, operation: dict[str, Any]) -> None:
     if operation.get("security"):
         statuses |= _BEHIND_THE_DOOR | _OF_CHANGES | {410}
     elif path not in _PLAIN:
-        statuses |= {401, 403, 404}
+        statuses |= {401, 403, 404, 429}
     operation["responses"].pop("422", None)
     for status in sorted(statuses):
         answer = {"$ref": f"#/components/responses/Problem{status}"}

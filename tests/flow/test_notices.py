@@ -108,6 +108,13 @@ def test_notice_link_that_was_changed_acknowledges_nothing(api):
     for each in (f"{owner}.{hold}.{mac[:-1]}{other}", f"{'a' * 20}.{hold}.{mac}", f"{owner}.hx.{mac}", "x"):
         assert post.press(f"/v1/acknowledgements/{each}").status_code == 404, each
     assert [each["acknowledged_at"] for each in post.people()] == [None, None]
+    api.app.state.services.strangers.write(lambda owner: api.tenants.get(owner).access_log)
+    (told,) = api.call("GET", "/v1/access-log?action=auth.turned_away", "auditor", "aude").json()["entries"]
+    assert (told["actor"], told["detail"]["reason"], told["detail"]["count"]) == (
+        "unknown",
+        "notice.unknown",
+        2,
+    )
 
 
 def test_notice_reminders_stop_at_the_answer_and_who_answers_for_the_hold_hears_once(api):

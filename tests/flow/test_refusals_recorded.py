@@ -1,12 +1,17 @@
 """Every refusal stands in the access log: of who is known each, of strangers as sums; and none tells what is there."""
 
+import asyncio
+from dataclasses import replace
+
+import httpx
 import pytest
 
-from archive_service.api.rates import ActorRates
+from archive_service.api.errors import TooMany
+from archive_service.api.rates import ActorRates, OriginRates, network_of
 from archive_service.ledger.grants import Grant
 from archive_service.model.errors import StoreError
 from search.query_language import Everything, Not
-from tests.flow.api_fakes import archive_with_export, is_problem, search
+from tests.flow.api_fakes import A_LINK, archive_with_export, is_problem, search
 
 TIMES = ("2026-01-01T00:00:00.000000Z", "2026-12-31T00:00:00.000000Z")
 
@@ -116,3 +121,58 @@ def test_who_asks_too_often_is_told_by_name_and_summed(archive):
     for _ in range(3):
         is_problem(archive.call("GET", "/v1/messages/m1", "legal"), 429, "rate.exceeded")
     assert turned_away(archive) == [("lea", "rate.exceeded", 3)]
+
+
+def from_(archive, address, link=A_LINK):
+    """Somebody without a token, from there, by a link of a notice."""
+    app = archive.app
+
+    async def asked():
+        transport = httpx.ASGITransport(app=app, client=(address, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://archive") as client:
+            return await client.post(f"/v1/acknowledgements/{link}")
+
+    return asyncio.run(asked())
+
+
+def test_links_of_notices_are_not_tried_at_will_from_one_place(archive):
+    looked = []
+    services = archive.services(origins=OriginRates(2, monotonic=lambda: 0.0))
+    archive.app.state.services = replace(
+        services, tenants=lambda name: looked.append(name) or services.tenants(name)
+    )
+    for _ in range(2):
+        from_(archive, "192.0.2.7", "x")
+    for link in ("x", A_LINK):
+        answer = from_(archive, "192.0.2.7", link)
+        is_problem(answer, 429, "rate.exceeded")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert looked == []  # nothing was looked at for it
+    assert from_(archive, "192.0.2.8").status_code != 429
+    for number in range(2):
+        assert from_(archive, f"2001:db8::{number}").status_code != 429
+    is_problem(from_(archive, "2001:db8::ffff:1"), 429, "rate.exceeded")  # of the same /64
+    assert from_(archive, "2001:db8:0:1::1").status_code != 429
+
+
+def test_memory_of_strangers_is_bounded_and_who_comes_beyond_shares():
+    rates = ActorRates(1, lambda: 0.0, most=2)
+    for name in ("a", "b", "c"):
+        rates.take("origin", name)
+    for name in ("a", "b", "c", "d"):
+        with pytest.raises(TooMany):
+            rates.take("origin", name)
+    assert len(rates._buckets) == 3
+
+
+@pytest.mark.parametrize(
+    ("origin", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        (None, ""),
+    ],
+)
+def test_a_network_is_an_ipv4_address_or_a_64(origin, network):
+    assert network_of(origin) == network

@@ -3,7 +3,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
@@ -11,6 +11,7 @@ from archive_service.access.policy import Right
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, ServicesDep, needs, public
 from archive_service.api.views import Asked, Words
+from archive_service.model.errors import NotFound
 from archive_service.notices.links import parts
 
 router = APIRouter(route_class=GuardedRoute, tags=["holds"])
@@ -119,13 +120,20 @@ def page(link: str) -> Response:
 
 
 @router.post("/v1/acknowledgements/{link}", openapi_extra=public("notice.acknowledge"))
-def acknowledge(link: str, services: ServicesDep) -> Acknowledged:
-    """The custodian whose link it is knows. Once is enough; again changes nothing."""
+def acknowledge(link: str, request: Request, services: ServicesDep) -> Acknowledged:
+    """The custodian whose link it is knows. Once is enough; again changes nothing. Bounded by where it comes from;
+    links that are none are summed in the access log."""
+    origin = request.client.host if request.client else None
+    services.origins.take(origin)
     found = parts(link)
     tenant = None if found is None else services.tenants(found[0])
     if found is None or tenant is None:
         raise NoSuchThing
-    tenant.notices.by_link(found[1], found[2])
+    try:
+        tenant.notices.by_link(found[1], found[2])
+    except NotFound as error:
+        services.strangers.note(tenant.id, error.code, origin)
+        raise
     return Acknowledged()
 
 

@@ -74,7 +74,7 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
         opened = open_tenant(core, tenant)
         try:
             services = opened.services
-            _require_purpose(services, given)
+            require_said(services, given.purpose, "search", query=given.query)
             query, named = services.custodians.expanded(query)
             apart = not given.include_drafts and sets_aside(query)
             found = services.index.search(without_drafts(query) if apart else query, limit=given.limit)
@@ -132,15 +132,16 @@ def _search(given: argparse.Namespace, settings: Settings, output: Output) -> in
     return 0 if found.total else 1
 
 
-def _require_purpose(services: TenantServices, given: argparse.Namespace) -> None:
-    """Raises Invalid (``purpose.required``): then nothing is looked for, and that stands in the access log."""
+def require_said(services: TenantServices, purpose: str | None, action: str, **detail: Any) -> None:
+    """What a look at whatever is found needs. Raises Invalid (``purpose.required``): then nothing is shown, and that
+    stands in the access log."""
     try:
-        require_stated(services.authority.required, given.purpose)
-        require_purpose(services.schedules, given.purpose, None)
+        require_stated(services.authority.required, purpose)
+        require_purpose(services.schedules, purpose, None)
     except Invalid as error:
-        refusal = {"query": given.query, "reason": error.code}
+        refusal = detail | {"reason": error.code}
         services.access_log.record(
-            AccessEvent(actor=operator(), role="cli", action="search", outcome="refused", detail=refusal)
+            AccessEvent(actor=operator(), role="cli", action=action, outcome="refused", detail=refusal)
         )
         raise
 

@@ -12,7 +12,7 @@ from archive_service.access.events import AccessEvent
 from archive_service.alarms.reconciled_record import ALL, record_reconciled
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catching_up import catch_up, seal_looks
-from archive_service.commands.mail import operator, the_tenant
+from archive_service.commands.mail import operator, require_said, the_tenant
 from archive_service.commands.mail_servers import on_server, server_of
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
@@ -210,10 +210,12 @@ def _of_mailbox(mailbox: Held, found: Reconciled, content: ByContent | None) -> 
 def _record(
     core: Core, tenant: Tenant, answer: dict[str, Any], sources: set[str] | None, purpose: str | None
 ) -> None:
-    """Message-IDs of what nobody listed are shown: that is a look. The numbers are kept for the alarms."""
+    """Message-IDs of what nobody listed are shown: that is a look. The numbers are kept for the alarms. Raises Invalid
+    (``purpose.required``): then nothing is shown."""
     counts = {name: len(answer[name]) for name in ("missing", "extra")}
     opened = open_tenant(core, tenant)
     try:
+        require_said(opened.services, purpose, "reconcile")
         event = AccessEvent(
             actor=operator(),
             role="cli",

@@ -138,9 +138,13 @@ def test_the_command_line_asks_too_and_records_its_refusals(api, ids, tmp_path):
     for command in (("search", "déjeuner"), ("export", *bill, "-o", tmp_path / "a.zip")):
         said = run(*command, *where)
         assert (said.code, "purpose.required" in said.err) == (2, True), said
+    (tmp_path / "listed.csv").write_text("message_id\n<other@ex.fr>\n")
+    said = run("reconcile", tmp_path / "listed.csv", *where)
+    assert (said.code, "purpose.required" in said.err, "@ex.fr" in said.out) == (2, True, False), said
+    assert "other@ex.fr" in run("reconcile", tmp_path / "listed.csv", "--purpose", "x", *where).out
     assert not (tmp_path / "a.zip").exists()
     done("search", "facture", "--purpose", "contrôle", *where)
     done("export", *bill, "-o", tmp_path / "a.zip", "--purpose", "contrôle", *where)
     found = entries(api)
-    assert ("search", "refused", None) in found
+    assert {("search", "refused", None), ("reconcile", "refused", None)} <= set(found)
     assert ("export.make", "refused", None) in found

@@ -26,6 +26,13 @@ def register(commands: Any) -> None:
         metavar="FILE",
         help="write it to this new file: PDF where it ends in .pdf, else JSON",
     )
+    command.add_argument(
+        "--looks",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="access entries looked at for last uses, at most (1000000)",
+    )
     command.add_argument("--tenant", required=True, metavar="T")
     take_token(command)
     command.set_defaults(run=_make)
@@ -36,7 +43,7 @@ def _make(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     try:
         seal_looks(core)
         with acting_in(core, given, Right.YEARLY_PACK) as (opened, _):
-            found = opened.services.yearly_pack.make(given.year)
+            found = opened.services.yearly_pack.make(given.year, given.looks)
     finally:
         core.close()
     text = json.dumps(found, indent=1, ensure_ascii=False)

@@ -20,6 +20,8 @@ from archive_service.yearly_pack.rights import rights_part
 from archive_service.yearly_pack.span import Span
 
 FORMAT = "archive-service/yearly-pack/v1"
+LOOKS = 20_000
+"""Access entries that a request may wait for; each may cost a look into the key store."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ class YearlyPack:
     owner: str
     work: Path
 
-    def make(self, year: int) -> dict[str, Any]:
+    def make(self, year: int, looks: int = LOOKS) -> dict[str, Any]:
         """``pack``, and ``note``, ``keys`` and ``proofs`` as a certificate has them (the number is that of the rights
-        in force; proofs: of the year's recertifications); JSON-ready. Raises Invalid (``pack.year``), Overloaded
-        (``proof.pending``), Tampered, StoreError."""
+        in force; proofs: of the year's recertifications); JSON-ready. ``looks``: access entries looked at for last
+        uses, at most. Raises Invalid (``pack.year``), Overloaded (``proof.pending``), Tampered, StoreError."""
         now = self.clock()
         span = Span.of(year, now)
         self.acts.refresh()
-        rights = rights_part(self.acts, self.access_log, span)
+        rights = rights_part(self.acts, self.access_log, span, looks)
         pack = {
             "version": 1,
             "year": year,
@@ -61,12 +63,12 @@ class YearlyPack:
             "costs": quantities_part(self.store, self.owner, self.acts, self.catalog, span),
         }
         tenant_key, archive_key = self.proofs.keys()
-        looks = [each.position for each in self.acts.recertifications.known if span.holds(each.at)]
+        acts = [each.position for each in self.acts.recertifications.known if span.holds(each.at)]
         return {
             "pack": pack,
             "note": signed(self.proofs, f"{FORMAT}/{year}", len(rights["in_force"]), pack),
             "keys": {"log": [tenant_key], "root": [archive_key]},
-            "proofs": [inclusion_view(checked(self.proofs, self.acts.log, seq)) for seq in looks],
+            "proofs": [inclusion_view(checked(self.proofs, self.acts.log, seq)) for seq in acts],
         }
 
     def _integrity(self) -> dict[str, Any]:

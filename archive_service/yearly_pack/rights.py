@@ -13,7 +13,6 @@ from archive_service.ledger.grants import Grant
 from archive_service.yearly_pack.span import Span
 
 _STEP = 1000
-_MOST_READ = 200_000  # access entries looked at
 
 _Use = tuple[str, str, bool]
 """Who, in which role, and whether by breaking the glass."""
@@ -29,12 +28,12 @@ class Uses:
     looked_back_to: str
 
 
-def rights_part(acts: Acts, log: AccessLog, span: Span) -> dict[str, Any]:
-    """By the acts as read. Raises StoreError, Tampered."""
+def rights_part(acts: Acts, log: AccessLog, span: Span, looks: int) -> dict[str, Any]:
+    """By the acts as read, and by ``looks`` access entries at most. Raises StoreError, Tampered."""
     grants = [each for each in acts.grants.all() if _stood(each.begins, each.ends, each.revoked, span)]
     accounts = [each for each in acts.accounts.all() if _stood(each.at, each.ends, each.revoked, span)]
     wanted = {_use_of(grant) for grant in grants} | {_use(account) for account in accounts}
-    uses = _uses(log, wanted, span)
+    uses = _uses(log, wanted, span, looks)
     rows = [
         *(_grant(each, acts, span) | _used(uses, _use_of(each)) for each in grants),
         *(_account(each, acts, span) | _used(uses, _use(each)) for each in accounts),
@@ -68,11 +67,11 @@ def _use(account: Account) -> _Use:
     return subject(account), account.role, False
 
 
-def _uses(log: AccessLog, wanted: set[_Use], span: Span) -> Uses:
+def _uses(log: AccessLog, wanted: set[_Use], span: Span, looks: int) -> Uses:
     """From the newest entry back: over when all are found, or the span is."""
     found: dict[_Use, str] = {}
     cursor, read, looked = None, 0, span.ends
-    while found.keys() != wanted and read < _MOST_READ:
+    while found.keys() != wanted and read < looks:
         records, cursor = log.newest(_STEP, cursor)
         for record in records:
             event = record.event

@@ -145,6 +145,29 @@ def test_restitution_and_migration_stand_in_it(api, tmp_path):
     assert shown[0]["who"]["ids"] == [hit["id"]]
 
 
+def test_events_keep_their_ids_and_proofs_in_another_store(tmp_path, pool):
+    here, there = tmp_path / "here", tmp_path / "there"
+    with RealApi(here, pool) as api:
+        mail(tmp_path / "m", "one", "a@ex.fr", "b@ex.fr", "contrat")
+        taken(api, tmp_path / "m")
+        found(api)
+        before = events(api)
+    done("relocate", "--data", here, "--to-data", there)
+    with RealApi(there, pool) as api:
+        after = events(api)
+        kept = [each for each in after if each["kind"] != "migration"]
+        assert [without_proof(each) for each in kept] == [without_proof(each) for each in before]
+        moves = [each["what"] for each in after if each["kind"] == "migration"]
+        assert moves == ["archive.moved", "moved", "archive.arrived"]
+        sealed(api)
+        for event in after:
+            checked(certificate(api, event), event)
+
+
+def without_proof(event):
+    return {name: event[name] for name in event if name != "proven"}
+
+
 # --- certificates
 
 

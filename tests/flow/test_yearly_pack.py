@@ -16,6 +16,7 @@ from archive_service.model.canonical import canonical
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import Source
 from archive_service.settings import load
+from archive_service.yearly_pack.pack import YearlyPack
 from archive_service.yearly_pack.span import Span
 from tests.flow.api_fakes import a_hold
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
@@ -101,7 +102,7 @@ def test_a_look_that_did_not_reach_the_years_beginning_calls_nothing_unused(api,
     for _ in range(3):
         found(api)
     monkeypatch.setattr(rights, "_STEP", 1)
-    monkeypatch.setattr(rights, "_MOST_READ", 2)
+    monkeypatch.setattr(YearlyPack.make, "__defaults__", (2,))
     said = pack(api)["rights"]
     assert (said["uses_complete"], said["unused"]) == (False, [])
     assert said["in_force"][0]["last_used"] is None

@@ -46,6 +46,7 @@ class History:
             (6, self.capture), (2, self.repeat), (3, self.hold), (2, self.release), (2, self.order_to_keep),
             (1, self.order_to_erase), (1, self.end_order), (1, self.end_erasing), (3, self.request), (5, self.work),
             (3, self.wait), (1, self.crash), (2, self.jump), (1, self.extend), (1, self.relabel), (1, self.reschedule),
+            (3, self.one_step),
         )  # fmt: skip
         for _ in range(3):
             self.capture()
@@ -234,8 +235,16 @@ class History:
         """A version in which a class without a minimum is kept for another time."""
         years = self.years | {"plain": (0, self.random.choice([1, 2, 4]))}
         if years != self.years:
+            now, barred = self.world.now, self._barred()
+            for mail in self.mails:
+                over = {each for each in mail.captures if not mail.must_stay(each, now, self.years)}
+                mail.going |= over & barred
             self.world.decided("schedule.set", {"schedule": schedule(years)})
             self.years = years
+
+    def one_step(self) -> None:
+        """Of the service's own, out of its turn."""
+        self.random.choice(self.world.run_steps())()
 
     def work(self) -> None:
         """A run, cut off anywhere or whole."""

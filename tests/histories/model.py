@@ -15,7 +15,8 @@ YEARS = {"law": (3, 3), "short": (0, 1), "plain": (0, 2)}
 @dataclass
 class Mail:
     """One message. ``captures``: how often it was taken; ``keeping``: by order, the captures that it names; ``by_hand``
-    and ``until``: what a reviewer said of a capture."""
+    and ``until``: what a reviewer said of a capture; ``going``: barred when its term was over by the schedule then in
+    force, which a later one does not change."""
 
     kind: str
     number: int
@@ -27,6 +28,7 @@ class Mail:
     erased_by_order: set[str] = field(default_factory=set)
     by_hand: dict[str, str] = field(default_factory=dict)
     until: dict[str, datetime] = field(default_factory=dict)
+    going: set[str] = field(default_factory=set)
 
     @property
     def subject(self) -> str:
@@ -45,4 +47,6 @@ class Mail:
         minimum, maximum = years[self.by_hand.get(capture, self.kind)]
         if self.holds or (minimum and now < self._after(minimum)):
             return True
-        return capture not in self.requested and now < max(self._after(maximum), self.until.get(capture, now))
+        return capture not in self.requested | self.going and now < max(
+            self._after(maximum), self.until.get(capture, now)
+        )

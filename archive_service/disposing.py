@@ -25,7 +25,7 @@ from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import NotFound, Refused
 from archive_service.projection_engines import Pair
-from archive_service.retaining import assessed, judged_by, require_judged
+from archive_service.retaining import assessed_to_go, judged_by, require_judged
 from archive_service.retention_actions import OVERSIGHT
 from retention import disposition
 from retention.elimination import require_visa
@@ -54,7 +54,7 @@ def due_now(
 
 def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
     """The capture as one that goes, if its maximum is over."""
-    found = assessed(acts, capture, now)
+    found = assessed_to_go(acts, capture, now)
     if found is None or not found[1].past(now):
         return None
     return Leaving(capture.log, capture.seq, capture.id, found[1].klass.id)

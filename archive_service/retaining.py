@@ -11,6 +11,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.custodians import address_key, day_after
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Overloaded, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import Schedule
@@ -19,15 +20,21 @@ from archive_service.vault.stores.base import ObjectStore
 from retention.keeping import place_keep
 from retention.schedule.facts import Facts, facts_of
 from retention.schedule.templates import TEMPLATES
-from retention.schedule.terms import Assessment, Events, assess
+from retention.schedule.terms import Assessment, Events, assess, longest
 from search.indexes.base import SearchIndex
 
 
-def events_of(acts: Acts) -> Events:
-    """What the acts read so far tell."""
+def events_of(acts: Acts, people: DecidedPeople | None = None) -> Events:
+    """What the acts read so far tell; with ``people`` whose addresses are whose is as they have it."""
 
     def custodians(facts: Facts) -> frozenset[str]:
-        day, keys = facts.sent_at[:10], [address_key(each) for each in facts.parties]
+        day, keys = facts.sent_at[:10], {address_key(each) for each in facts.parties}
+        if people is not None:
+            return frozenset(
+                who
+                for who, addresses in people.addresses.items()
+                if any(held.address in keys and held.on(day) for held in addresses)
+            )
         return frozenset(
             person.id
             for key in keys
@@ -52,10 +59,22 @@ def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assess
     return None if version is None else (version, _by(version, acts, capture))
 
 
-def _by(version: Version, acts: Acts, capture: CaptureRow) -> Assessment:
+def _by(version: Version, acts: Acts, capture: CaptureRow, people: DecidedPeople | None = None) -> Assessment:
     by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
     facts = facts_of(capture.finding, capture.marks)
-    return assess(version.schedule, facts, events_of(acts), by_hand, extended)
+    return assess(version.schedule, facts, events_of(acts, people), by_hand, extended)
+
+
+def assessed_to_go(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assessment] | None:
+    """As ``assessed``, for who would have it destroyed: whom the rules name is taken as the directory has him, and as
+    it had him when two people decided the schedule, and what is longer counts. Nobody alone shortens a term."""
+    version = acts.schedules.in_force(now)
+    return None if version is None else (version, _longest_by(version, acts, capture))
+
+
+def _longest_by(version: Version, acts: Acts, capture: CaptureRow) -> Assessment:
+    found = _by(version, acts, capture)
+    return found if version.people is None else longest([found, _by(version, acts, capture, version.people)])
 
 
 def judged_by(acts: Acts) -> tuple[int, ...]:
@@ -123,7 +142,7 @@ def _minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Asse
     versions = [] if version is None else [("", version)]
     versions += [(each.effective_from, each) for each in acts.schedules.to_come(now)]
     for since, each in versions:
-        found = _by(each, acts, row)
+        found = _longest_by(each, acts, row)
         if found.kept(since or now):
             yield since, found
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from archive_service.access.confirmed import decided
 from archive_service.access.events import Actor, RoleName
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.ledger.acts import Acts
@@ -24,7 +25,10 @@ def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
         wanted = given.get("schedule")
         if not isinstance(wanted, dict):
             raise Invalid("schedule: classes, rules and a default", code="schedule.invalid")
-        request: dict[str, Any] = {"schedule": checked_schedule(wanted, acts).plain()}
+        schedule = checked_schedule(wanted, acts)
+        request: dict[str, Any] = {"schedule": schedule.plain()}
+        people = decided(acts.custodians, (who for rule in schedule.rules for who in rule.custodians), None)
+        request |= {"people": people.plain()} if people.addresses else {}
         request["after"] = len(acts.schedules.versions)
         if given.get("effective_from") is not None:
             request["effective_from"] = _moment(given["effective_from"], rfc3339(clock()))
@@ -47,6 +51,7 @@ def schedule_action(acts: Acts, clock: Clock) -> StrongAction:
                 at=now,
                 approval=approval.id,
             )
+            made.update({name: value for name, value in approval.request.items() if name == "people"})
             return made
 
         seq = acts.append(act) + 1

@@ -16,7 +16,7 @@ from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import EraseGround
-from archive_service.retaining import assessed, judged_by, keep_to_minimum, require_judged
+from archive_service.retaining import assessed_to_go, judged_by, keep_to_minimum, require_judged
 from archive_service.vault.key_layout import LogId
 from retention.elimination import require_visa
 from retention.erasure import Capture, ask
@@ -80,7 +80,7 @@ def _require_past(acts: Acts, catalog: Catalog, named: Sequence[str], now: str) 
     acts.refresh()
     for name in named:
         row = catalog.capture(name)
-        found = assessed(acts, row, now) if row is not None else None
+        found = assessed_to_go(acts, row, now) if row is not None else None
         if found is not None and found[0].schedule.public_service:
             require_visa(acts, None)
         if found is None or not found[1].past(now):

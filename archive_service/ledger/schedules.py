@@ -1,6 +1,6 @@
 """What the acts say of the retention schedule: versions, each in force from its time until the next one's.
 
-schedule.set  {number, effective_from, schedule: {classes, rules, default, domains}, by, at, approval}   all of it anew
+schedule.set  {number, effective_from, schedule: {classes, rules, default, domains}, people?, by, at, approval}   anew
 
 It needs two people.
 """
@@ -8,12 +8,14 @@ It needs two people.
 from dataclasses import dataclass, field
 from typing import Any
 
+from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class Version:
-    """A schedule as it was set. ``number`` counts from 1; ``effective_from`` and ``at`` are RFC 3339."""
+    """A schedule as it was set. ``number`` counts from 1; ``effective_from`` and ``at`` are RFC 3339. ``people``: those
+    whom its rules name, as the directory had them when it was asked for."""
 
     number: int
     effective_from: str
@@ -21,6 +23,7 @@ class Version:
     by: str
     at: str
     approval: str
+    people: DecidedPeople | None = None
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Schedules:
             by=str(act["by"]),
             at=str(act["at"]),
             approval=str(act["approval"]),
+            people=None if act.get("people") is None else DecidedPeople.read(act["people"]),
         )
         if made.number != len(self.versions) + 1:
             raise ValueError("a version out of its turn")

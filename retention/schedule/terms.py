@@ -1,6 +1,6 @@
 """From when to when a mail is kept: by its class, its facts, and the events that the acts tell of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -60,9 +60,20 @@ def assess(
         _of(schedule.klass(schedule.default if rule is None else rule.klass), rule, facts, events, extended)
         for rule in rules
     ]
-    longest = max(found, key=lambda each: (each.dispose_after, each.keep_until or ""))
-    purpose = any(each.purpose for each in found)
-    return replace(longest, undecided=len(found) > 1, purpose=purpose)
+    return replace(longest(found), undecided=len(found) > 1)
+
+
+def longest(found: Sequence[Assessment]) -> Assessment:
+    """Of several of which any may be true what shortens none: the one that ends last, with the latest minimum of all;
+    open where the event of a minimum is."""
+    last = max(found, key=lambda each: (each.dispose_after, each.keep_until or ""))
+    kept = [each for each in found if each.keep_until is not None]
+    return replace(
+        last,
+        keep_until=max((str(each.keep_until) for each in kept), default=None),
+        open=last.open or any(each.open for each in kept),
+        purpose=any(each.purpose for each in found),
+    )
 
 
 def _of(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events, extended: str) -> Assessment:

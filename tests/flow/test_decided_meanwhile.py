@@ -22,6 +22,7 @@ from tests.flow.test_disposition import (
     forward,
     pool,
 )
+from tests.flow.test_holds_and_directory import changed, person
 from tests.flow.test_retention import klass, set_schedule
 from tests.flow.test_reviews import classes, extended, relabelled
 
@@ -225,3 +226,41 @@ def test_a_time_beyond_all_years_is_refused_by_its_code_and_no_fault(api, tmp_pa
         (422, "incident.time"),
         (422, "account.ends"),
     ]
+
+
+# --- the directory, which one person keeps
+
+
+def by_person(person, *classes):
+    """Mail of this person is of class law, all other of class old."""
+    rule = {"id": "law", "class": "law", "custodians": [person["id"]]}
+    return {"classes": list(classes), "rules": [rule], "default": "old"}
+
+
+def counted(api):
+    return api.call("POST", "/v1/dispositions/preview", "auditor", "aude").json()["classes"]
+
+
+def test_nobody_shortens_a_term_by_taking_an_address_out_of_the_directory(api, tmp_path):
+    captures = archived(api, tmp_path)
+    anne = person(api, "Anne", "one@ex.fr")  # of WORD
+    set_schedule(api, by_person(anne, OLD, LAW))
+    assert counted(api) == {"old": 2}
+    anne = changed(api, anne, name="Anne", addresses=[])
+    assert counted(api) == {"old": 2}
+    made = approving(api, erasing(api, captures[WORD]))["result"]
+    assert list(made["kept_until"]) == [captures[WORD]]
+    set_schedule(api, by_person(anne, OLD, LAW))  # two people who see what the directory says now
+    assert counted(api) == {"old": 2}  # the first is barred
+
+
+def test_nobody_shortens_a_term_by_giving_somebody_an_address(api, tmp_path):
+    archived(api, tmp_path)
+    anne = person(api, "Anne", "nobody@ex.fr")
+    longer = {**OLD, "maximum": "P90Y"}
+    set_schedule(api, by_person(anne, longer, klass("law", "P1Y", start="sent")))
+    assert counted(api) == {}
+    changed(api, anne, name="Anne", addresses=[{"address": "one@ex.fr"}])
+    assert counted(api) == {}
+    set_schedule(api, by_person(anne, longer, klass("law", "P1Y", start="sent")))
+    assert counted(api) == {"law": 1}

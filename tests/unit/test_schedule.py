@@ -390,3 +390,17 @@ def test_retention_what_is_not_known_never_shortens_how_long_a_mail_is_kept(rule
         less = of_marks(whole, {name: said for name, said in marks.items() if name != left})
         assert less.dispose_after >= known.dispose_after
         assert not less.past(known.dispose_after) or less.dispose_after == known.dispose_after
+
+
+@pytest.mark.parametrize("said", [None, "unread"])
+def test_gdpr_article_17_3_b_a_minimum_that_may_be_a_mails_stands_whatever_else_may_be_longer(said):
+    """Of the classes that a mail may be of one ends last, another has the minimum."""
+    whole = Schedule(
+        classes=(klass("rest", maximum="P10Y"), klass("taken", minimum="P5Y", maximum="P5Y")),
+        rules=(texts(words=["contrat"]),),
+        default="rest",
+    )
+    rest, taken = (of_marks(whole, {key(whole.rules[0]): each}) for each in (False, True))
+    either = of_marks(whole, {} if said == "unread" else {key(whole.rules[0]): said})
+    assert rest.keep_until is None and taken.keep_until is not None
+    assert (either.keep_until, either.dispose_after) == (taken.keep_until, rest.dispose_after)

@@ -65,7 +65,11 @@ class EventJournal:
 
     def _event(self, log: LogId, entry: Entry) -> Event | None:
         event = event_of(log, entry, self._open)
-        return None if event is None else _counted(event, self.acts)
+        if event is None:
+            return None
+        if event.log.kind == "acts" and event.entry.seq >= self.acts.seen:
+            self.acts.refresh()  # it was appended since they were read
+        return _counted(event, self.acts)
 
     def _open(self, log: LogId, entry: Entry) -> dict[str, Any]:
         return self.vault.open(log, entry.fields.get("payload"))

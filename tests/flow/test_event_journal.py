@@ -15,8 +15,11 @@ from pypdf import PdfReader
 
 from archive_service import bootstrap
 from archive_service.access.log import LedgerAccessLog
+from archive_service.event_journal.desk import EventJournal
+from archive_service.event_journal.events import Kind
 from archive_service.export.proving import LedgerProofs
 from archive_service.following import make_checkpointer, parser_pool
+from archive_service.ledger.acts import Acts
 from archive_service.ledger.merkle import leaf_hash, verify_inclusion
 from archive_service.ledger.moves import KIND
 from archive_service.ledger.note import Verifier
@@ -308,6 +311,26 @@ def test_a_cursor_is_of_its_own_reading(api, tmp_path):
     for words in (f"cursor={following}", "kind=deposit&cursor=x", f"kind=deposit&cursor={forged}"):
         refused = api.call("GET", f"{JOURNAL}?{words}", "auditor", "aude")
         assert (refused.status_code, refused.json()["code"]) == (422, "cursor.invalid"), words
+
+
+def test_an_act_that_comes_while_the_journal_is_read_is_counted_too(api, monkeypatch):
+    acts = api.tenant.acts
+    acts.append(lambda _: {"version": 1, "act": "archive.arrived"})
+    journal = EventJournal(api.tenant.vault, Acts(api.tenant.vault, api.tenant.id), None, api.tenant.id)
+    monkeypatch.setattr(EventJournal, "_verifier", lambda _: None)
+    read = Acts.refresh
+
+    def then_more(one):
+        seen = read(one)
+        monkeypatch.setattr(Acts, "refresh", read)
+        empty = {"captures": ["x"], "generations": [], "tables": [], "kms": []}
+        acts.append(lambda _: {"version": 1, "act": "erasure.begin", "batch": "b1", **empty})
+        acts.append(lambda _: {"version": 1, "act": "erasure.done", "batch": "b1", "destroy_after": "2027"})
+        return seen
+
+    monkeypatch.setattr(Acts, "refresh", then_more)
+    shown = journal.page(10, kinds=[Kind.DESTRUCTION])["events"]
+    assert [(each["what"], each["facts"]["captures"]) for each in shown] == [("erasure.done", 1)]
 
 
 # --- who sees what

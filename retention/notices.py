@@ -98,24 +98,23 @@ def due(acts: Acts, campaign: Campaign, person: Notified, now: datetime) -> Noti
     return _K.REMINDER if now >= _time(told[-1].at) + timedelta(days=campaign.remind_days) else None
 
 
-def begin(acts: Acts, hold: str, custodian: str, clock: Clock) -> NoticeKind | None:
-    """Say that the mail which is due at the acts' head is about to be handed over; None: none is. Durable on return."""
-    chosen: list[NoticeKind] = []
+def begin(acts: Acts, hold: str, custodian: str, wanted: NoticeKind, clock: Clock) -> bool:
+    """Say that this mail is about to be handed over, durable on return; whether it is what is due at the acts'
+    head."""
 
     def act(_: Place) -> dict[str, Any]:
         now = clock()
         kind = due(acts, acts.notices.known[hold], require_person(acts, hold, custodian), now)
-        if kind is None:
+        if kind is not wanted:
             raise _Said
-        chosen[:] = [kind]
         fields = {"hold": hold, "custodian": custodian, "kind": str(kind), "at": rfc3339(now)}
         return {"version": 1, "act": "notice.try", **fields}
 
     try:
         acts.append(act)
     except _Said:
-        return None
-    return chosen[0]
+        return False
+    return True
 
 
 def end(acts: Acts, hold: str, custodian: str, kind: NoticeKind, failed: str | None, clock: Clock) -> None:

@@ -50,19 +50,15 @@ class Sending:
         done = 0
         for campaign in list(self.acts.notices.known.values()):
             for person in list(campaign.people.values()):
-                if due(self.acts, campaign, person, self.clock()) is not None:
-                    done += self._send(campaign, person)
+                if (kind := due(self.acts, campaign, person, self.clock())) is not None:
+                    done += self._send(campaign, person, kind)
         return done
 
-    def _send(self, campaign: Campaign, person: Notified) -> int:
-        """Who has no address now, waits for one."""
-        address = self._address(person.custodian)
-        if address is None:
+    def _send(self, campaign: Campaign, person: Notified, kind: NoticeKind) -> int:
+        """Who has no address now, waits for one; who answers for the hold hears that he has not acknowledged."""
+        to = self._address(campaign, person, kind)
+        if to is None or not begin(self.acts, campaign.hold, person.custodian, kind, self.clock):
             return 0
-        kind = begin(self.acts, campaign.hold, person.custodian, self.clock)
-        if kind is None:
-            return 0
-        to = campaign.escalate_to if kind is NoticeKind.ESCALATION else address
         try:
             self.hand(self._mail(campaign, person, kind, to), to)
         except StoreError as error:
@@ -73,8 +69,10 @@ class Sending:
         end(self.acts, campaign.hold, person.custodian, kind, None, self.clock)
         return 1
 
-    def _address(self, custodian: str) -> str | None:
-        known, today = self.acts.custodians.get(custodian), self.clock().date().isoformat()
+    def _address(self, campaign: Campaign, person: Notified, kind: NoticeKind) -> str | None:
+        if kind is NoticeKind.ESCALATION:
+            return campaign.escalate_to
+        known, today = self.acts.custodians.get(person.custodian), self.clock().date().isoformat()
         held = () if known is None else in_order(known.addresses)
         usable = (each.address for each in held if each.kind is not AddressKind.OTHER and each.on(today))
         return next((address for address in usable if address.isascii()), None)

@@ -328,3 +328,25 @@ def test_four_eyes_what_is_carried_out_by_many_at_once_is_done_once(api, tmp_pat
 def captures_of(api, tenant):
     logs = (log for log in api.core.census.logs(tenant.id, 0) if log.kind == "capture")
     return [entry for log in logs for entry in read_from(api.core.store, log, 0) if entry.type == "capture"]
+
+
+def test_break_glass_is_not_to_be_had_at_the_command_line(api, monkeypatch):
+    """There no entry says that somebody acts so."""
+    monkeypatch.setenv("ARCHIVE_REQUIRE_GRANTS", "true")
+    listing = (
+        "matters",
+        "list",
+        "--tenant",
+        "acme",
+        "--token",
+        api.token("legal", "rita"),
+        "--data",
+        api.data,
+    )
+    until = rfc3339(api.core.clock() + timedelta(minutes=30))
+    glass = {"subject": "rita", "role": "legal", "from": rfc3339(api.core.clock()), "until": until}
+    made = grant_act(glass | {"break_glass": True}, by="zoe", reason="r")
+    api.tenant.acts.append(lambda _: made)
+    assert run(*listing).code == 1
+    granted(api, "rita")
+    assert run(*listing).code == 0

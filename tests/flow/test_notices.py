@@ -197,3 +197,19 @@ def test_notices_from_the_command_line(api, tmp_path):
     said = run("holds", "acknowledge", post.hold, "--custodian", who, "--reason", "vu", *words)
     assert said.answer["people"][0]["acknowledged_by"] == "zoe"
     assert run("holds", "notices", post.hold, *words).answer["people"][0]["reason"] == "vu"
+
+
+def test_notice_that_nobody_answers_is_escalated_though_his_address_was_taken_away(api):
+    post = Post(api).begin()
+    post.run()
+    known = {
+        each["name"]: each for each in api.call("GET", "/v1/custodians", "admin", "paul").json()["custodians"]
+    }
+    body = {"name": "Anne", "addresses": [], "version": known["Anne"]["version"]}
+    path = f"/v1/custodians/{known['Anne']['id']}"
+    assert api.call("PUT", path, "admin", "paul", **body).status_code == 200
+    assert post.run(days=14) == ["manager@ex.fr", "manager@ex.fr"]
+    assert post.states() == [
+        ("notice", "sent"),
+        ("escalation", "sent"),
+    ]  # what goes to him waits for an address

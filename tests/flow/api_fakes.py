@@ -44,6 +44,12 @@ from search.indexes.base import Found, Hit
 from search.query_language import Everything, Node
 from tests.flow.directory_fakes import people
 from tests.flow.one_app import app_over
+from tests.flow.paper_fakes import (
+    disposition_certificate,
+    event_certificate,
+    order_certificate,
+    yearly_pack,
+)
 from tests.packaging.error_codes import LIST
 from tests.unit.core_world import Archive as World
 
@@ -388,7 +394,9 @@ class FakeDispositions:
         return self.get(name)
 
     def certificate(self, name: str) -> dict[str, Any]:
-        return {"certificate": {"disposition": name}}
+        if name != "d1":
+            raise NotFound("no such disposition", code="disposition.unknown")
+        return disposition_certificate(name)
 
 
 class FakeEliminations:
@@ -425,7 +433,7 @@ class FakeJournal:
     def certificate(self, event_id: str) -> dict[str, Any]:
         if event_id != "acts-7" or not self._here:
             raise NotFound("no such event", code="event.unknown")
-        return {"certificate": {"event": event_id}}
+        return event_certificate(event_id)
 
 
 class FakeRecertifying:
@@ -438,7 +446,7 @@ class FakeRecertifying:
 
 class FakePack:
     def make(self, year: int) -> dict[str, Any]:
-        return {"pack": {"year": year}}
+        return yearly_pack(year)
 
 
 class FakeNotices:
@@ -481,7 +489,8 @@ class FakeOrders:
         return Document("w1", 'or"dre.pdf', "text/html", 3, "", 0), b"%PD"
 
     def certificate(self, order: str) -> dict[str, Any]:
-        return {"certificate": self.get(order)}
+        self.get(order)
+        return order_certificate(order)
 
 
 class FakeSchedules:

@@ -567,3 +567,19 @@ def test_when_the_acts_cannot_be_read_nothing_is_shown(archive, monkeypatch):
     for path in ("/v1/messages/m1", "/v1/messages/m1/raw", "/v1/messages/m1/proof"):
         is_problem(archive.call("GET", path, "legal"), 503, "store.failed")
     is_problem(search(archive), 503, "store.failed")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/dispositions/d1/certificate?format=pdf",
+        "/v1/orders/o1/certificate?format=pdf",
+        "/v1/event-journal/acts-7/certificate?format=pdf",
+        "/v1/yearly-pack?year=2026&format=pdf",
+    ],
+)
+def test_what_is_certified_is_to_be_had_on_paper(archive, path):
+    answer = archive.call("GET", path, "auditor")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/pdf"), answer.text
+    assert answer.content.startswith(b"%PDF-")
+    assert answer.headers["content-disposition"].endswith('.pdf"')

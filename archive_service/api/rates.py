@@ -12,6 +12,8 @@ _PERIOD = 60.0  # seconds that a rate is for
 _MOST_ACTORS = 10_000
 _THE_REST = ("", "")
 _STRANGERS = 120  # requests a minute of one network
+SIGN_INS = 600
+"""A minute from one network: a whole house may come from one address in the morning."""
 
 
 class ActorRates:

@@ -14,7 +14,7 @@ from archive_service.access.identified import Bearers
 from archive_service.access.incidents import IncidentDesk
 from archive_service.access.recertifying import Recertifying
 from archive_service.access.wanted import Wanted
-from archive_service.api.rates import ActorRates, OriginRates
+from archive_service.api.rates import SIGN_INS, ActorRates, OriginRates
 from archive_service.api.strangers import Strangers
 from archive_service.catalog.base import CaptureRow, Catalog, EvidenceRow, Jobs, MessageRow
 from archive_service.directory.people import People
@@ -368,5 +368,6 @@ class ApiServices:
     patience: float = 30.0
     rates: ActorRates = field(default_factory=lambda: ActorRates(None))
     origins: OriginRates = field(default_factory=OriginRates)
+    sign_ins: OriginRates = field(default_factory=lambda: OriginRates(SIGN_INS))
     strangers: Strangers = field(default_factory=Strangers)
     browser: Browser | None = None

@@ -88,6 +88,8 @@ def test_a_span_and_nothing_found(api, tmp_path):
     nothing = exported(api, tmp_path, "?until=2001-01-01T00:00:00%2B02:00", "nothing")
     assert said(nothing)[1] == []
     assert not kinds(everything) | kinds(middle) | kinds(nothing)
+    listed = api.call("GET", f"/v1/access-log?since={times[1]}&until={times[3]}", "auditor", "aude").json()
+    assert [each["time"] for each in listed["entries"]] == [times[2], times[1]]
     answer = api.call("GET", "/v1/access-log/export?since=gestern", "auditor", "aude")
     assert (answer.status_code, answer.json()["code"]) == (422, "input.time")
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from archive_service.access.sign_in import Begun
 from archive_service.api.errors import TooMany
 from archive_service.api.rates import ActorRates, OriginRates, network_of
 from archive_service.ledger.grants import Grant
-from archive_service.model.errors import StoreError
+from archive_service.model.errors import Denied, StoreError
 from search.query_language import Everything, Not
 from tests.flow.api_fakes import A_LINK, archive_with_export, is_problem, search
 
@@ -176,3 +177,24 @@ def test_memory_of_strangers_is_bounded_and_who_comes_beyond_shares():
 )
 def test_a_network_is_an_ipv4_address_or_a_64(origin, network):
     assert network_of(origin) == network
+
+
+def test_who_comes_back_from_a_provider_too_often_is_not_asked_about(archive):
+    asked = []
+
+    class FakeBrowser:
+        secure = False
+
+        def begun(self, cookies, came):
+            return archive.one.id, Begun("idp", "s", "n", "v", "/")
+
+        def finish(self, begun, came):
+            asked.append(came["code"])
+            raise Denied("no", code="auth.sign_in.state")
+
+    rates = OriginRates(2, monotonic=lambda: 0.0)
+    archive.app.state.services = archive.services(browser=FakeBrowser(), sign_ins=rates)
+    for _ in range(2):
+        is_problem(archive.call("GET", "/v1/auth/callback?code=a&state=s"), 403, "auth.sign_in.state")
+    is_problem(archive.call("GET", "/v1/auth/callback?code=b&state=s"), 429, "rate.exceeded")
+    assert asked == ["a", "a"]

@@ -28,17 +28,23 @@ def read(
     message: Filter = None,
     actor: Filter = None,
     action: Filter = None,
+    since: Filter = None,
+    until: Filter = None,
     limit: Annotated[PageSize, Query()] = 50,
     cursor: Annotated[str | None, Query(max_length=32_000)] = None,
 ) -> AccessLogAnswer:
-    """Everything durable before the request, newest first; this reading itself stands in the next."""
-    wanted = Wanted(message, actor, action)
+    """Everything durable before the request, newest first; this reading itself stands in the next. ``since`` and
+    ``until`` (not included): RFC 3339."""
+    caller.wants((), since=since, until=until)
+    wanted = Wanted(message, actor, action, moment(since), moment(until))
     records, following = _page(caller.tenant.access_log, wanted, limit, cursor)
     caller.record(
         entries=len(records),
         filtered_message=message,
         filtered_actor=actor,
         filtered_action=action,
+        since=wanted.since,
+        until=wanted.until,
         page="first" if cursor is None else "later",
     )
     return AccessLogAnswer(entries=[access_entry_view(record) for record in records], next=following)
@@ -91,7 +97,11 @@ def _page(
     read, step = 0, limit
     while True:
         records, following = log.newest(step, cursor)
-        matching = [place for place, record in enumerate(records) if record.event in wanted]
+        matching = [
+            place
+            for place, record in enumerate(records)
+            if wanted.within(record.time) and record.event in wanted
+        ]
         missing = limit - len(shown)
         if len(matching) > missing:
             records, following = log.newest(matching[missing - 1] + 1, cursor)

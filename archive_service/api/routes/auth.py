@@ -88,6 +88,9 @@ def callback(request: Request, services: ServicesDep) -> Response:
     if len(came) != len(request.query_params.multi_items()):
         raise Denied("signing in did not succeed; begin again", code="auth.sign_in.state")
     owner, begun = browser.begun(request.cookies, came)
+    services.sign_ins.take(
+        request.client.host if request.client else None
+    )  # each is a question to the provider
     tenant = services.tenants(owner)
     if tenant is None:
         raise not_valid()

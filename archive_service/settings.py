@@ -4,6 +4,7 @@ Only ``bootstrap``, ``cli`` and the processes that ``serve`` starts read this; a
 """
 
 import tomllib
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +126,13 @@ class Settings(BaseSettings):
     )
     require_grants: bool = Field(False, description="every role needs a grant, also the case roles")
     require_purpose: bool = Field(False, description="searches, exports and reads of mail name their purpose")
+    storage_price: Decimal | None = Field(
+        None,
+        ge=0,
+        le=1e6,
+        description="what a GiB costs a month; the yearly pack then says what the mail does",
+    )
+    storage_currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="of that price (ISO 4217)")
     require_matter: bool = Field(False, description="searches, exports and reads of mail name an open matter")
     smtp_workers: int = Field(2, ge=1, le=64, description="SMTP processes sharing the port")
     smtp_hostname: str = Field("archive.localhost", description="name in greeting and EHLO")

@@ -57,6 +57,7 @@ from archive_service.strong_actions import (
     matter_action,
 )
 from archive_service.yearly_pack.pack import YearlyPack
+from archive_service.yearly_pack.prices import Price
 from search.query_language import Node
 
 
@@ -166,6 +167,11 @@ class SealedParts:
     def withdrawn(self) -> int:
         """By the acts read last."""
         return self.tenant.acts.erasures.withdrawn
+
+
+def _price(core: Core) -> Price | None:
+    price = core.settings.storage_price
+    return None if price is None else Price(price, core.settings.storage_currency)
 
 
 def _required(core: Core) -> frozenset[str]:
@@ -287,6 +293,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
             core.clock,
             tenant.id,
             core.work,
+            _price(core),
         ),
         parent=tenant.acts.parent,
         erasures=lambda: erasures_of(tenant.acts),

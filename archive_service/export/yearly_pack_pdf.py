@@ -184,8 +184,19 @@ def _costs(costs: Mapping[str, Any]) -> Iterator[Part]:
         *((f"class {each['class'] or '(no schedule)'}", each) for each in costs["classes"]),
         *((f"source {each['name'] or each['source']}", each) for each in costs["sources"]),
     ]
+    price = costs["price"]
+    by = (
+        "no price set: quantities alone" if price is None else f"{price['per_gib_month']} {price['currency']}"
+    )
+    facts = [("A GiB and month", by)]
+    if price is not None:
+        facts += [
+            ("What stands, a month", f"{price['month']} {price['currency']}"),
+            ("The year, at most", f"{price['span']} {price['currency']}"),
+        ]
     yield Part(
-        heading="Costs: quantities, to be multiplied by the store's prices",
+        heading="Costs: the sealed mail in its store, one copy",
+        facts=facts,
         columns=_AMOUNTS,
         rows=[(name, f"{each['captures']:,}", f"{each['bytes']:,}") for name, each in rows],
     )

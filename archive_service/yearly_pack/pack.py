@@ -15,6 +15,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.vault.stores.base import ObjectStore
 from archive_service.yearly_pack.disposals import disposals_part, holds_part
+from archive_service.yearly_pack.prices import Price
 from archive_service.yearly_pack.quantities import quantities_part
 from archive_service.yearly_pack.rights import rights_part
 from archive_service.yearly_pack.span import Span
@@ -39,6 +40,7 @@ class YearlyPack:
     clock: Clock
     owner: str
     work: Path
+    price: Price | None = None
 
     def make(self, year: int, looks: int = LOOKS) -> dict[str, Any]:
         """``pack``, and ``note``, ``keys`` and ``proofs`` as a certificate has them (the number is that of the rights
@@ -60,7 +62,7 @@ class YearlyPack:
             "holds": holds_part(self.acts, span),
             "disposals": disposals_part(self.acts, self.journal, self.owner, span),
             "integrity": self._integrity(),
-            "costs": quantities_part(self.store, self.owner, self.acts, self.catalog, span),
+            "costs": quantities_part(self.store, self.owner, self.acts, self.catalog, span, self.price),
         }
         tenant_key, archive_key = self.proofs.keys()
         acts = [each.position for each in self.acts.recertifications.known if span.holds(each.at)]

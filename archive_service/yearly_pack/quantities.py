@@ -1,6 +1,6 @@
 """How much is archived: objects and bytes that came, by the capture logs, and that stand, by class and by source.
 
-Quantities alone: what a byte costs is between the archive and its store's price list.
+What a byte costs is between the archive and its store's price list (``prices``).
 """
 
 from array import array
@@ -16,6 +16,7 @@ from archive_service.model.errors import Tampered
 from archive_service.retaining import assessed
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
+from archive_service.yearly_pack.prices import Price
 from archive_service.yearly_pack.span import Span
 
 
@@ -38,15 +39,17 @@ class Amount:
 
 @dataclass
 class _Came:
-    """Sizes by log and place (0 where no capture stands), and what came before and within the span."""
+    """Sizes by log and place (0 where no capture stands), what came before and within the span, and for how long of it
+    that was there, as if nothing had gone."""
 
     sizes: dict[str, "array[int]"] = field(default_factory=dict)
     before: Amount = field(default_factory=Amount)
     within: Amount = field(default_factory=Amount)
+    byte_seconds: int = 0
 
 
 def quantities_part(
-    store: ObjectStore, owner: str, acts: Acts, catalog: Catalog, span: Span
+    store: ObjectStore, owner: str, acts: Acts, catalog: Catalog, span: Span, price: Price | None
 ) -> dict[str, Any]:
     """What came counts by the ledger; what stands by the catalog as it is now, of captures that came before the end of
     the span. Raises StoreError, Tampered."""
@@ -69,6 +72,7 @@ def quantities_part(
         "stands_now": stands.plain(),
         "classes": [{"class": name, **each.plain()} for name, each in sorted(by_class.items())],
         "sources": [_source(acts, name, each) for name, each in sorted(by_source.items())],
+        "price": None if price is None else price.of(stands.bytes, came.byte_seconds),
     }
 
 
@@ -90,6 +94,7 @@ def _read(store: ObjectStore, log: LogId, came: _Came, span: Span) -> "array[int
             except (KeyError, TypeError, ValueError) as error:
                 raise Tampered("an entry that does not describe its object") from error
             (came.within if entry.time >= span.begins else came.before).add(size)
+            came.byte_seconds += size * span.seconds_from(entry.time)
         sizes.append(size)
     return sizes
 

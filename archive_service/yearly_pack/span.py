@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archive_service.model.clock import rfc3339
+from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid
 
 
@@ -24,6 +24,11 @@ class Span:
             raise Invalid("a year that has begun", code="pack.year")
         end = datetime(year + 1, 1, 1, tzinfo=UTC)
         return Span(year, rfc3339(datetime(year, 1, 1, tzinfo=UTC)), rfc3339(min(end, now)), end <= now)
+
+    def seconds_from(self, time: str) -> int:
+        """How much of it is left from a time on; all of it from one before."""
+        since = from_rfc3339(max(time, self.begins))
+        return max(0, int((from_rfc3339(self.ends) - since).total_seconds()))
 
     def holds(self, time: str | None) -> bool:
         """Whether a time (RFC 3339) lies in it."""

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 
 import pytest
@@ -13,10 +14,11 @@ from archive_service import bootstrap
 from archive_service.following import make_checkpointer, parser_pool
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
-from archive_service.model.clock import rfc3339
+from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.mail import Source
 from archive_service.settings import load
 from archive_service.yearly_pack.pack import YearlyPack
+from archive_service.yearly_pack.prices import Price
 from archive_service.yearly_pack.span import Span
 from tests.flow.api_fakes import a_hold
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
@@ -191,6 +193,27 @@ def test_disposals_and_quantities_are_those_of_the_ledger(api, tmp_path):
     assert [each["bytes"] for each in costs["sources"]] == [costs["stands_now"]["bytes"]]
     objects = [each for each in api.data.glob("objects/*/capture-*/*/[0-9a-f]*") if each.is_file()]
     assert sum(each.stat().st_size for each in objects) == costs["stands_now"]["bytes"]
+
+
+def test_costs_are_quantities_times_the_price_that_was_set():
+    price, span = Price(Decimal("0.03"), "EUR"), Span.of(2026, from_rfc3339("2026-07-02T12:00:00Z"))
+    stored = (1 << 30) * span.seconds_from("2020-01-01T00:00:00.000000Z")
+    assert stored == (1 << 30) * 182.5 * 86400
+    said = price.of(100 << 30, 100 * stored)
+    assert (said["month"], said["span"], said["currency"]) == ("3.00", "17.99", "EUR")
+    assert span.seconds_from("2026-07-02T11:59:00.000000Z") == 60
+    assert span.seconds_from("2027-01-01T00:00:00.000000Z") == 0
+
+
+def test_costs_name_no_price_unless_one_is_set(api, tmp_path, pool):
+    archived(api, tmp_path)
+    assert pack(api)["costs"]["price"] is None
+    with RealApi(api.data, pool, storage_price=Decimal("0.025"), storage_currency="CHF") as priced:
+        answer = priced.call(
+            "GET", f"/v1/yearly-pack?year={api.core.clock().year}&format=pdf", "auditor", "aude"
+        )
+        text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(answer.content)).pages)
+        assert "0.025 CHF" in text and "0.00 CHF" in text
 
 
 def test_integrity_says_where_each_log_is_signed_and_when_all_was_read(api):

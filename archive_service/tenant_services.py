@@ -230,7 +230,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
     actions = (
         account_action(accounts),
-        erasure_action(tenant.acts, live.catalog, core.clock),
+        erasure_action(tenant.acts, live.catalog, bounded),
         grant_action(tenant.acts, cases),
         matter_action(tenant.acts, cases),
         break_glass_action(tenant.acts, cases, core.clock),
@@ -240,7 +240,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         exclusion_end_action(core, tenant),
         incident_close_action(tenant.acts, core.clock),
         reseal_action(core, tenant, live, contents),
-        schedule_action(tenant.acts, core.clock),
+        schedule_action(tenant.acts, bounded),
         reviews.action(),
         dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),
         *OrderActions(tenant.acts, live.catalog, live.index, holds, core.clock).actions(),

@@ -1,5 +1,6 @@
 """What was decided, or judged, before something else was: it is held against the acts at their head, where it lands."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -264,3 +265,21 @@ def test_nobody_shortens_a_term_by_giving_somebody_an_address(api, tmp_path):
     assert counted(api) == {}
     set_schedule(api, by_person(anne, longer, klass("law", "P1Y", start="sent")))
     assert counted(api) == {"law": 1}
+
+
+# --- a clock that is wrong
+
+
+def test_gdpr_article_17_3_b_a_clock_that_runs_years_ahead_hides_no_minimum(api, tmp_path):
+    captures = archived(api, tmp_path)
+    asked = erasing(api, captures["facture 7"])
+    longer = api.call("POST", "/v1/schedules", "records_manager", "rob", schedule=LONGER, reason="r")
+    stores = api.core.stores
+    api.core.stores = replace(
+        stores, clock_offset=lambda: -9 * 366 * 86_400.0
+    )  # ours is ahead of the store's
+    assert approving(api, asked)["error"] == "clock.disagrees"
+    assert approving(api, longer)["error"] == "clock.disagrees"
+    api.core.stores = stores
+    assert list(approving(api, asked, "execute")["result"]["kept_until"]) == [captures["facture 7"]]
+    assert approving(api, longer, "execute")["state"] == "executed"

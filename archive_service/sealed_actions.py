@@ -22,7 +22,7 @@ from archive_service.ledger.payloads import open_capture
 from archive_service.ledger.reader import read_entry
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
-from archive_service.model.grounds import KeepGround
+from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.model.mail import CaptureRecord, SourceKind
 from archive_service.parties import plain_address, plain_domain
 from archive_service.projection_engines import Pair
@@ -235,8 +235,11 @@ def _kind(tenant: Tenant, row: CaptureRow) -> SourceKind:
 
 
 def _require_no_order(tenant: Tenant, place: Capture, now: str) -> None:
-    """By the acts as read: an order of a court to keep stands above resealing, the original may not go. Raises
-    Refused."""
+    """By the acts as read: an order of a court stands above resealing. To keep: the original may not go. To erase: what
+    is barred for it is shown again when it ends, and would never have been moved. Raises Refused."""
+    asked = tenant.acts.erasures.asked.get(place.id)
+    if asked is not None and asked.ground is EraseGround.ORDER and not tenant.acts.erasures.begun(place.id):
+        raise Refused("an order to erase stands above: end it first", code="reseal.ordered")
     if KeepGround.ORDER in tenant.acts.erasures.keeps_of(place.id, now):
         raise Refused("an order to keep it here stands above (order of precedence)", code="reseal.kept")
 

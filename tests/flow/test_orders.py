@@ -25,7 +25,7 @@ from archive_service.vault.stores.base import Lock, LockMode
 from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
-from tests.flow.test_compartments import found, mail, taken
+from tests.flow.test_compartments import found, made_compartment, mail, taken
 from tests.flow.test_holds import forget, opened, placed, seen
 from tests.flow.test_retention import klass, set_schedule
 
@@ -412,3 +412,24 @@ def test_order_that_was_ended_destroys_nothing_when_another_after_it_is_ended_to
     for _ in range(2):
         forward(api)
     assert gone(api, capture)
+
+
+def test_order_to_erase_holds_a_move_into_a_compartment_up_until_it_is_over(api, tmp_path):
+    """It stands above resealing; said to be moved would be what is shown again when the order ends."""
+    (capture,) = archived(api, tmp_path, "contrat").values()
+    compartment = made_compartment(api)
+    request = {"captures": [capture], "compartment": compartment}
+    body = {"action": "reseal", "request": request, "reason": "égarée"}
+    move = api.call("POST", "/v1/approvals", "compliance_officer", "anne", **body).json()["id"]
+    erase = ordered(api, "erase", captures=[capture])
+    advance(api.core, api.tenant)
+    api.follow()
+    early = api.call("POST", f"/v1/approvals/{move}/approve", "legal", "lou", reason="vu").json()
+    assert (early["state"], early["error"]) == ("approved", "reseal.ordered")
+    ended(api, erase)
+    api.follow()
+    assert stands(api, capture)
+    done_now = api.call("POST", f"/v1/approvals/{move}/execute", "legal", "lou").json()
+    assert done_now["state"] == "executed", done_now
+    api.follow()
+    assert not stands(api, capture)

@@ -4,6 +4,8 @@ import json
 from hashlib import sha256
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from archive_service.export import access_file
 from archive_service.export.verify_access import verify_access
@@ -184,6 +186,39 @@ def test_tamper_with_the_file_is_noticed(good, tmp_path, name):
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     assert not kinds(good)
     assert kinds(path) & expected, kinds(path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_tamper_with_any_byte_or_value_is_noticed_and_breaks_nothing(good, tmp_path, data):
+    """Whatever is in the file, it is told and never a fault: it comes from people who are not trusted."""
+    plain = good.read_bytes()
+    lines = plain.splitlines()
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(plain) - 1))
+        changed = plain[:place] + bytes([data.draw(st.integers(0, 255))]) + plain[place + 1 :]
+    else:
+        number = data.draw(st.integers(0, len(lines) - 1))
+        value = json.loads(lines[number])
+        name = data.draw(st.sampled_from(sorted(value)))
+        odd = [None, True, -1, "", "x", [], {}, [{}], {"log": [], "root": []}, 2**60]
+        lines[number] = json.dumps(value | {name: data.draw(st.sampled_from(odd))}).encode()
+        changed = b"".join(line + b"\n" for line in lines)
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(changed)
+    assert bool(kinds(path)) == (changed != plain)
+
+
+@pytest.mark.parametrize("name", ["payload", "log", "seq", "type", "version"])
+def test_an_entry_of_another_form_under_keys_of_its_own_breaks_nothing(good, tmp_path, name):
+    """Who signs anew with keys that he brings along gets no further than to be told that the proofs do not hold."""
+    lines = good.read_bytes().splitlines()
+    for odd in (None, 7, [], {"object": 7}, {"name": "x", "object": {}}, {"name": 7}, "x/y"):
+        value = json.loads(lines[1])
+        value["entry"] = canonical(json.loads(value["entry"]) | {name: odd}).decode()
+        path = tmp_path / "log.jsonl"
+        path.write_bytes(b"".join(each + b"\n" for each in [lines[0], canonical(value), *lines[2:]]))
+        assert kinds(path)
 
 
 @pytest.mark.parametrize("end", [0, 1, 40])

@@ -4,7 +4,7 @@ that say so stand in the log. No personal data: no name, no address, no subject;
 from collections import Counter
 from typing import Any
 
-from archive_service.export.proving import LedgerProofs, inclusion_view, signed
+from archive_service.export.proving import LedgerProofs, checked, inclusion_view, signed
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.eliminations import Elimination
@@ -61,7 +61,7 @@ def _signed(
         "note": signed(proofs, f"{form}/{run.id}", len(run.going), said),
         "keys": {"log": [tenant_key], "root": [archive_key]},
         "proofs": [
-            {"act": word, **inclusion_view(proofs.prove(acts.log, position))}
+            {"act": word, **inclusion_view(checked(proofs, acts.log, position))}
             for word, position in sorted(run.positions.items(), key=lambda item: item[1])
         ],
     }

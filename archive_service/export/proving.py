@@ -122,14 +122,14 @@ class LedgerProofs:
         tenant_key, archive_key = self.keys()
         return {
             "keys": {"log": [tenant_key], "root": [archive_key]},
-            **inclusion_view(self.prove(place, seq)),
+            **inclusion_view(checked(self, place, seq)),
             "opening": {"key": self._vault.key_of(place, payload).hex()},
             "event": self._vault.open(place, payload),
             "timestamps": [],
         }
 
     def _plain(self, capture: CaptureRow, opened: Opened) -> dict[str, Any]:
-        proof = self.prove(LogId.parse(capture.log), capture.seq)
+        proof = checked(self, LogId.parse(capture.log), capture.seq)
         parsed = capture.finding.parsed
         return {
             "capture": capture.id,
@@ -152,7 +152,7 @@ def signed(proofs: LedgerProofs, form: str, number: int, said: dict[str, Any]) -
 
 
 def checked(proofs: LedgerProofs, log: LogId, seq: int) -> Proof:
-    """An entry's proof, held against itself as whoever gets it would: nothing is signed that he would find wrong.
+    """An entry's proof, held against itself as whoever gets it would: nothing is given that he would find wrong.
     Raises Tampered, Overloaded (``proof.pending``)."""
     proof = proofs.prove(log, seq)
     for found, key in zip((proof.entry, proof.root), proofs.keys(), strict=True):

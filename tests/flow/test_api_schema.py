@@ -81,6 +81,11 @@ def sent(archive, case, role: str | None):
         reject()  # too long for the client
 
 
+def is_too_early(answer) -> bool:
+    """Who asks for more than the acts hold (``min_seq``) is to try again: no fault, and described."""
+    return answer.status_code == 503 and answer.json()["code"] == "projection.behind"
+
+
 @pytest.mark.parametrize("key", sorted(CALLS), ids=" ".join)
 def test_no_request_brings_a_fault_or_an_answer_that_is_not_described(archive, ids, operations, key):
     roles, path, _ = CALLS[key]
@@ -97,7 +102,9 @@ def test_no_request_brings_a_fault_or_an_answer_that_is_not_described(archive, i
     )
     @given(made_up(operation, path.format(**ids)), st.sampled_from([role, role, role, None]))
     def check(case, who):
-        case.validate_response(sent(archive, case, who), checks=CHECKS)
+        answer = sent(archive, case, who)
+        checks = CHECKS[1:] if is_too_early(answer) else CHECKS
+        case.validate_response(answer, checks=checks)
 
     check()
 

@@ -13,6 +13,7 @@ from archive_service.ledger.approvals import Approval
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 from archive_service.retention_actions import OVERSIGHT
 from archive_service.strong_actions import places
 
@@ -34,6 +35,7 @@ class TenantReviews:
         (``retention.shorter``: an end that was set before is not brought forward)."""
         named = [each.id for each in places(self.catalog, given)]
         until = self._until(given.get("until"))
+        require_reason(reason)
 
         def act(_: object) -> dict[str, Any]:
             self._require_there(named)

@@ -20,6 +20,7 @@ from archive_service.ledger.dispositions import Disposition, Leaving
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import NotFound, Refused
 from archive_service.model.grounds import EraseGround
+from archive_service.model.reasons import require_reason
 from archive_service.vault.key_layout import LogId, object_key
 from archive_service.vault.stores.base import ObjectStore
 
@@ -74,6 +75,7 @@ def stop(acts: Acts, disposition: str, by: str, reason: str, clock: Clock) -> in
             raise NotFound("no such disposition", code="disposition.unknown")
         if known.state != "waiting":
             raise Refused("it has begun, or ended, and cannot be stopped", code="disposition.begun")
+        require_reason(reason)
         fields = {"disposition": disposition, "by": by, "reason": reason, "at": rfc3339(clock())}
         return {"version": 1, "act": "disposition.stop", **fields}
 

@@ -20,6 +20,7 @@ from archive_service.ledger.accounts import Account
 from archive_service.ledger.acts import Acts
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 
 LONGEST_LIFE = timedelta(days=366)
 PREFIX = "asa_"
@@ -93,6 +94,7 @@ class Accounts:
 
         def act(_: object) -> dict[str, Any]:
             self._known(account)
+            require_reason(reason)
             said = {"account": account, "by": by, "reason": reason, "at": rfc3339(self._clock())}
             return {"version": 1, "act": "account.revoke", **said}
 

@@ -15,6 +15,7 @@ from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 from search.query_language import parse
 
 LONGEST_GRANT = timedelta(days=366)
@@ -144,6 +145,7 @@ class Cases:
                 raise NotFound("no such grant", code="grant.unknown")
             if known.revoked is not None:
                 raise Refused("this grant was revoked before", code="grant.revoked")
+            require_reason(reason)
             made = {"grant": grant, "by": actor.subject, "reason": reason, "at": rfc3339(self._clock())}
             return {"version": 1, "act": "grant.revoke", **made}
 

@@ -20,6 +20,7 @@ from archive_service.ledger.reader import Place
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Denied, Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 
 LIFE = timedelta(days=7)
 """How long a request waits for a decision, and an approval for being carried out."""
@@ -74,6 +75,7 @@ class FourEyes:
         require_form(action.forms, given)
         request = action.check(given, actor)
         _digest(request)
+        require_reason(reason)
         now = self._clock()
         made = Approval(
             id=approval or "p" + secrets.token_hex(8),
@@ -109,6 +111,7 @@ class FourEyes:
         """Approve or refuse; durable on return. Raises Denied, NotFound, Refused: one's own request is never
         approvable."""
         self.decidable(actor, approval)
+        require_reason(reason)
 
         def act(_: Place) -> dict[str, Any]:
             now = rfc3339(self._clock())

@@ -11,6 +11,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.incidents import Incident
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 
 _PAGE = 1000  # entries read at once
 _MOST = 1_000_000  # entries looked through for one report
@@ -58,6 +59,7 @@ class IncidentDesk:
         return. One person is enough: it stops things. Raises Invalid, Refused (``incident.open``)."""
         now = rfc3339(self._clock())
         begins = _since(since, now)
+        require_reason(reason)
 
         def act(_: object) -> dict[str, Any]:
             if self._acts.incidents.open:

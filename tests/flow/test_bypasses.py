@@ -350,3 +350,21 @@ def test_break_glass_is_not_to_be_had_at_the_command_line(api, monkeypatch):
     assert run(*listing).code == 1
     granted(api, "rita")
     assert run(*listing).code == 0
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\u200b"], ids=ascii)
+def test_four_eyes_nothing_is_asked_decided_or_taken_away_without_a_reason(api, blank):
+    wanted = {"subject": "rex", "role": "reviewer", "reason": blank}
+    asked = asked_grant(api, subject="rex").json()["id"]
+    path = f"/v1/approvals/{asked}/approve"
+    told = "request.invalid" if not blank else "reason.missing"  # an empty one is not even a request
+    assert code(api.call("POST", "/v1/grants", "admin", "eve", **wanted)) == (422, told)
+    assert code(api.call("POST", path, "legal", "zoe", reason=blank)) == (422, told)
+    who = ("--tenant", "acme", "--token", api.token("legal", "zoe"), "--data", api.data, "--json")
+    said = run("approvals", "approve", asked, "--reason", blank, *who)
+    assert (said.code, said.answer["error"]["code"]) == (2, "reason.missing")
+    assert code(api.call("POST", "/v1/incidents", "dpo", "dora", reason=blank)) == (422, told)
+    given = api.approved(asked_grant(api, subject="rex"))["grant"]
+    assert code(api.call("POST", f"/v1/grants/{given}/revoke", "admin", "eve", reason=blank)) == (422, told)
+    api.tenant.acts.refresh()
+    assert api.tenant.acts.approvals.known[asked].decided is None

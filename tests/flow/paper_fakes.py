@@ -55,6 +55,13 @@ def yearly_pack(year: int) -> dict[str, Any]:
             "barred": {},
         },
         "integrity": {"last_verify": None, "logs": [{"log": "acts", "size": 7, "checkpoint": None}]},
-        "costs": {"before": none, "came": none, "stands_now": none, "classes": [], "sources": []},
+        "costs": {
+            "before": none,
+            "came": none,
+            "stands_now": none,
+            "classes": [],
+            "sources": [],
+            "price": None,
+        },
     }
     return _signed(pack, "pack")

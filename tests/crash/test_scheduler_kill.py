@@ -17,9 +17,10 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.reader import read_from
 from archive_service.settings import load
 from tests.flow.archive_fixtures import have_erased, no_settings_around, run
+from tests.flow.conftest import pool
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import mail, taken
-from tests.flow.test_disposition import WORD, archived, at_once, decided, holding, pool
+from tests.flow.test_disposition import WORD, archived, at_once, decided, holding
 from tests.flow.test_exports_expire import made
 from tests.flow.test_notices import Post
 from tests.services.alarm_receivers import MailSink, mail_sink

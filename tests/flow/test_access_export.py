@@ -16,9 +16,8 @@ from archive_service.model.canonical import canonical
 from archive_service.model.errors import StoreError
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
-from tests.flow.test_access_proof import pool
 
-__all__ = ["no_settings_around", "pool"]
+__all__ = ["no_settings_around"]
 
 
 @pytest.fixture

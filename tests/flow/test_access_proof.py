@@ -7,27 +7,13 @@ import json
 import pytest
 import zstandard
 
-from archive_service.following import make_checkpointer, parser_pool
+from archive_service.following import make_checkpointer
 from archive_service.ledger.merkle import verify_inclusion
 from archive_service.ledger.note import Verifier
-from archive_service.settings import load
 from archive_service.vault import chunked
 from tests.flow.archive_fixtures import no_settings_around
-from tests.flow.real_api import RealApi
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def proven(api):

@@ -12,11 +12,9 @@ from archive_service.access.four_eyes import FourEyes
 from archive_service.access.identified import same_person
 from archive_service.catalog.base import Job
 from archive_service.exporting import ExportAsked, run_export
-from archive_service.following import parser_pool
 from archive_service.ledger.reader import read_from
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Refused
-from archive_service.settings import load
 from archive_service.tenant_services import open_tenant
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
@@ -24,18 +22,6 @@ from tests.flow.test_compartments import found, made_compartment, mail, taken
 from tests.flow.test_retention import schedule
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def asked_grant(api, by="eve", **fields):

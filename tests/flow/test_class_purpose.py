@@ -5,21 +5,14 @@ import pytest
 
 from archive_service.serving.scheduler import Scheduler
 from tests.flow.archive_fixtures import done, no_settings_around, run
-from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import taken
-from tests.flow.test_retention import INVOICES, archived, klass, pool, schedule, set_schedule
+from tests.flow.test_retention import INVOICES, archived, klass, schedule, set_schedule
 
-__all__ = ["no_settings_around", "pool"]
+__all__ = ["no_settings_around"]
 
 ASKING = schedule(INVOICES) | {
     "classes": [klass("ordinary", "P1Y"), klass("invoices", "P10Y", start="sent", purpose=True)]
 }
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,25 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from archive_service.following import parser_pool
 from archive_service.ledger.reader import read_from
-from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def mail(folder: Path, name: str, sender: str, to: str, subject: str) -> None:

@@ -11,23 +11,12 @@ from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.model.clock import from_rfc3339, rfc3339
 from tests.flow.archive_fixtures import no_settings_around
-from tests.flow.test_disposition import (
-    LAW,
-    OLD,
-    SCHEDULE,
-    WORD,
-    api,
-    archived,
-    at_once,
-    decided,
-    forward,
-    pool,
-)
+from tests.flow.test_disposition import LAW, OLD, SCHEDULE, WORD, archived, at_once, decided, forward
 from tests.flow.test_holds_and_directory import changed, person
 from tests.flow.test_retention import klass, set_schedule
 from tests.flow.test_reviews import classes, extended, relabelled
 
-__all__ = ["api", "at_once", "no_settings_around", "pool"]
+__all__ = ["at_once", "no_settings_around"]
 
 LONGER = {**SCHEDULE, "classes": [{**OLD, "maximum": "P90Y", "minimum": "P90Y"}, LAW]}
 

@@ -16,13 +16,11 @@ from archive_service import bootstrap
 from archive_service.bounded_time import bounded_now
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
-from archive_service.following import parser_pool
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import Refused, StoreError
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Source
-from archive_service.settings import load
 from archive_service.tidying import Tidying
 from retention.keeping import lift_keep, place_keep
 from search.indexes.tantivy_index import TantivyIndex
@@ -44,24 +42,12 @@ SCHEDULE = {
 }
 
 
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, no_settings_around):
     """Nothing waits for days: no intake lock, no grace."""
     monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=0))
     for name in ("DISPOSITION_GRACE_HOURS", "ERASURE_GRACE_HOURS"):
         monkeypatch.setenv(f"ARCHIVE_{name}", "0")
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def archived(api, tmp_path: Path):

@@ -22,7 +22,7 @@ from archive_service.notifying import sending_of
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
-from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, holding, pool, state
+from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, holding, state
 from tests.flow.test_exports_expire import fetched, made
 from tests.flow.test_holds import opened, placed, released, seen
 from tests.flow.test_orders import ended, ordered, view
@@ -33,7 +33,7 @@ from tests.services.s3 import admin
 from tests.services.tools import find_tool, missing
 from tests.system.machines import s3_settings
 
-__all__ = ["at_once", "no_settings_around", "pool"]
+__all__ = ["at_once", "no_settings_around"]
 PATIENCE = 60.0  # seconds until what never comes fails the test
 
 

@@ -3,12 +3,12 @@
 import hashlib
 
 from tests.flow.real_api import RealApi
-from tests.flow.test_disposition import SCHEDULE, WORD, api, archived, asked, at_once, forward, pool, state
+from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, forward, state
 from tests.flow.test_disposition import no_settings_around as no_settings_around
 from tests.flow.test_orders import b64
 from tests.flow.test_retention import set_schedule
 
-__all__ = ["api", "at_once", "pool"]
+__all__ = ["at_once"]
 
 VISA = {"reference": "AD75 2026-7", "issuer": "Archives de Paris", "dated": "2026-01-05"}
 PAPER = b"%PDF visa"

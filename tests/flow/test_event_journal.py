@@ -18,7 +18,7 @@ from archive_service.access.log import LedgerAccessLog
 from archive_service.event_journal.desk import EventJournal
 from archive_service.event_journal.events import Kind
 from archive_service.export.proving import LedgerProofs
-from archive_service.following import make_checkpointer, parser_pool
+from archive_service.following import make_checkpointer
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.merkle import leaf_hash, verify_inclusion
 from archive_service.ledger.moves import KIND
@@ -26,7 +26,6 @@ from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Source
-from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, report, taken
@@ -38,23 +37,11 @@ __all__ = ["no_settings_around"]
 JOURNAL = "/v1/event-journal"
 
 
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, no_settings_around):
     monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=0))
     for name in ("DISPOSITION_GRACE_HOURS", "ERASURE_GRACE_HOURS"):
         monkeypatch.setenv(f"ARCHIVE_{name}", "0")
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def page(api, words="", role="auditor", who="aude"):

@@ -19,9 +19,9 @@ from archive_service.serving.scheduler import Scheduler
 from retention.keeping import lift_keep, place_keep
 from tests.flow.archive_fixtures import have_erased, no_settings_around
 from tests.flow.test_compartments import found
-from tests.flow.test_disposition import WORD, api, archived, at_once, decided, forward, holding, pool, state
+from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, holding, state
 
-__all__ = ["api", "at_once", "no_settings_around", "pool"]
+__all__ = ["at_once", "no_settings_around"]
 
 
 def asked(api, *subjects, **more):

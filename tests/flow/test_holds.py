@@ -6,31 +6,16 @@ from datetime import timedelta
 import pytest
 
 from archive_service.erasing import run_batch
-from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError
 from archive_service.model.grounds import KeepGround
-from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.merge_scenarios import mail as letter
 from tests.flow.merge_scenarios import report
-from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import made_compartment, mail, taken
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def opened(api, name="Affaire"):

@@ -6,11 +6,11 @@ from archive_service import sealed_actions
 from archive_service.holds.step import HoldsStep
 from archive_service.model.grounds import KeepGround
 from tests.flow.archive_fixtures import no_settings_around
-from tests.flow.test_compartments import api, made_compartment, mail, pool, taken
+from tests.flow.test_compartments import made_compartment, mail, taken
 from tests.flow.test_holds import erased, forget, holds_of, opened, placed, seen, three
 from tests.flow.test_orders import ordered
 
-__all__ = ["api", "no_settings_around", "pool"]
+__all__ = ["no_settings_around"]
 
 
 def person(api, name, *addresses, **more):

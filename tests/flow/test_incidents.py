@@ -6,25 +6,10 @@ import pytest
 
 from archive_service.access.tokens import TokenIssuer
 from archive_service.compartments import make_compartment
-from archive_service.following import parser_pool
 from archive_service.model.errors import Refused
-from archive_service.settings import load
 from tests.flow.archive_fixtures import SAMPLES, done, have_erased, no_settings_around, run
-from tests.flow.real_api import RealApi
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def opened(api, **body):

@@ -5,31 +5,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.model.errors import StoreError
 from archive_service.notices.sending import Sending
-from archive_service.settings import load
 from tests.flow.archive_fixtures import no_settings_around, run
-from tests.flow.real_api import RealApi
 from tests.flow.test_holds import opened, placed, released
 
 __all__ = ["no_settings_around"]
 
 TEXT = "Bonjour {name}, ne supprimez rien au sujet de {claim}. {unknown}"
 ASKED = {"subject": "Conservation {hold}", "text": TEXT, "escalate_to": "manager@ex.fr"}
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 class Post:

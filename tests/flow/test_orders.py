@@ -13,18 +13,15 @@ from pypdf import PdfReader
 from archive_service import bootstrap
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
-from archive_service.following import parser_pool
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import Refused, StoreError
 from archive_service.model.mail import Source
-from archive_service.settings import load
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
 from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import done, no_settings_around, run
-from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, taken
 from tests.flow.test_holds import forget, opened, placed, seen
 from tests.flow.test_retention import klass, set_schedule
@@ -42,24 +39,12 @@ WORDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, no_settings_around):
     """Nothing waits for days: no intake lock, no grace."""
     monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=0))
     for name in ("DISPOSITION_GRACE_HOURS", "ERASURE_GRACE_HOURS"):
         monkeypatch.setenv(f"ARCHIVE_{name}", "0")
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def archived(api, tmp_path, *subjects):

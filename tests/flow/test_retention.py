@@ -8,12 +8,10 @@ import pytest
 
 from archive_service.alarms import names
 from archive_service.alarms.log_looks import Logs, unread
-from archive_service.following import parser_pool
 from archive_service.locking import LockKeeper, first_unkept, wanted_until
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.errors import Locked, StoreError
 from archive_service.model.schedule import RetentionClass, after
-from archive_service.settings import load
 from archive_service.vault.stores.base import LockMode
 from retention.schedule.terms import Assessment
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
@@ -21,18 +19,6 @@ from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken
 
 __all__ = ["no_settings_around"]
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def klass(name, maximum, **more):

@@ -6,11 +6,9 @@ from email.message import EmailMessage
 import pytest
 
 from archive_service.catalog.sql import SqlCatalog
-from archive_service.following import parser_pool
 from archive_service.locking import first_unkept
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError
-from archive_service.settings import load
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, taken
@@ -22,18 +20,6 @@ LAW = klass("law", "P10Y", minimum="P10Y", lock="COMPLIANCE")
 CLASSES = [klass("ordinary", "P1Y"), LAW]
 CAUTION = {"id": "caution", "class": "law", "words": ["caution bancaire"]}
 DEPT = {"id": "dept", "class": "law", "headers": ["X-Dept: achats"]}
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def whole(*rules):

@@ -4,21 +4,10 @@ from datetime import timedelta
 
 from archive_service.model.clock import rfc3339
 from tests.flow.archive_fixtures import no_settings_around, run
-from tests.flow.test_disposition import (
-    SCHEDULE,
-    WORD,
-    api,
-    archived,
-    asked,
-    at_once,
-    decided,
-    forward,
-    pool,
-    state,
-)
+from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
 from tests.flow.test_retention import set_schedule
 
-__all__ = ["api", "at_once", "no_settings_around", "pool"]
+__all__ = ["at_once", "no_settings_around"]
 
 
 def extended(api, capture, days=30, **more):

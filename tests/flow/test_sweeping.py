@@ -8,9 +8,9 @@ from archive_service.erasing import run_batch
 from archive_service.model.errors import StoreError
 from archive_service.sweeping import Sweeping, left
 from tests.flow.archive_fixtures import have_erased, no_settings_around, run
-from tests.flow.test_disposition import WORD, api, archived, at_once, objects, pool
+from tests.flow.test_disposition import WORD, archived, at_once, objects
 
-__all__ = ["api", "at_once", "no_settings_around", "pool"]
+__all__ = ["at_once", "no_settings_around"]
 
 NOW = timedelta()
 

@@ -11,12 +11,11 @@ import pytest
 from pypdf import PdfReader
 
 from archive_service import bootstrap
-from archive_service.following import make_checkpointer, parser_pool
+from archive_service.following import make_checkpointer
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.mail import Source
-from archive_service.settings import load
 from archive_service.yearly_pack.pack import YearlyPack
 from archive_service.yearly_pack.prices import Price
 from archive_service.yearly_pack.span import Span
@@ -30,23 +29,11 @@ from tests.flow.test_event_journal import included
 __all__ = ["no_settings_around"]
 
 
-@pytest.fixture(scope="module")
-def pool():
-    with parser_pool(load(None), 1) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch, no_settings_around):
     monkeypatch.setattr(bootstrap, "Source", partial(Source, intake_days=0))
     for name in ("DISPOSITION_GRACE_HOURS", "ERASURE_GRACE_HOURS"):
         monkeypatch.setenv(f"ARCHIVE_{name}", "0")
-
-
-@pytest.fixture
-def api(tmp_path, pool):
-    with RealApi(tmp_path / "archive", pool) as made:
-        yield made
 
 
 def year(api):

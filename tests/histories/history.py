@@ -46,7 +46,7 @@ class History:
             (6, self.capture), (2, self.repeat), (3, self.hold), (2, self.release), (2, self.order_to_keep),
             (1, self.order_to_erase), (1, self.end_order), (1, self.end_erasing), (3, self.request), (5, self.work),
             (3, self.wait), (1, self.crash), (2, self.jump), (1, self.extend), (1, self.relabel), (1, self.reschedule),
-            (3, self.one_step),
+            (3, self.one_step), (1, self.hold_at_the_last_moment),
         )  # fmt: skip
         for _ in range(3):
             self.capture()
@@ -117,7 +117,18 @@ class History:
 
     def hold(self) -> None:
         """By a search, for what is there and what comes."""
-        kind = self.random.choice(list(YEARS))
+        self._hold(self.random.choice(list(YEARS)))
+
+    def hold_at_the_last_moment(self) -> None:
+        """Upon what somebody has asked to go, when nothing but the batch is left to be done."""
+        self.request()
+        self.world.follow()
+        asked = [mail for mail in self.mails if mail.requested - self.gone]
+        if asked:
+            self._hold(self.random.choice(asked).kind)
+            self.world.batch()
+
+    def _hold(self, kind: str) -> None:
         (matter,) = self.world.tenant.acts.matters.known
         review = rfc3339(self.world.now + timedelta(days=300))
         words = {

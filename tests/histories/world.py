@@ -135,6 +135,10 @@ class World:
         self.tenant.acts.refresh()
         catch_up(self.core, self.tenant, self._pool)
 
+    def batch(self) -> None:
+        """The keys of what may go."""
+        run_batch(self.core, self.tenant, today_too=True)
+
     def run_steps(self) -> list[Callable[[], object]]:
         """A whole run of what the service does by itself, in pieces that a crash may fall between."""
         return [
@@ -142,7 +146,7 @@ class World:
             lambda: self._unless_refused("disposition.run", {}),
             lambda: advance(self.core, self.tenant),
             self.follow,
-            lambda: run_batch(self.core, self.tenant, today_too=True),
+            self.batch,
             lambda: self._unless_refused("disposition.run", {}),
             lambda: advance(self.core, self.tenant),
             self.follow,

@@ -94,8 +94,16 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise _WrongUse(message, self.format_usage())
 
+    def whole(self, words: Sequence[str]) -> argparse.Namespace:
+        """As ``parse_args``, which repeats what it does not know: a token where none is taken would be printed."""
+        given, unknown = self.parse_known_args(words)
+        if unknown:
+            names = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+            self.error(f"not known to this command: {', '.join(names) or 'a word too many'}")
+        return given
 
-def parser() -> argparse.ArgumentParser:
+
+def parser() -> _Parser:
     """Every command with its arguments."""
     top = _Parser(prog="archive-service", description="A compliance mail archive that can prove itself.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -134,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        given = parser().parse_args(words)
+        given = parser().whole(words)
     except _WrongUse as wrong:
         sys.stderr.write(wrong.usage)
         Output(as_json="--json" in words).error(Invalid(str(wrong), code="input.usage"))

@@ -100,7 +100,8 @@ def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise Invalid(f"{where or 'schedule'}: {first['msg']}", code="schedule.invalid") from error
+        detail = first["msg"].removeprefix("Value error, ")
+        raise Invalid(f"{where or 'schedule'}: {detail}", code="schedule.invalid") from error
     for rule in schedule.rules:
         if any(acts.source(each) is None for each in rule.sources):
             raise Invalid(f"rule {rule.id}: no such source", code="schedule.invalid")

@@ -180,7 +180,7 @@ def checked_review(until: str, now: datetime) -> None:
     except ValueError as error:
         raise Invalid("a review has a time with its zone (RFC 3339)", code="hold.review") from error
     if not now < moment <= now + LONGEST_REVIEW:
-        raise Invalid("a hold is reviewed within twelve months", code="hold.review")
+        raise Invalid("a hold is reviewed later than now, and within twelve months", code="hold.review")
 
 
 def by_log(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
@@ -199,7 +199,8 @@ def require_sense(asked: HoldAsked) -> None:
         raise Invalid("a hold is about past mail, future mail, or both", code="hold.invalid")
     listed, searched = bool(asked.messages or asked.captures), bool(asked.query or asked.custodians)
     if listed == searched:
-        raise Invalid("a hold has a query and custodians, or a list: not both", code="hold.invalid")
+        amiss = "both were given" if listed else "neither was given"
+        raise Invalid(f"a query or custodians, or else a list: {amiss}", code="hold.invalid")
     if listed and (asked.first or asked.last):
         raise Invalid("days bound a search, not a list", code="hold.invalid")
     if len(asked.captures) > MOST or len(asked.messages) > MOST:

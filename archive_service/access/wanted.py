@@ -9,13 +9,18 @@ from archive_service.model.errors import Invalid
 
 @dataclass(frozen=True)
 class Wanted:
-    """None filters nothing. ``since`` and ``until`` (not included): as ``rfc3339`` writes times; see ``moment``."""
+    """None filters nothing. ``since`` and ``until`` (not included): as ``rfc3339`` writes times; see ``moment``.
+    Raises Invalid (``input.time``) for a span that ends before it begins: "nobody looked" would be a false answer."""
 
     message: str | None = None
     actor: str | None = None
     action: str | None = None
     since: str | None = None
     until: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.until < self.since:
+            raise Invalid("the span ends before it begins", code="input.time")
 
     def __contains__(self, event: AccessEvent) -> bool:
         return (

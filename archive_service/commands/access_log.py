@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archive_service.access.events import AccessEvent
+from archive_service.access.events import AccessEvent, Actor
 from archive_service.access.policy import Right
 from archive_service.access.wanted import Wanted, moment
-from archive_service.commands.acting import acting, take_token
-from archive_service.commands.output import Output
+from archive_service.api.services import TenantServices
+from archive_service.bootstrap import open_core
+from archive_service.catching_up import seal_looks
+from archive_service.commands.acting import acting_in, take_token
+from archive_service.commands.output import Output, require_new
 from archive_service.model.clock import rfc3339, utc_now
-from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 
 
@@ -37,24 +39,28 @@ def register(commands: Any) -> None:
 
 def _export(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     wanted = Wanted(given.message, given.actor, given.wanted_action, moment(given.since), moment(given.until))
-    if given.out.exists():
-        raise Invalid("the output file exists", code="export.output")
-    name = secrets.token_hex(16)
-    with acting(settings, given, Right.ACCESS_LOG) as (opened, actor):
-        services = opened.services
-        chosen = services.access_files.choose(wanted)
-        detail = {
-            "export": name,
-            "entries": chosen.count,
-            "places": chosen.places,
-            "asked": wanted.plain(),
-        }
-        services.access_log.record(
-            AccessEvent(actor=actor.subject, role=actor.role.value, action="access_log.export", detail=detail)
-        )
-        _write(given.out, services.access_files.lines(chosen, name, actor.subject, rfc3339(utc_now())))
-    output.answer({"entries": chosen.count, "path": str(given.out)}, f"{chosen.count} entries: {given.out}")
+    require_new(given.out)
+    core = open_core(settings)
+    try:
+        with acting_in(core, given, Right.ACCESS_LOG) as (opened, actor):
+            seal_looks(core)  # that this command was given is among the entries, and needs its checkpoint too
+            count = _export_as(opened.services, actor, wanted, given.out)
+    finally:
+        core.close()
+    output.answer({"entries": count, "path": str(given.out)}, f"{count} entries: {given.out}")
     return 0
+
+
+def _export_as(services: TenantServices, actor: Actor, wanted: Wanted, target: Path) -> int:
+    """How many entries it wrote, after it recorded which."""
+    name = secrets.token_hex(16)
+    chosen = services.access_files.choose(wanted)
+    detail = {"export": name, "entries": chosen.count, "places": chosen.places, "asked": wanted.plain()}
+    services.access_log.record(
+        AccessEvent(actor=actor.subject, role=actor.role.value, action="access_log.export", detail=detail)
+    )
+    _write(target, services.access_files.lines(chosen, name, actor.subject, rfc3339(utc_now())))
+    return chosen.count
 
 
 def _write(target: Path, lines: Iterator[bytes]) -> None:

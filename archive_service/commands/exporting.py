@@ -8,7 +8,7 @@ from typing import Any
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.mail import include_drafts, operator, said_of_drafts, the_tenant
-from archive_service.commands.output import Output
+from archive_service.commands.output import Output, require_new
 from archive_service.export.verify_access import verify_access
 from archive_service.export.verify_bundle import verify_bundle
 from archive_service.exporting import ExportAsked, run_export, summary
@@ -50,8 +50,7 @@ def _export(given: argparse.Namespace, settings: Settings, output: Output) -> in
         raise Invalid("an export takes either a query or --id", code="export.selection")
     if given.query is not None:
         parse(given.query)
-    if given.output.exists():
-        raise Invalid("the output file exists", code="export.output")
+    require_new(given.output)
     core = open_core(settings)
     move, end = output.progress(None, "message")
     try:

@@ -10,7 +10,7 @@ from archive_service.access.policy import Right, decide
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
-from archive_service.commands.output import Output
+from archive_service.commands.output import Output, require_new
 from archive_service.event_journal.events import Kind
 from archive_service.export.event_certificate_pdf import event_certificate_pdf
 from archive_service.model.clock import rfc3339
@@ -28,7 +28,11 @@ def register(commands: Any) -> None:
     listing.add_argument("--from", dest="begins", metavar="TIME", help="RFC 3339, or a day")
     listing.add_argument("--to", dest="ends", metavar="TIME", help="events before then")
     listing.add_argument(
-        "--kind", action="append", type=Kind, choices=list(Kind), metavar="KIND", help="only these; often"
+        "--kind",
+        action="append",
+        choices=[str(kind) for kind in Kind],
+        metavar="KIND",
+        help="only these; often",
     )
     listing.add_argument("--limit", type=int, default=1000, metavar="N", help="so many at most (1000)")
     listing.add_argument("--cursor", metavar="CURSOR", help="go on where a list ended")
@@ -49,7 +53,7 @@ def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:
         found = opened.services.journal.page(
             given.limit,
             given.cursor,
-            kinds=given.kind or (),
+            kinds=[Kind(kind) for kind in given.kind or ()],
             begins=given.begins,
             ends=given.ends,
             in_clear=_in_clear(opened, actor),
@@ -71,6 +75,7 @@ def _in_clear(opened: OpenTenant, actor: Actor) -> bool:
 
 
 def _certificate(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    require_new(given.pdf)
     core = open_core(settings)
     try:
         seal_looks(core)

@@ -12,7 +12,7 @@ from archive_service.access.policy import Right
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
-from archive_service.commands.output import Output
+from archive_service.commands.output import Output, require_new
 from archive_service.orders.asking import END, PLACE
 from archive_service.settings import Settings
 
@@ -101,9 +101,11 @@ def _show(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 
 def _document(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    require_new(given.output)
     with acting(settings, given, Right.ORDERS) as (opened, _):
         found, content = opened.services.orders.document(given.order)
-    given.output.write_bytes(content)
+    with given.output.open("xb") as file:
+        file.write(content)
     output.answer({"document": found.id, "sha256": found.sha256}, f"{given.output}: sha256 {found.sha256}")
     return 0
 

@@ -9,8 +9,9 @@ from archive_service.access.policy import Right
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting_in, take_token
-from archive_service.commands.output import Output
+from archive_service.commands.output import Output, require_new
 from archive_service.export.yearly_pack_pdf import yearly_pack_pdf
+from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 
 
@@ -39,6 +40,9 @@ def register(commands: Any) -> None:
 
 
 def _make(given: argparse.Namespace, settings: Settings, output: Output) -> int:
+    if given.looks < 1:
+        raise Invalid("looks at one access entry at least", code="input.looks")
+    require_new(given.out)
     core = open_core(settings)
     try:
         seal_looks(core)

@@ -42,7 +42,10 @@ class EventJournal:
         (``journal.time``, ``journal.limit``, ``cursor.invalid``), Tampered."""
         if limit < 1:
             raise Invalid("a page has one event at least", code="journal.limit")
-        wanted = Wanted(frozenset(kinds) or frozenset(Kind), moment(begins), moment(ends))
+        first, end = moment(begins), moment(ends)
+        if first and end and end < first:
+            raise Invalid("the span ends before it begins", code="journal.time")
+        wanted = Wanted(frozenset(kinds) or frozenset(Kind), first, end)
         self.acts.refresh()
         found = read_page(self.vault.store, self.owner, wanted, limit, cursor, self._event, self._verifier())
         events = [_plain(event, found, in_clear=in_clear) for event in found.events]

@@ -148,7 +148,8 @@ class HoldDesk:
         try:
             parse(render(Sent(asked.first, asked.last)) if asked.first or asked.last else "*")
         except QueryError as error:
-            raise Invalid("a day is YYYY-MM-DD, YYYY-MM or YYYY", code="hold.invalid") from error
+            detail = "a day is YYYY-MM-DD, YYYY-MM or YYYY, and the first is not behind the last"
+            raise Invalid(detail, code="hold.invalid") from error
         if asked.query or asked.custodians:
             node, _ = node_of(self._acts.custodians, asked)
             with suppress(StoreError):

@@ -263,6 +263,12 @@ def test_the_command_does_the_same(api, tmp_path):
     )
     assert done("verify-bundle", path).code == 0
     assert run("access-log", "export", "--out", path, *where).code == 2
+    whole = tmp_path / "whole.jsonl"
+    done("access-log", "export", "--out", whole, *where)  # with the entry that this very command is
+    assert done("verify-bundle", whole).code == 0
+    span = ("--since", "2027-01-01T00:00:00Z", "--until", "2026-01-01T00:00:00Z")
+    backwards = run("access-log", "export", "--out", tmp_path / "none.jsonl", *span, *where, "--json")
+    assert (backwards.code, backwards.answer["error"]["code"]) == (2, "input.time")
     refused = (*api.where, "--tenant", "acme", "--token", api.token("legal", "lea"))
     assert run("access-log", "export", "--out", tmp_path / "no.jsonl", *refused).code == 1
     assert not (tmp_path / "no.jsonl").exists()

@@ -520,7 +520,9 @@ def test_the_journal_by_the_command_line(api, tmp_path):
     checked(whole, event)
     assert paper.read_bytes().startswith(b"%PDF")
     again = run("journal", "certificate", event["id"], *by, "--pdf", paper, "--json")
-    assert again.code == 1  # no file is written over
+    assert (again.code, again.answer["error"]["code"]) == (2, "export.output")  # no file is written over
+    backwards = run("journal", "list", *by, "--from", "2027-01-01", "--to", "2026-01-01", "--json")
+    assert (backwards.code, backwards.answer["error"]["code"]) == (2, "journal.time")
     unknown = run("journal", "certificate", "acts-4711", *by, "--json")
     assert (unknown.code, unknown.answer["error"]["code"]) == (1, "event.unknown")
     legal = ("--tenant", "acme", "--data", api.data, "--token", token(api.data, "legal", "zoe"))

@@ -287,7 +287,9 @@ def test_the_pack_by_the_command_line_and_on_paper(api, tmp_path):
     text = " ".join(each.extract_text() for each in PdfReader(io.BytesIO(files[1].read_bytes())).pages)
     for word in (grant, "rita", "Contrats", name, "GDPR, article 5(1)(e)", "yearly-pack/v1"):
         assert word in text
-    assert run("yearly-pack", "--year", year(api), *by, aude, "--out", files[0]).code == 1
+    assert run("yearly-pack", "--year", year(api), *by, aude, "--out", files[0]).code == 2
+    none = run("yearly-pack", "--year", year(api), *by, aude, "--looks", 0, "--json")
+    assert (none.code, none.answer["error"]["code"]) == (2, "input.looks")
     legal = token(api.data, "legal", "zoe")
     assert (
         run("yearly-pack", "--year", year(api), *by, legal, "--json").answer["error"]["code"]

@@ -32,6 +32,15 @@ def test_wrong_use_has_a_code(words: list[str], capsys: pytest.CaptureFixture[st
     assert "(input.usage)" in told.err
 
 
+@pytest.mark.parametrize("given", [["--token", "sEcReT"], ["--token=sEcReT"], ["sEcReT"]])
+def test_what_is_not_known_is_not_printed(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A token, given where none is taken, would stand in the log of whatever ran the command."""
+    assert main(["custodians", "list", *given, "--json"]) == 2
+    told = capsys.readouterr()
+    assert "sEcReT" not in told.out + told.err
+    assert ("--token" in told.err) == given[0].startswith("--")
+
+
 def test_an_archive_that_is_open_cannot_be_opened_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

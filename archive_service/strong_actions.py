@@ -161,6 +161,8 @@ def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:
         known = acts.incidents.known.get(str(given.get("incident")))
         if known is None:
             raise NotFound("no such incident", code="incident.unknown")
+        if known.closed is not None:
+            raise Refused("this incident is closed", code="incident.closed")
         return {"incident": known.id}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from archive_service.ledger.reader import Place
 from archive_service.ledger.recertifications import Recertification
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.reasons import require_reason
 
 MOST = 500  # rights that one act names
 
@@ -35,6 +36,7 @@ class Recertifying:
         """Say which rights in force are still meant and which are to be withdrawn, by the ids of their grants or
         accounts; durable on return. It withdraws nothing by itself. Raises Invalid, NotFound (``grant.unknown``),
         Refused (``recertification.ended``; ``recertification.own``: nobody confirms what he has himself)."""
+        require_reason(note)
         keep, end = list(dict.fromkeys(confirmed)), list(dict.fromkeys(withdraw))
         if not 0 < len(keep) + len(end) <= MOST or set(keep) & set(end):
             raise Invalid(

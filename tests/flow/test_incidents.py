@@ -68,6 +68,8 @@ def test_nothing_is_exported_and_no_key_destroyed_until_two_people_close_it(api,
     own = api.call("POST", f"/v1/approvals/{asked.json()['id']}/approve", "admin", "paul", reason="moi")
     assert own.json()["code"] == "approval.own"
     api.approved(asked)
+    again = api.call("POST", f"/v1/incidents/{incident['id']}/close", "dpo", "paul", reason="levée")
+    assert again.json()["code"] == "incident.closed"
     batch = done("erasures", "run", "--tenant", "acme", "--today-too", "--data", api.data, "--json").answer
     assert batch["erased"] == 1
     body = {"query": "*", "formats": ["bundle"]}

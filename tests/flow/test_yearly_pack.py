@@ -56,8 +56,8 @@ def granted(api, subject, role="reviewer", **more):
     return api.approved(api.call("POST", "/v1/grants", "admin", "paul", **asked))["grant"]
 
 
-def recertify(api, who="anne", **said):
-    return api.call("POST", "/v1/recertifications", "compliance_officer", who, note="revue annuelle", **said)
+def recertify(api, who="anne", note="revue annuelle", **said):
+    return api.call("POST", "/v1/recertifications", "compliance_officer", who, note=note, **said)
 
 
 # --- rights
@@ -131,6 +131,7 @@ def test_what_cannot_be_looked_at_again_is_refused_whole(api):
     assert recertify(api, confirmed=[grant, "g-never"]).status_code == 404
     for said in ({}, {"confirmed": [grant], "withdraw": [grant]}):
         assert recertify(api, **said).json()["code"] == "recertification.rights"
+    assert recertify(api, confirmed=[grant], note="  ").json()["code"] == "reason.missing"
     api.call("POST", f"/v1/grants/{grant}/revoke", "admin", "paul", reason="fini")
     assert recertify(api, confirmed=[grant]).json()["code"] == "recertification.ended"
     assert api.call("GET", "/v1/recertifications", "auditor", "aude").json()["recertifications"] == []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from archive_service.cli import main
+from archive_service.locking import mark_file
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,10 @@ def test_what_lies_outside_the_folders_of_the_archive_is_named(
     folder = tmp_path / "archive" / "holiday"
     folder.mkdir()
     (folder / "photo").write_bytes(b"not ours")
+    ours = [mark_file(tmp_path / "archive", "owner"), tmp_path / "archive" / "holds" / "owner" / "index"]
+    for path in ours:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}")
     capsys.readouterr()
     assert main(["verify", *data]) == 0
     problems = json.loads(capsys.readouterr().out)["problems"]

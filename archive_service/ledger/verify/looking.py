@@ -15,7 +15,9 @@ _TOPS = {"ledger", "objects", "probe"} | {
     "run",
     "projections",
     "exports",
-}  # the latter: embedded
+    "locks",
+    "holds",
+}  # the latter: embedded, where the work folder is the archive's
 
 
 def listed(

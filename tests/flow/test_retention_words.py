@@ -139,6 +139,8 @@ def test_a_dry_run_asks_the_index_for_words_that_nobody_has_read_for(api, tmp_pa
     said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=whole(CAUTION)).json()
     assert [(each["rule"], each["captures"]) for each in said["rules"]] == [("caution", 1), (None, 3)]
     assert (said["undecided"], said["kept_longer"]) == (0, 1)
+    looks = api.call("GET", "/v1/access-log?action=schedule.try", "auditor", "aude").json()["entries"]
+    assert looks[0]["detail"]["asked_of_mail"] == [{"words": ["caution bancaire"]}]
     said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=whole(DEPT)).json()
     assert said["undecided"] == 4  # header fields stand in no index
     (tmp_path / "s.json").write_text(json.dumps(whole(DEPT)))

@@ -12,6 +12,8 @@ from archive_service.api.views import Asked, Words
 
 router = APIRouter(route_class=GuardedRoute, tags=["retention"])
 
+_TELLING = ("words", "headers", "subject", "custodians", "domains", "attachments")
+
 
 class TrialAsked(Asked):
     """``schedule``: {classes, rules, default, domains}, as docs/retention.md describes it."""
@@ -73,7 +75,15 @@ def ask(asked: ScheduleAsked, caller: CallerDep) -> ApprovalView:
 
 @router.post("/v1/schedules/dry-run", openapi_extra=needs(Right.SCHEDULES, "schedule.try"))
 def dry_run(asked: TrialAsked, caller: CallerDep) -> Trial:
-    """What a schedule would take, and how that differs from the one in force. Changes nothing."""
+    """What a schedule would take, and how that differs from the one in force. Changes nothing. What it asks of texts and
+    people is recorded: its counts tell whether there is such mail."""
     found = caller.tenant.schedules.dry_run(asked.schedule)
-    caller.record(captures=found["captures"])
+    caller.record(captures=found["captures"], asked_of_mail=_asked_of_mail(asked.schedule))
     return Trial(**found)
+
+
+def _asked_of_mail(schedule: dict[str, Any]) -> list[dict[str, list[str]]]:
+    """Of a schedule that was found valid."""
+    rules: list[dict[str, Any]] = schedule.get("rules", [])
+    asked = [{name: list(rule[name]) for name in _TELLING if rule.get(name)} for rule in rules]
+    return [each for each in asked if each]

@@ -276,7 +276,7 @@ class History:
     def jump(self) -> None:
         """Our clock jumps years ahead or back, the store's does not: nothing is decided by it."""
         seconds = self.random.choice([-1, 1]) * self.random.choice([400, 86_400, 86_400 * 2000])
-        for step in self.world.run_steps()[1:5]:
+        for step in self.world.run_steps()[1:8]:
             self.world.with_clock_off(seconds, step)
 
     def end(self) -> None:

@@ -75,8 +75,8 @@ def ask(asked: ScheduleAsked, caller: CallerDep) -> ApprovalView:
 
 @router.post("/v1/schedules/dry-run", openapi_extra=needs(Right.SCHEDULES, "schedule.try"))
 def dry_run(asked: TrialAsked, caller: CallerDep) -> Trial:
-    """What a schedule would take, and how that differs from the one in force. Changes nothing. What it asks of texts and
-    people is recorded: its counts tell whether there is such mail."""
+    """What a schedule would take, and how that differs from the one in force. Changes nothing. What it asks of texts
+    and people is recorded: its counts tell whether there is such mail."""
     found = caller.tenant.schedules.dry_run(asked.schedule)
     caller.record(captures=found["captures"], asked_of_mail=_asked_of_mail(asked.schedule))
     return Trial(**found)

@@ -1,6 +1,6 @@
 """What the acts say of service accounts: programs that act in a role, within some of its rights, until a day.
 
-account.make    {account, name, role, only: [right], ends, secret: hex(SHA-256 of the secret), by, at}
+account.make    {account, name, role, only: [right], ends, secret: hex(SHA-256 of the secret), by, at, approval?}
 account.revoke  {account, by, reason, at}
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Account:
     """``secret``: the SHA-256 of 256 random bits, in hex. Nobody guesses those, so a slow hash would add nothing but
-    the cost of every request. Times are RFC 3339."""
+    the cost of every request. ``approval``: of one that reads mail, which two people made. Times are RFC 3339."""
 
     id: str
     name: str
@@ -22,6 +22,7 @@ class Account:
     by: str
     at: str
     revoked: str | None = None
+    approval: str | None = None
 
     def open(self, now: str) -> bool:
         """Whether it may act at ``now``."""
@@ -58,6 +59,7 @@ class ServiceAccounts:
                 secret=str(act["secret"]),
                 by=str(act["by"]),
                 at=str(act["at"]),
+                approval=None if act.get("approval") is None else str(act["approval"]),
             )
             self.known.setdefault(made.id, made)
         elif act["act"] == "account.revoke":

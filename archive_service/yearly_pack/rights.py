@@ -92,8 +92,6 @@ def _used(uses: Uses, use: _Use) -> dict[str, Any]:
 
 
 def _grant(grant: Grant, acts: Acts, span: Span) -> dict[str, Any]:
-    approval = acts.approvals.known.get(grant.approval or "")
-    decided = None if approval is None else approval.decided
     return {
         "id": grant.id,
         "kind": "grant",
@@ -105,8 +103,7 @@ def _grant(grant: Grant, acts: Acts, span: Span) -> dict[str, Any]:
         "until": grant.ends,
         "reason": grant.reason,
         "asked_by": grant.by,
-        "approved_by": None if decided is None else decided.by,
-        "given_at": grant.begins if decided is None else decided.at,
+        **_decided(acts, grant.approval, grant.begins),
         "recertified": _recertified(grant.id, acts, span),
     }
 
@@ -121,10 +118,17 @@ def _account(account: Account, acts: Acts, span: Span) -> dict[str, Any]:
         "from": account.at,
         "until": account.ends,
         "asked_by": account.by,
-        "approved_by": None,
-        "given_at": account.at,
+        **_decided(acts, account.approval, account.at),
         "recertified": _recertified(account.id, acts, span),
     }
+
+
+def _decided(acts: Acts, approval: str | None, alone: str) -> dict[str, Any]:
+    """Who approved a right and when; ``alone``: since when it is there, where one person gave it."""
+    known = acts.approvals.known.get(approval or "")
+    if known is None or known.decided is None:
+        return {"approved_by": None, "given_at": alone}
+    return {"approved_by": known.decided.by, "given_at": known.decided.at}
 
 
 def _recertified(right: str, acts: Acts, span: Span) -> dict[str, Any] | None:

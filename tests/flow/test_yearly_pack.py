@@ -71,15 +71,19 @@ def test_every_right_in_force_stands_in_it_with_who_gave_it_and_its_last_use(api
     ends = rfc3339(api.core.clock() + timedelta(days=30))
     account = {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": ends}
     made = api.call("POST", "/v1/accounts", "admin", "paul", **account).json()
+    reading = {"name": "finder", "role": "legal", "only": ["search"], "ends": ends}
+    asked = {"action": "account.make", "request": reading, "reason": "recherches"}
+    finder = api.approved(api.call("POST", "/v1/approvals", "admin", "paul", **asked))["account"]
     rights = pack(api)["rights"]
     rows = {each["id"]: each for each in rights["in_force"]}
-    assert rows.keys() == {used, idle, made["id"]}
+    assert rows.keys() == {used, idle, made["id"], finder}
     assert rows[used]["last_used"] is not None
     assert (rows[idle]["last_used"], rows[idle]["unused"]) == (None, True)
-    assert set(rights["unused"]) == {idle, made["id"]}
+    assert set(rights["unused"]) == {idle, made["id"], finder}
     assert rights["uses_complete"]
     assert (rows[used]["asked_by"], rows[used]["approved_by"]) == ("paul", "zoe")
-    assert rows[made["id"]]["subject"] == "account:siem"
+    assert (rows[finder]["asked_by"], rows[finder]["approved_by"]) == ("paul", "zoe")
+    assert (rows[made["id"]]["subject"], rows[made["id"]]["approved_by"]) == ("account:siem", None)
     assert set(rights["not_looked_at"]) == rows.keys()
     assert "secret" not in json.dumps(rights)
 

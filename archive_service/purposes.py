@@ -7,8 +7,6 @@ from typing import Protocol
 from archive_service.catalog.base import CaptureRow
 from archive_service.model.errors import Invalid
 
-CODE = "purpose.required"
-
 
 class AsksPurpose(Protocol):
     """What the retention schedule in force asks."""

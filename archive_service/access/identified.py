@@ -87,11 +87,6 @@ def _folded(subject: str) -> str:
     return "".join(each for each in plain if unicodedata.category(each)[0] not in "CZ")
 
 
-def is_account(subject: str) -> bool:
-    """Whether the subject is a service account's."""
-    return subject.startswith(f"{ACCOUNT}:")
-
-
 def is_reserved(subject: str, providers: Iterable[str]) -> bool:
     """Whether a subject of the built-in issuer looks like one of somebody else's."""
     kind, colon, _ = subject.partition(":")

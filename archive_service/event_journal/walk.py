@@ -34,9 +34,8 @@ from archive_service.vault.key_layout import LogId, is_log
 from archive_service.vault.stores.base import ObjectStore
 
 _MOST_READ = 20_000  # entries passed for one page
-_CLOCKS = timedelta(
-    hours=1
-)  # how far writers' clocks may have stood back, and a span still finds what they wrote
+_CLOCKS = timedelta(hours=1)
+"""How far a writer's clock may have stood back, and a span still finds what it wrote."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ _MEANS = {
     "erasure.kms": "The key version that backups of destroyed keys need was destroyed: no backup opens them.",
     "erasure.deleted": "The sealed objects of captures whose keys are destroyed were deleted.",
     "disposition.done": (
-        "Captures were destroyed, at the end of their retention term or under an order. Nothing of them is left."
+        "Captures were destroyed, at the end of their retention term or under an order: their keys, sealed objects, "
+        "rows and index text are gone."
     ),
     "capture.withdraw": "A capture was withdrawn from the archive: it was never to be there.",
 }

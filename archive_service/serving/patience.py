@@ -17,9 +17,8 @@ SLOWEST = 1024
 """Bytes a second, over a window, that a client takes of an answer at least. Far below any line; one that is cut off
 may go on with a Range."""
 
-_WINDOW = (
-    4.0  # times the patience: a receiver's window opens in large steps, so a slow one seems to stand still
-)
+_WINDOW = 4.0
+"""Times the patience: a receiver's window opens in large steps, so a slow one seems to stand still."""
 
 
 class PatientHttp(H11Protocol):

@@ -9,15 +9,9 @@ from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore, Stored
 
-_TOPS = {"ledger", "objects", "probe"} | {
-    "keys",
-    "kms",
-    "run",
-    "projections",
-    "exports",
-    "locks",
-    "holds",
-}  # the latter: embedded, where the work folder is the archive's
+_EMBEDDED = {"keys", "kms", "run", "projections", "exports", "locks", "holds"}
+"""What lies beside the store where the folder of the archive is its work folder, and its key places' too."""
+_TOPS = {"ledger", "objects", "probe"} | _EMBEDDED
 
 
 def listed(

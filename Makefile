@@ -49,10 +49,12 @@ sbom: setup
 
 # What is known against the locked dependencies, by pip-audit in a folder of its own; it asks the database of advisories
 # of the public index, or what AUDIT names (AUDIT="-s osv --osv-url URL"). What cannot be audited is a failure.
-audit:
-	python3 -m venv .audit
-	.audit/bin/pip install --quiet pip-audit
+audit: .audit/bin/pip-audit
 	.audit/bin/pip-audit --strict --disable-pip --require-hashes $(AUDIT) -r requirements.lock || { echo "audit: NOT clean: advisories are named above, or the service could not be asked" >&2; exit 1; }
+
+.audit/bin/pip-audit:
+	python3 -m venv .audit
+	.audit/bin/pip install --quiet pip-audit==2.10.1
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .audit

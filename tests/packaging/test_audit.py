@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.error_codes import ROOT
+from tests.services.tools import missing
 
 LOCK = "".join(
     f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in ("aiosmtpd==1.4.6", "zstandard==0.25.0")
@@ -56,7 +57,7 @@ def audited(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The recipe of the Makefile, over another lock file."""
     found = shutil.which("pip-audit", path=f"{ROOT / '.audit/bin'}") or shutil.which("pip-audit")
     if found is None:
-        pytest.skip("needs pip-audit (make audit)")
+        missing("pip-audit", "make .audit/bin/pip-audit")
     flags = f"AUDIT=-s osv --osv-url {url} --progress-spinner off --cache-dir {folder}"
     recipe = subprocess.run(
         ["make", "-n", "audit", flags], cwd=ROOT, capture_output=True, text=True, check=True

@@ -17,6 +17,7 @@ from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from retention.holds import require_own
 
+MOST_SUBJECT, MOST_TEXT, MOST_DAYS = 200, 20_000, 366
 _AGAIN = timedelta(hours=1)  # after a mail that was surely not taken
 _K = NoticeKind
 
@@ -39,6 +40,7 @@ def open_notices(acts: Acts, hold: str, asked: NoticeAsked, by: str, clock: Cloc
     Refused (``hold.silent``: nobody is told of such a hold)."""
     if not asked.to or not asked.subject.strip() or not asked.text.strip():
         raise Invalid("a notice has a subject, a text, and somebody to go to", code="notice.invalid")
+    _require_sendable(asked)
 
     def act(_: Place) -> dict[str, Any]:
         if require_own(acts, hold).silent:
@@ -47,6 +49,19 @@ def open_notices(acts: Acts, hold: str, asked: NoticeAsked, by: str, clock: Cloc
         return {"version": 1, "act": "notice.open", "hold": hold, **fields}
 
     return acts.append(act) + 1
+
+
+def _require_sendable(asked: NoticeAsked) -> None:
+    """Raises Invalid (``notice.invalid``) for what no mail could say, or would say at every look."""
+    if (
+        len(asked.subject.splitlines()) != 1
+        or len(asked.subject) > MOST_SUBJECT
+        or len(asked.text) > MOST_TEXT
+    ):
+        detail = f"a subject is one line of {MOST_SUBJECT} letters at most, a text has {MOST_TEXT}"
+        raise Invalid(detail, code="notice.invalid")
+    if not all(1 <= days <= MOST_DAYS for days in (asked.remind_days, asked.escalate_days)):
+        raise Invalid(f"1 to {MOST_DAYS} days", code="notice.invalid")
 
 
 def acknowledge(acts: Acts, hold: str, custodian: str, by: str, reason: str | None, clock: Clock) -> None:

@@ -13,7 +13,8 @@ from archive_service.api.services import TenantServices
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting_in, take_token
-from archive_service.commands.output import Output, require_new
+from archive_service.commands.files import require_new
+from archive_service.commands.output import Output
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.settings import Settings
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from archive_service.access.directory import resolution_of, resolve
 from archive_service.bootstrap import open_core
+from archive_service.commands.files import text_of
 from archive_service.commands.mail import operator, the_tenant
 from archive_service.commands.output import Output
 from archive_service.directory import ldap_people
@@ -169,7 +170,7 @@ def _import_ldap(given: argparse.Namespace, settings: Settings, output: Output) 
 
     password = None
     if given.password_file is not None:
-        password = given.password_file.read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        password = text_of(given.password_file).removesuffix("\n").removesuffix("\r")
     if (given.bind_dn is None) != (not password):
         raise Invalid("--bind-dn and --password-file go together", code="input.usage")
     server = LdapServer(given.url, given.bind_dn, password, given.ca, given.no_tls)

@@ -7,8 +7,9 @@ from typing import Any
 
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
+from archive_service.commands.files import require_new
 from archive_service.commands.mail import include_drafts, operator, said_of_drafts, the_tenant
-from archive_service.commands.output import Output, require_new
+from archive_service.commands.output import Output
 from archive_service.export.verify_access import verify_access
 from archive_service.export.verify_bundle import verify_bundle
 from archive_service.exporting import ExportAsked, run_export, summary

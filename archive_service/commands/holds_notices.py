@@ -7,6 +7,7 @@ from typing import Any
 
 from archive_service.access.policy import Right
 from archive_service.commands.acting import acting
+from archive_service.commands.files import text_of
 from archive_service.commands.output import Output
 from archive_service.settings import Settings
 
@@ -34,7 +35,7 @@ def add(actions: Any) -> tuple[Any, Any, Any]:
 
 def _notify(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     names = ("to", "subject", "remind_days", "escalate_days", "escalate_to")
-    fields = {name: getattr(given, name) for name in names} | {"text": given.text.read_text("utf-8")}
+    fields = {name: getattr(given, name) for name in names} | {"text": text_of(given.text)}
     with acting(settings, given, Right.MATTERS_CHANGE) as (opened, actor):
         services = opened.services
         row = services.notices.open(actor, services.holds.find(given.hold), fields)

@@ -10,7 +10,8 @@ from archive_service.access.policy import Right, decide
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
-from archive_service.commands.output import Output, require_new
+from archive_service.commands.files import require_new
+from archive_service.commands.output import Output
 from archive_service.event_journal.events import Kind
 from archive_service.export.event_certificate_pdf import event_certificate_pdf
 from archive_service.model.clock import rfc3339

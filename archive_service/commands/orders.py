@@ -12,7 +12,8 @@ from archive_service.access.policy import Right
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
-from archive_service.commands.output import Output, require_new
+from archive_service.commands.files import require_new
+from archive_service.commands.output import Output
 from archive_service.orders.asking import END, PLACE
 from archive_service.settings import Settings
 

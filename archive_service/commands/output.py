@@ -1,21 +1,13 @@
 """What commands print: text for people, one JSON object for programs; progress on a terminal's standard error."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from archive_service.model.errors import ArchiveError, Invalid, QueryError
-
-
-def require_new(target: Path | None) -> None:
-    """Before the work begins: no command writes over a file. Raises Invalid (``export.output``)."""
-    if target is not None and os.path.lexists(target):
-        raise Invalid("the output file exists", code="export.output")
+from archive_service.model.errors import ArchiveError, QueryError
 
 
 class Output:

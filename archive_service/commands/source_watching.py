@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import Tenant, open_core
+from archive_service.commands.files import text_of
 from archive_service.commands.output import Output
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import Source
@@ -124,7 +125,7 @@ def _canary(given: argparse.Namespace, tenant: Tenant, source: Source) -> tuple[
         "host": host,
         "port": port,
         "security": given.security,
-        "ca": _read(given.ca) if given.ca is not None else None,
+        "ca": text_of(given.ca) if given.ca is not None else None,
         "user": given.user,
         "password": password,
         "sender": given.sender,
@@ -139,15 +140,8 @@ def _password(given: argparse.Namespace) -> str | None:
     """From a file or the environment: a command line is seen by every user of the machine."""
     if given.password_env is None and given.password_file is None:
         return None
-    text = os.environ.get(given.password_env, "") if given.password_env else _read(given.password_file)
+    text = os.environ.get(given.password_env, "") if given.password_env else text_of(given.password_file)
     password: str = text.partition("\n")[0].removesuffix("\r")
     if not password:
         raise Invalid("there is no password in the file or variable named", code="source.password")
     return password
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise Invalid("a file is not UTF-8 text", code="input.encoding") from error

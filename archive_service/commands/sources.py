@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archive_service.bootstrap import open_core
+from archive_service.commands.files import text_of
 from archive_service.commands.output import Output
 from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
@@ -75,7 +76,7 @@ def _change(given: argparse.Namespace) -> dict[str, Any]:
         "networks": given.network,
         "tls": given.tls,
         "password": _password(given),
-        "certificates": [_text(path) for path in given.certificate] if given.certificate else None,
+        "certificates": [text_of(path) for path in given.certificate] if given.certificate else None,
         "max_size": given.max_size,
         "rate": given.rate,
     }
@@ -102,14 +103,7 @@ def _password(given: argparse.Namespace) -> str | None:
         return text
     if given.password_file is None:
         return None
-    return _text(given.password_file).removesuffix("\n").removesuffix("\r")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise Invalid("a file is not UTF-8 text", code="input.encoding") from error
+    return text_of(given.password_file).removesuffix("\n").removesuffix("\r")
 
 
 def _set(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -82,7 +82,8 @@ class Sending:
         message = EmailMessage()
         message["From"] = self.sender
         message["To"] = to
-        message["Subject"] = _HEADS[kind] + _filled(campaign.subject, hold, self._name(person))
+        said = _filled(campaign.subject, hold, self._name(person))
+        message["Subject"] = _HEADS[kind] + " ".join(said.split())  # older acts may have one of two lines
         message["Date"] = formatdate()
         message["Message-ID"] = make_msgid(campaign.hold, "archive-service.invalid")
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834

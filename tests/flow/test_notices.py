@@ -8,6 +8,7 @@ import pytest
 from archive_service.ledger.acts import Acts
 from archive_service.model.errors import StoreError
 from archive_service.notices.sending import Sending
+from retention import notices
 from tests.flow.archive_fixtures import no_settings_around, run
 from tests.flow.test_holds import opened, placed, released
 
@@ -182,6 +183,39 @@ def test_notices_from_the_command_line(api, tmp_path):
     said = run("holds", "acknowledge", post.hold, "--custodian", who, "--reason", "vu", *words)
     assert said.answer["people"][0]["acknowledged_by"] == "zoe"
     assert run("holds", "notices", post.hold, *words).answer["people"][0]["reason"] == "vu"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--subject", "a\nb"),
+        ("--subject", "a\u2028b"),
+        ("--subject", "x" * 201),
+        ("--remind-days", "0"),
+        ("--escalate-days", "367"),
+    ],
+    ids=ascii,
+)
+def test_notice_that_no_mail_could_be_is_refused_at_the_command_line_too(api, tmp_path, wrong):
+    """A subject of two lines stopped the scheduler at every look; no days at all meant a mail at every look."""
+    post = Post(api)
+    (tmp_path / "text").write_text(TEXT, "utf-8")
+    words = ("--data", api.data, "--tenant", "acme", "--token", api.token("legal", "zoe"), "--json")
+    asked = ("--subject", "Conservation", "--text", tmp_path / "text", "--escalate-to", "m@ex.fr", *wrong)
+    said = run("holds", "notify", post.hold, *asked, *words)
+    assert (said.code, said.answer["error"]["code"]) == (2, "notice.invalid")
+    (tmp_path / "text").write_bytes(b"\xff")
+    assert run("holds", "notify", post.hold, *asked, *words).answer["error"]["code"] == "input.encoding"
+
+
+def test_notice_of_an_older_act_with_a_subject_of_two_lines_goes_on_one(api, monkeypatch):
+    post = Post(api)
+    monkeypatch.setitem(ASKED, "subject", "Conservation\u2028{hold}")
+    with monkeypatch.context() as older:
+        older.setattr(notices, "_require_sendable", lambda asked: None)
+        post.begin()
+    assert post.run() == ["anne@ex.fr", "bob@ex.fr"]
+    assert post.mails[0][1]["Subject"] == "Conservation Contrats"
 
 
 def test_notice_that_nobody_answers_is_escalated_though_his_address_was_taken_away(api):

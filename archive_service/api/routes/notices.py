@@ -13,6 +13,7 @@ from archive_service.api.guard import CallerDep, GuardedRoute, ServicesDep, need
 from archive_service.api.views import Asked, Words
 from archive_service.model.errors import NotFound
 from archive_service.notices.links import parts
+from retention.notices import MOST_DAYS, MOST_SUBJECT, MOST_TEXT
 
 router = APIRouter(route_class=GuardedRoute, tags=["holds"])
 
@@ -33,10 +34,10 @@ class NoticesAsked(Asked):
     answers for the hold is told, at ``escalate_to``."""
 
     to: Annotated[list[Words], Field(min_length=1, max_length=1000)] | None = None
-    subject: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-    text: Annotated[str, Field(min_length=1, max_length=20_000)]
-    remind_days: Annotated[int, Field(ge=1, le=366)] = 7
-    escalate_days: Annotated[int, Field(ge=1, le=366)] = 14
+    subject: Annotated[str, Field(min_length=1, max_length=MOST_SUBJECT, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    text: Annotated[str, Field(min_length=1, max_length=MOST_TEXT)]
+    remind_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 7
+    escalate_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 14
     escalate_to: Annotated[str, Field(min_length=3, max_length=320)]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
-from archive_service.bounded_time import bounded_now
+from archive_service.bounded_time import behind_ours
 from archive_service.expiring import Expiring
 from archive_service.leases import KeyPlaceLeases
 from archive_service.machine_leases import machine_name
@@ -29,14 +29,14 @@ _FENCED = "erasure-batch"
 def run_batch(core: Core, tenant: Tenant, *, today_too: bool = False) -> Outcome:
     """One run of a tenant's batches; see ``ErasureBatch.run``. Raises Overloaded (``erasure.busy``) while another
     process is at it, Refused (``clock.disagrees``)."""
-    bounded_now(core)  # keeps end by the clock: by a wrong one nothing goes
+    behind = behind_ours(core)  # keeps end by the clock: by a wrong one nothing goes
     live = core.engines.live(tenant.id)
     try:
         acts_passed = live.catalog.position().acts
     finally:
         live.close()
     with alone(core) as fence:
-        outcome = _batch(core, tenant, fence, acts_passed).run(today_too=today_too)
+        outcome = _batch(core, tenant, fence, acts_passed, behind).run(today_too=today_too)
     if outcome.erased:
         _scrub(core, tenant)
         _expire(core, tenant)
@@ -73,7 +73,9 @@ def sweep(core: Core, tenant: Tenant, fence: Callable[[], None]) -> int:
     return _batch(core, tenant, fence, 0).sweep()
 
 
-def _batch(core: Core, tenant: Tenant, fence: Callable[[], None], acts_passed: int) -> ErasureBatch:
+def _batch(
+    core: Core, tenant: Tenant, fence: Callable[[], None], acts_passed: int, behind: timedelta = timedelta()
+) -> ErasureBatch:
     parts = ErasureParts(
         vault=tenant.vault,
         acts=tenant.acts,
@@ -86,6 +88,7 @@ def _batch(core: Core, tenant: Tenant, fence: Callable[[], None], acts_passed: i
         workers=_REMOTE_WORKERS if core.distant else 1,
         fence=fence,
         undecided=HoldScopes(tenant.acts).undecided,
+        behind=behind,
     )
     return ErasureBatch(parts)
 

@@ -73,7 +73,8 @@ class ErasureParts:
     key service that any record of the key store still names. ``grace``: from the end of a batch to the destruction of
     its old version.
     ``fence``: raises when another process may be at work on batches (see ``retention.fence``). ``undecided``: whether a
-    hold has not yet been held against a capture; asked again at the acts' head."""
+    hold has not yet been held against a capture; asked again at the acts' head. ``behind``: how much earlier than ours
+    the time is by which keeps end."""
 
     vault: PayloadVault
     acts: Acts
@@ -86,6 +87,7 @@ class ErasureParts:
     workers: int = 1
     fence: Callable[[], None] = lambda: None
     undecided: Callable[[Asked], bool] = lambda asked: False
+    behind: timedelta = timedelta()
 
 
 def ask(
@@ -188,7 +190,7 @@ class ErasureBatch:
         if now_asked is None:
             raise Refused("nobody asks for it to be forgotten any more", code="erasure.lifted")
         asked = now_asked
-        now = rfc3339(self._clock())
+        now = rfc3339(self._clock() - self._parts.behind)
         keeps = self._acts.erasures.keeps_of(asked.capture, now)
         keeps += self._keeps_of_store(asked)
         return decide(Case(str(asked.log), asked.capture, asked.ground, keeps))

@@ -10,6 +10,8 @@ from archive_service.catalog.sql import SqlCatalog
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.model.clock import from_rfc3339, rfc3339
+from archive_service.model.grounds import KeepGround
+from retention.keeping import place_keep
 from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.test_disposition import LAW, OLD, SCHEDULE, WORD, archived, at_once, decided, forward
 from tests.flow.test_holds_and_directory import changed, person
@@ -272,3 +274,16 @@ def test_gdpr_article_17_3_b_a_clock_that_runs_years_ahead_hides_no_minimum(api,
     api.core.stores = stores
     assert list(approving(api, asked, "execute")["result"]["kept_until"]) == [captures["facture 7"]]
     assert approving(api, longer, "execute")["state"] == "executed"
+
+
+def test_gdpr_article_17_3_b_a_minimum_ends_by_the_earlier_of_both_clocks(api, tmp_path):
+    capture = next(iter(archived(api, tmp_path).values()))
+    until = rfc3339(api.core.clock() - timedelta(seconds=60))
+    place_keep(api.tenant.acts, [capture], KeepGround.MINIMUM, "article L123-22", "rob", until)
+    assert approving(api, erasing(api, capture))["state"] == "executed"
+    api.follow()
+    stores = api.core.stores
+    api.core.stores = replace(stores, clock_offset=lambda: -200.0)  # by the store's clock it has not ended
+    assert run_batch(api.core, api.tenant, today_too=True).erased == 0
+    api.core.stores = stores
+    assert run_batch(api.core, api.tenant, today_too=True).erased == 1

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from archive_service import disposing, erasing, strong_actions, tenant_services
+from archive_service import bounded_time, disposing, strong_actions
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.following import parser_pool
 from archive_service.ledger.erasures import Erasures
@@ -38,11 +39,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "a request keeps to no minimum": (strong_actions, "keep_to_minimum", lambda *_: {}),
     "a hold is not looked for before the key goes": (HoldScopes, "undecided", lambda *_: set()),
     "no capture is under a hold": (Holds, "holds_of", lambda *_: []),
-    "a wrong clock is believed": (
-        (disposing, erasing, tenant_services),
-        "bounded_now",
-        lambda core: core.clock(),
-    ),
+    "a wrong clock is believed": (bounded_time, "behind_ours", lambda _: timedelta()),
     "an order to erase takes what another keeps": (orders, "require_no_keeping", lambda *_: None),
     "a run takes what is kept": (disposition, "_free", lambda _, captures, *__: list(captures)),
     "no key goes": (ErasureBatch, "run", lambda *_, **__: Outcome()),

@@ -45,6 +45,7 @@ def restore(connection: Connection, restored: Sequence[tuple[str, str, int]]) ->
 
 
 def among(connection: Connection, captures: list[str]) -> set[str]:
+    """Those of these captures that were withdrawn."""
     found: set[str] = set()
     for some in chunks(captures):
         query = select(tables.withdrawn.c.id).where(tables.withdrawn.c.id.in_(some))

@@ -14,7 +14,7 @@ from archive_service.model.custodians import address_key, day_after
 from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Overloaded, Refused
 from archive_service.model.grounds import KeepGround
-from archive_service.model.schedule import Schedule
+from archive_service.model.schedule import Schedule, words
 from archive_service.schedule_trial import AskedWords, Trial
 from archive_service.vault.stores.base import ObjectStore
 from retention.keeping import place_keep
@@ -102,7 +102,13 @@ def checked_schedule(given: Mapping[str, Any], acts: Acts) -> Schedule:
         where = ".".join(map(str, first["loc"]))
         detail = first["msg"].removeprefix("Value error, ")
         raise Invalid(f"{where or 'schedule'}: {detail}", code="schedule.invalid") from error
-    for rule in schedule.rules:
+    for number, rule in enumerate(schedule.rules):
+        if empty := [name for name, value in given["rules"][number].items() if value == []]:
+            raise Invalid(
+                f"rule {rule.id}: {empty[0]} is empty, which asks for nothing", code="schedule.invalid"
+            )
+        if not all(map(words, rule.subject)):
+            raise Invalid(f"rule {rule.id}: a subject without a word", code="schedule.invalid")
         if any(acts.source(each) is None for each in rule.sources):
             raise Invalid(f"rule {rule.id}: no such source", code="schedule.invalid")
         if any(acts.custodians.get(each) is None for each in rule.custodians):

@@ -17,6 +17,7 @@ from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.one_line import A_LINE, is_line
 
 LONGEST_REVIEW = timedelta(days=366)
 """A hold is looked at again after twelve months at most: what is kept must stay justified (GDPR article 5(1)(e))."""
@@ -193,8 +194,8 @@ def by_log(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def require_sense(asked: HoldAsked) -> None:
     """Raises Invalid (``hold.invalid``, ``hold.too_many``)."""
-    if not all(text.strip() for text in (asked.name, asked.ground, asked.claim, asked.owner)):
-        raise Invalid("a hold names its ground, its claim and its owner", code="hold.invalid")
+    if not all(is_line(text) for text in (asked.name, asked.ground, asked.claim, asked.owner)):
+        raise Invalid(f"a hold names its ground, its claim and its owner, {A_LINE} each", code="hold.invalid")
     if not (asked.past or asked.future):
         raise Invalid("a hold is about past mail, future mail, or both", code="hold.invalid")
     listed, searched = bool(asked.messages or asked.captures), bool(asked.query or asked.custodians)

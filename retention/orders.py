@@ -20,10 +20,13 @@ from archive_service.ledger.orders import Order, OrderKind
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.one_line import A_LINE, is_line
 from retention.holds import HoldAsked, by_log
 
 LARGEST = 4 * 1024 * 1024
 """Bytes of a document: it stands in an act of its own, which every process replays."""
+
+_LONGEST_TEXT = 20_000
 
 Spend = Callable[[], str]
 """Gives the id of the approval under which it is done, valid at the head, or raises."""
@@ -63,8 +66,10 @@ def attach(acts: Acts, name: str, media: str, content: bytes, by: str, clock: Cl
 
 def require_words(acts: Acts, words: Words) -> None:
     """Raises Invalid (``order.invalid``), NotFound (``order.document_unknown``)."""
-    if not all(each.strip() for each in (words.issuer, words.reference, words.text)):
-        raise Invalid("an order has an issuer, a reference and a text", code="order.invalid")
+    if not is_line(words.issuer) or not is_line(words.reference):
+        raise Invalid(f"an order has an issuer and a reference, {A_LINE} each", code="order.invalid")
+    if not words.text.strip() or len(words.text) > _LONGEST_TEXT:
+        raise Invalid(f"an order has a text, of {_LONGEST_TEXT} characters at most", code="order.invalid")
     try:
         date.fromisoformat(words.dated)
     except ValueError as error:

@@ -15,6 +15,7 @@ from archive_service.ledger.reader import Place
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Refused
+from archive_service.model.one_line import A_LINE, is_line
 from archive_service.model.reasons import require_reason
 from search.query_language import parse
 
@@ -40,8 +41,8 @@ class Cases:
 
     def require_sensible(self, given: Mapping[str, Any]) -> None:
         """Whether a matter may be about this. Raises Invalid, QueryError, NotFound."""
-        if not all(str(given.get(name) or "").strip() for name in ("name", "purpose")):
-            raise Invalid("a matter has a name and a purpose", code="matter.invalid")
+        if not all(is_line(given.get(name)) for name in ("name", "purpose")):
+            raise Invalid(f"a matter has a name and a purpose, {A_LINE} each", code="matter.invalid")
         self._acts.refresh()
         if given.get("query") is not None:
             expanded(parse(str(given["query"])), self._acts.custodians)

@@ -146,6 +146,8 @@ def test_a_version_is_in_force_from_its_time_on_and_not_before(api, tmp_path):
         ({"rules": [{**INVOICES, "body": ["contrat"]}]}, "rules.0.body: "),
         ({"rules": [{**INVOICES, "words": ["--"]}]}, "rules.0.words.0: "),
         ({"rules": [{**INVOICES, "headers": ["deux mots: x"]}]}, "rules.0.headers.0: "),
+        ({"rules": [{**INVOICES, "words": []}]}, "rule invoices: words is empty"),
+        ({"rules": [{**INVOICES, "subject": ["--"]}]}, "rule invoices: a subject"),
         ({"rules": [{**INVOICES, "sources": ["snowhere"]}]}, "rule invoices: "),
         ({"rules": [{**INVOICES, "custodians": ["cnowhere"]}]}, "rule invoices: "),
         (
@@ -156,7 +158,18 @@ def test_a_version_is_in_force_from_its_time_on_and_not_before(api, tmp_path):
             "class ordinary: ",
         ),
     ],
-    ids=["default", "minimum", "unknown", "no word", "no header", "source", "custodian", "matter"],
+    ids=[
+        "default",
+        "minimum",
+        "unknown",
+        "no word",
+        "no header",
+        "empty",
+        "no subject",
+        "source",
+        "custodian",
+        "matter",
+    ],
 )
 def test_a_senseless_schedule_is_refused_and_says_where(api, changes, where):
     for path, more in (("", {"reason": "r"}), ("/dry-run", {})):

@@ -37,6 +37,7 @@ def tables(data: Path, owner: str) -> dict[str, list[tuple[Any, ...]]]:
     with sqlite3.connect(data / "projections" / owner / "catalog.sqlite") as db:
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: sorted(db.execute(f"SELECT * FROM {name}"), key=repr) for name in names}
+        found["position"] = [row[:-1] for row in found["position"]]  # ``born`` tells one catalog from another
     db.close()
     return found
 

@@ -170,9 +170,12 @@ class History:
 
     def order_to_erase(self) -> None:
         """Above holds and minimum; refused against an order to keep."""
-        mail = self.random.choice(self.mails)
+        kept = [mail for mail in self.mails if mail.keeping]
+        mail = self.random.choice(kept if kept and self.random.random() < 0.5 else self.mails)
         visible = [each for each in mail.captures if each not in self.gone and each not in mail.requested]
         if visible == mail.captures and (made := self._placed("erase", mail)):
+            if mail.keeping:
+                raise Broken(self._told("an order to erase was placed over one to keep"))
             self.erasing[made] = mail
             mail.erased_by_order |= set(mail.captures)
 

@@ -19,10 +19,10 @@ from archive_service.access.hold_scopes import HoldScopes
 from archive_service.following import parser_pool
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.holds import Holds
+from archive_service.orders import asking
 from archive_service.settings import load
 from retention import disposition, orders
 from retention.erasure import ErasureBatch, Outcome
-from search.indexes.tantivy_index import TantivyIndex
 from tests.histories.history import Broken, made, run_seed
 
 _MOST = 60
@@ -40,11 +40,10 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "a hold is not looked for before the key goes": (HoldScopes, "undecided", lambda *_: set()),
     "no capture is under a hold": (Holds, "holds_of", lambda *_: []),
     "a wrong clock is believed": (bounded_time, "behind_ours", lambda _: timedelta()),
-    "an order to erase takes what another keeps": (orders, "require_no_keeping", lambda *_: None),
+    "an order to erase takes what another keeps": ((orders, asking), "require_no_keeping", lambda *_: None),
     "a run takes what is kept": (disposition, "_free", lambda _, captures, *__: list(captures)),
     "no key goes": (ErasureBatch, "run", lambda *_, **__: Outcome()),
     "no object goes": (disposition, "_delete", lambda *_: (False, None)),
-    "no word leaves the index": (TantivyIndex, "remove", lambda *_: None),
     "no term is ever over": (disposing, "past", lambda *_: None),
 }
 

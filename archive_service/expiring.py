@@ -61,8 +61,10 @@ class Expiring:
                 _log.info("%d exports went with what was erased", len(left))
 
     def _files(self, folder: Path, erasures: Erasures) -> Iterator[Path]:
-        """Those that go. A link is none of ours, wherever it leads."""
+        """Those that go; none while no key was ever to go. A link is none of ours, wherever it leads."""
         batches = len(erasures.batches)
+        if not batches:
+            return
         for file in sorted(folder.glob("*.zip")):
             with _telling():
                 known = file, file.lstat().st_mtime_ns

@@ -44,6 +44,8 @@ class Classifier:
     def __call__(self, capture: CaptureRow, schedule: Schedule) -> CaptureRow:
         """The capture with all that decides its class noted, durably; as it is where nothing is missing, or where it
         cannot be read (``verify`` names it). Raises StoreError, ParseFailed: what is not noted can be read again."""
+        if not schedule.reads_text():
+            return capture
         facts = facts_of(capture.finding, capture.marks)
         wanted = sorted(
             unread_of(schedule, facts, events_of(self.acts).custodians), key=lambda each: each.key

@@ -159,7 +159,7 @@ class LockKeeper:
             closed = sum(matter.closed is not None for matter in self._acts.matters.known.values())
             year, week, _ = now.isocalendar()
             parts += [closed, self._acts.custodians.last, f"{year}-{week}"]
-        if any(rule.texts() for rule in schedule.rules):
+        if schedule.reads_text():
             parts += [self._acts.custodians.last, self._catalog.born()]
         return "/".join(map(str, parts))
 

@@ -8,11 +8,10 @@ import calendar
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -67,9 +66,9 @@ def fold(text: str) -> str:
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
-def words(text: str, split: Callable[[str], bool] = str.isalnum) -> list[str]:
+def words(text: str) -> list[str]:
     """The words of a text, folded."""
-    return "".join(letter if split(letter) else " " for letter in fold(text)).split()
+    return "".join(letter if letter.isalnum() else " " for letter in fold(text)).split()
 
 
 def _with_words(text: str) -> str:
@@ -98,7 +97,7 @@ class TextCondition:
     words: tuple[str, ...]
     field: str | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """32 hexadecimal digits; the same for conditions that ask the same."""
         said = canonical({"field": self.field, "words": list(self.words)})
@@ -186,6 +185,17 @@ def _sorted_words(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(words(text))))
 
 
+@lru_cache(maxsize=10_000)
+def _texts(anywhere: tuple[str, ...], headers: tuple[str, ...]) -> tuple[tuple[TextCondition, ...], ...]:
+    """Asked for each mail that is judged."""
+    split = [text.partition(":") for text in headers]
+    groups = (
+        tuple(TextCondition(_sorted_words(text)) for text in anywhere),
+        tuple(TextCondition(_sorted_words(said), name.lower()) for name, _, said in split),
+    )
+    return tuple(group for group in groups if group)
+
+
 class Rule(Frozen):
     """Which mail is of a class: whatever fulfils every condition that is set, and any one value of it. Rules are asked
     by ``priority``, the smallest first; the first that takes a mail decides.
@@ -216,10 +226,7 @@ class Rule(Frozen):
 
     def texts(self) -> tuple[tuple[TextCondition, ...], ...]:
         """What it asks of the mail itself: any one of each group, of every group."""
-        anywhere = tuple(TextCondition(_sorted_words(text)) for text in self.words)
-        split = [text.partition(":") for text in self.headers]
-        fields = tuple(TextCondition(_sorted_words(said), name.lower()) for name, _, said in split)
-        return tuple(group for group in (anywhere, fields) if group)
+        return _texts(self.words, self.headers)
 
     def plain(self) -> dict[str, Any]:
         """JSON-ready, by the names that a schedule is written with."""
@@ -258,6 +265,10 @@ class Schedule(Frozen):
             "domains": list(self.domains),
             **({"public_service": True} if self.public_service else {}),
         }
+
+    def reads_text(self) -> bool:
+        """Whether a mail may have to be read to say its class."""
+        return any(rule.words or rule.headers for rule in self.rules)
 
     def klass(self, name: str) -> RetentionClass:
         """The class of an id that a rule or ``default`` names."""

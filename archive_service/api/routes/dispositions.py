@@ -1,14 +1,14 @@
 """``/v1/dispositions``: let go what is past its maximum, under two people, and prove that it is gone."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from archive_service.access.policy import Right
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs, well_formed
+from archive_service.api.paper_response import Format, signed_response
 from archive_service.api.routes.approvals import ApprovalView, approval_view
 from archive_service.api.views import Asked, Words
 from archive_service.export.certificate_pdf import certificate_pdf
@@ -123,18 +123,11 @@ def stop(id: str, asked: StopAsked, caller: CallerDep) -> DispositionView:
     openapi_extra=needs(Right.DISPOSITIONS, "disposition.certificate"),
     response_class=Response,
 )
-def certificate(
-    id: str, caller: CallerDep, format: Annotated[Literal["json", "pdf"], Query()] = "json"
-) -> Response:
+def certificate(id: str, caller: CallerDep, format: Annotated[Format, Query()] = "json") -> Response:
     """What was destroyed, why, and since when, without personal data: signed, and in JSON with its proofs."""
     found = caller.tenant.dispositions.certificate(_id(id))
     caller.record(disposition=id, format=format)
-    if format == "json":
-        return JSONResponse(found)
-    name = f'attachment; filename="{id}.pdf"'
-    return Response(
-        certificate_pdf(found), media_type="application/pdf", headers={"Content-Disposition": name}
-    )
+    return signed_response(found, format, certificate_pdf, id)
 
 
 def _id(given: str) -> str:

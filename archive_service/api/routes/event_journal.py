@@ -1,14 +1,14 @@
 """``/v1/event-journal``: what happened to the archive and to what it holds, from the logs; each has a certificate."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from archive_service.access.policy import Right
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs, well_formed
+from archive_service.api.paper_response import Format, signed_response
 from archive_service.api.views import PageSize, Words
 from archive_service.event_journal.events import Kind
 from archive_service.export.event_certificate_pdf import event_certificate_pdf
@@ -81,17 +81,10 @@ def read(
     openapi_extra=needs(Right.EVENT_JOURNAL, "event_journal.certificate"),
     response_class=Response,
 )
-def certificate(
-    id: str, caller: CallerDep, format: Annotated[Literal["json", "pdf"], Query()] = "json"
-) -> Response:
+def certificate(id: str, caller: CallerDep, format: Annotated[Format, Query()] = "json") -> Response:
     """What the log says of one event, without a person: signed, and in JSON with its proofs."""
     if not well_formed(id):
         raise NoSuchThing
     found = caller.tenant.journal.certificate(id)
     caller.record(event=id, format=format)
-    if format == "json":
-        return JSONResponse(found)
-    name = f'attachment; filename="{id}.pdf"'
-    return Response(
-        event_certificate_pdf(found), media_type="application/pdf", headers={"Content-Disposition": name}
-    )
+    return signed_response(found, format, event_certificate_pdf, id)

@@ -5,12 +5,12 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, model_validator
 
 from archive_service.access.policy import Right
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs, well_formed
+from archive_service.api.paper_response import Format, signed_response
 from archive_service.api.routes.approvals import ApprovalView, approval_view
 from archive_service.api.routes.holds import Day, Listed
 from archive_service.api.views import Asked, QueryText, Words
@@ -167,18 +167,11 @@ def end(id: str, asked: EndAsked, caller: CallerDep) -> ApprovalView:
     openapi_extra=needs(Right.ORDERS, "order.certificate"),
     response_class=Response,
 )
-def certificate(
-    id: str, caller: CallerDep, format: Annotated[Literal["json", "pdf"], Query()] = "json"
-) -> Response:
+def certificate(id: str, caller: CallerDep, format: Annotated[Format, Query()] = "json") -> Response:
     """What an order had destroyed, and since when nobody can read it: signed, and in JSON with its proofs."""
     found = caller.tenant.orders.certificate(_id(id))
     caller.record(order=id, format=format)
-    if format == "json":
-        return JSONResponse(found)
-    name = f'attachment; filename="{id}.pdf"'
-    return Response(
-        certificate_pdf(found), media_type="application/pdf", headers={"Content-Disposition": name}
-    )
+    return signed_response(found, format, certificate_pdf, id)
 
 
 def _id(given: str) -> str:

@@ -1,12 +1,12 @@
 """``/v1/yearly-pack``: rights, holds, disposals, integrity and quantities of a year, signed."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import JSONResponse
 
 from archive_service.access.policy import Right
 from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api.paper_response import Format, signed_response
 from archive_service.export.yearly_pack_pdf import yearly_pack_pdf
 
 router = APIRouter(route_class=GuardedRoute, tags=["event journal"])
@@ -18,14 +18,9 @@ router = APIRouter(route_class=GuardedRoute, tags=["event journal"])
 def make(
     caller: CallerDep,
     year: Annotated[int, Query(ge=1970, le=9999)],
-    format: Annotated[Literal["json", "pdf"], Query()] = "json",
+    format: Annotated[Format, Query()] = "json",
 ) -> Response:
     """What is put before whoever answers for the archive once a year. It reads every capture's entry and row."""
     found = caller.tenant.yearly_pack.make(year)
     caller.record(year=year, format=format)
-    if format == "json":
-        return JSONResponse(found)
-    name = f'attachment; filename="yearly-pack-{year}.pdf"'
-    return Response(
-        yearly_pack_pdf(found), media_type="application/pdf", headers={"Content-Disposition": name}
-    )
+    return signed_response(found, format, yearly_pack_pdf, f"yearly-pack-{year}")

@@ -11,8 +11,7 @@ from typing import Protocol
 
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.ledger.acts import Acts
-from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import read_entry
+from archive_service.ledger.payloads import PayloadVault, open_capture_at
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Parsed
 from archive_service.model.schedule import Schedule, TextCondition
@@ -54,8 +53,7 @@ class Classifier:
             return capture
         log = LogId.parse(capture.log)
         try:
-            entry = read_entry(self.vault.store, log, capture.seq)
-            opened = open_capture(self.vault.store, self.vault.keyring, log, entry.fields)
+            opened = open_capture_at(self.vault, log, capture.seq)
         except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
             _log.warning("a capture cannot be read for its class: %s", error.code)
             return capture

@@ -20,8 +20,8 @@ from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import asked_of, freed_of
 from archive_service.ledger.evidence import TYPE as EVIDENCE
 from archive_service.ledger.evidence import open_evidence
-from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import batch_from, read_entry, read_from
+from archive_service.ledger.payloads import PayloadVault, open_capture_at
+from archive_service.ledger.reader import batch_from, read_from
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Finding, Source, Text
 from archive_service.vault.key_layout import LogId
@@ -362,8 +362,7 @@ class Projector(RowsOnly):
             return known
         log = LogId.parse(first.log)
         try:
-            entry = read_entry(self._vault.store, log, first.seq)
-            opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)
+            opened = open_capture_at(self._vault, log, first.seq)
         except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
             return Text(not_fully_indexed=f"unreadable: {error.code}")
         return self._interpreter.extract(opened.raw, first.finding.parsed)

@@ -11,8 +11,7 @@ from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.merge import merge
 from archive_service.ledger.erasures import Asked
 from archive_service.ledger.holds import Hold
-from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import read_entry
+from archive_service.ledger.payloads import PayloadVault, open_capture_at
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import CaptureRecord, Finding, SourceKind, Text
 from archive_service.vault.key_layout import object_key
@@ -81,8 +80,7 @@ class AskedReader:
 
     def _read(self, asked: Asked) -> tuple[CaptureRow, Text]:
         """As the follower reads it. It stands at the end of its message's captures, as one of no order."""
-        entry = read_entry(self._vault.store, asked.log, asked.seq)
-        opened = open_capture(self._vault.store, self._vault.keyring, asked.log, entry.fields)
+        opened = open_capture_at(self._vault, asked.log, asked.seq)
         try:
             record = CaptureRecord.model_validate_json(opened.record)
         except ValueError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import zstandard
 
+from archive_service.ledger.reader import read_entry
 from archive_service.model.canonical import canonical
 from archive_service.model.clock import Clock
 from archive_service.model.errors import NotFound, Tampered
@@ -218,6 +219,11 @@ def read_sealed(store: ObjectStore, facts: Any, key: bytes) -> seal.Opened:
     """A stored object, checked and opened. Raises Tampered."""
     stored = read_stored(store, facts)
     return seal.open_object(key, str(facts["key"]), stored)
+
+
+def open_capture_at(vault: PayloadVault, log: LogId, seq: int) -> seal.Opened:
+    """The capture whose entry stands there. Raises as ``read_entry`` and ``open_capture``."""
+    return open_capture(vault.store, vault.keyring, log, read_entry(vault.store, log, seq).fields)
 
 
 def open_capture(store: ObjectStore, keyring: Keyring, log: LogId, fields: dict[str, Any]) -> seal.Opened:

@@ -1,6 +1,7 @@
 """What ``make audit`` says, by a real pip-audit against a small service of advisories of the form of OSV."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -59,9 +60,10 @@ def audited(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     if found is None:
         missing("pip-audit", "make .audit/bin/pip-audit")
     flags = f"AUDIT=-s osv --osv-url {url} --progress-spinner off --cache-dir {folder}"
-    recipe = subprocess.run(
-        ["make", "-n", "audit", flags], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    # Below ``make test`` this make would tell the folder it enters and leaves among what it prints.
+    asked = ["make", "-n", "--no-print-directory", "audit", flags]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    recipe = subprocess.run(asked, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
     command = recipe.stdout.splitlines()[-1]
     (folder / "lock").write_text(LOCK)
     command = command.replace(".audit/bin/pip-audit", found).replace(

@@ -15,7 +15,7 @@ from archive_service.ledger.payloads import PayloadVault, open_capture_at
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Parsed
 from archive_service.model.schedule import Schedule, TextCondition
-from archive_service.retaining import events_of
+from archive_service.retaining import custodians_of
 from archive_service.vault.key_layout import LogId
 from retention.schedule.facts import facts_of
 from retention.schedule.rules import unread_of
@@ -46,9 +46,7 @@ class Classifier:
         if not schedule.reads_text():
             return capture
         facts = facts_of(capture.finding, capture.marks)
-        wanted = sorted(
-            unread_of(schedule, facts, events_of(self.acts).custodians), key=lambda each: each.key
-        )
+        wanted = sorted(unread_of(schedule, facts, custodians_of(self.acts)), key=lambda each: each.key)
         if not wanted:
             return capture
         log = LogId.parse(capture.log)

@@ -19,13 +19,14 @@ from archive_service.schedule_trial import AskedWords, Trial
 from archive_service.vault.stores.base import ObjectStore
 from retention.keeping import place_keep
 from retention.schedule.facts import Facts, facts_of
+from retention.schedule.rules import Custodians
 from retention.schedule.templates import TEMPLATES
 from retention.schedule.terms import Assessment, Events, assess, longest
 from search.indexes.base import SearchIndex
 
 
-def events_of(acts: Acts, people: DecidedPeople | None = None) -> Events:
-    """What the acts read so far tell; with ``people`` whose addresses are whose is as they have it."""
+def custodians_of(acts: Acts, people: DecidedPeople | None = None) -> Custodians:
+    """Whose mail is whose by the acts read so far, or as ``people`` have it."""
 
     def custodians(facts: Facts) -> frozenset[str]:
         day, keys = facts.sent_at[:10], {address_key(each) for each in facts.parties}
@@ -42,39 +43,53 @@ def events_of(acts: Acts, people: DecidedPeople | None = None) -> Events:
             if any(held.address == key and held.on(day) for held in person.addresses)
         )
 
+    return custodians
+
+
+def events_of(acts: Acts, now: str, people: DecidedPeople | None = None) -> Events:
+    """What the acts read so far tell has happened by ``now`` (RFC 3339). A departure of a day to come is none yet: who
+    is to go may stay, directories have accounts expire in 2099, and a lock that is set by it cannot be taken back."""
+
     def closed(matter: str) -> str | None:
         known = acts.matters.known.get(matter)
         return None if known is None else known.closed
 
     def left(custodian: str) -> str | None:
         known = acts.custodians.get(custodian)
-        return None if known is None or known.left is None else f"{day_after(known.left)}T00:00:00.000000Z"
+        if known is None or known.left is None:
+            return None
+        over = f"{day_after(known.left)}T00:00:00.000000Z"
+        return over if over <= now else None
 
-    return Events(custodians, closed, left)
+    return Events(custodians_of(acts, people), closed, left)
 
 
 def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assessment] | None:
     """What the schedule in force at ``now`` says of a capture, by the acts read so far; None without a schedule."""
     version = acts.schedules.in_force(now)
-    return None if version is None else (version, _by(version, acts, capture))
+    return None if version is None else (version, _by(version, acts, capture, now))
 
 
-def _by(version: Version, acts: Acts, capture: CaptureRow, people: DecidedPeople | None = None) -> Assessment:
+def _by(
+    version: Version, acts: Acts, capture: CaptureRow, now: str, people: DecidedPeople | None = None
+) -> Assessment:
     by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
     facts = facts_of(capture.finding, capture.marks)
-    return assess(version.schedule, facts, events_of(acts, people), by_hand, extended)
+    return assess(version.schedule, facts, events_of(acts, now, people), by_hand, extended)
 
 
 def assessed_to_go(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assessment] | None:
     """As ``assessed``, for who would have it destroyed: whom the rules name is taken as the directory has him, and as
     it had him when two people decided the schedule, and what is longer counts. Nobody alone shortens a term."""
     version = acts.schedules.in_force(now)
-    return None if version is None else (version, _longest_by(version, acts, capture))
+    return None if version is None else (version, _longest_by(version, acts, capture, now))
 
 
-def _longest_by(version: Version, acts: Acts, capture: CaptureRow) -> Assessment:
-    found = _by(version, acts, capture)
-    return found if version.people is None else longest([found, _by(version, acts, capture, version.people)])
+def _longest_by(version: Version, acts: Acts, capture: CaptureRow, now: str) -> Assessment:
+    found = _by(version, acts, capture, now)
+    if version.people is None:
+        return found
+    return longest([found, _by(version, acts, capture, now, version.people)])
 
 
 def judged_by(acts: Acts) -> tuple[int, ...]:
@@ -149,7 +164,7 @@ def _minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Asse
     versions = [] if version is None else [("", version)]
     versions += [(each.effective_from, each) for each in acts.schedules.to_come(now)]
     for since, each in versions:
-        found = _longest_by(each, acts, row)
+        found = _longest_by(each, acts, row, now)
         if found.kept(since or now):
             yield since, found
 
@@ -192,8 +207,8 @@ class TenantSchedules:
         """Over every capture in the catalog; nothing is changed. Raises Invalid, StoreError."""
         self.acts.refresh()
         schedule = checked_schedule(given, self.acts)
-        events, asked = events_of(self.acts), AskedWords(self.index)
-        return Trial(self.acts, schedule, events, asked, rfc3339(self.clock())).over(self.catalog)
+        now, asked = rfc3339(self.clock()), AskedWords(self.index)
+        return Trial(self.acts, schedule, events_of(self.acts, now), asked, now).over(self.catalog)
 
     def asks_purpose(self, captures: Sequence[CaptureRow] | None) -> bool:
         """See ``purposes``; by the acts read so far."""
@@ -201,7 +216,7 @@ class TenantSchedules:
         version = self.acts.schedules.in_force(now)
         if version is None or not any(klass.purpose for klass in version.schedule.classes):
             return False
-        return captures is None or any(_by(version, self.acts, each).purpose for each in captures)
+        return captures is None or any(_by(version, self.acts, each, now).purpose for each in captures)
 
     def of(self, captures: Sequence[CaptureRow]) -> dict[str, Any]:
         """By the acts read so far, and by the store for the locks. Raises StoreError, Tampered."""

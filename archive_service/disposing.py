@@ -2,9 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from archive_service.ledger.dispositions import Disposition, Leaving
 from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import NotFound, Refused
+from archive_service.model.errors import ArchiveError, NotFound, Refused
 from archive_service.projection_engines import Pair
 from archive_service.retaining import assessed_to_go, judged_by, require_judged
 from archive_service.retention_actions import OVERSIGHT
@@ -58,6 +58,16 @@ def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
     if found is None or not found[1].past(now):
         return None
     return Leaving(capture.log, capture.seq, capture.id, found[1].klass.id)
+
+
+def _still(acts: Acts, catalog: Catalog, classes: Mapping[str, str], now: str) -> Iterator[Leaving]:
+    """Of captures, by id with the class that two people saw them in, those whose maximum is over and that are of that
+    class still: what has become of another one was not decided over, and its certificate would name a wrong law."""
+    for name, klass in classes.items():
+        row = catalog.capture(name)
+        found = None if row is None else past(acts, row, now)
+        if found is not None and found.klass == klass:
+            yield found
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,8 @@ class TenantDispositions:
 
         def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
             now = rfc3339(self.clock())
-            rows = (self.catalog.capture(str(each["capture"])) for each in approval.request["list"])
-            found = [each for row in rows if row is not None and (each := past(self.acts, row, now))]
+            listed_as = {str(each["capture"]): str(each["class"]) for each in approval.request["list"]}
+            found = list(_still(self.acts, self.catalog, listed_as, now))
             version = self.acts.schedules.in_force(now)
             if version is None:
                 raise Refused("no schedule is in force", code="disposition.nothing")
@@ -200,14 +210,35 @@ def advance(core: Core, tenant: Tenant) -> int:
     try:
         # Nothing is disposed of before the projections are at the head; what begins here does not move it for the next.
         at_head = live.catalog.position().acts >= acts.seen
-        for run in under_way:
+
+        def begin(run: Disposition) -> bool:
             if run.state == "waiting" and run.order:
                 _begin_order(acts, run, clock)
             elif run.state == "waiting" and run.due <= now and at_head:
                 _begin(acts, live.catalog, run, clock)
-        return sum(_end(core, tenant, live, run, clock()) for run in under_way if run.state == "going")
+            return False
+
+        def end(run: Disposition) -> bool:
+            return run.state == "going" and _end(core, tenant, live, run, clock)
+
+        return _each_in_turn(under_way, begin, end)
     finally:
         live.close()
+
+
+def _each_in_turn(runs: Sequence[Disposition], *deeds: Callable[[Disposition], bool]) -> int:
+    """Each of these with every run; how often one said yes. A run that one object holds up holds up no other: what went
+    wrong first is raised when all had their turn. Raises ArchiveError."""
+    said, troubles = 0, list[ArchiveError]()
+    for deed in deeds:
+        for run in runs:
+            try:
+                said += deed(run)
+            except ArchiveError as error:
+                troubles.append(error)
+    if troubles:
+        raise troubles[0]
+    return said
 
 
 def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None:
@@ -216,9 +247,9 @@ def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None
     if version is not None and version.schedule.public_service and run.elimination is None:
         disposition.begin(acts, run, (), _BASIS, clock)  # decided before the archives were public: it stops
         return
-    rows = (catalog.capture(each.id) for each in run.captures)
-    still = {row.id for row in rows if row is not None and past(acts, row, now) is not None}
-    disposition.begin(acts, run, still, _BASIS, clock, lambda: require_judged(acts, before))
+    still = {each.id for each in _still(acts, catalog, {each.id: each.klass for each in run.captures}, now)}
+    number = None if version is None else version.number
+    disposition.begin(acts, run, still, _BASIS, clock, lambda: require_judged(acts, before), number)
 
 
 def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:
@@ -228,10 +259,10 @@ def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:
     disposition.begin(acts, run, {each.id for each in run.captures}, basis, clock)
 
 
-def _end(core: Core, tenant: Tenant, live: Pair, run: Disposition, now: datetime) -> bool:
-    """Delete what may be deleted; say that it is over when it is."""
+def _end(core: Core, tenant: Tenant, live: Pair, run: Disposition, clock: Clock) -> bool:
+    """Delete what may be deleted; say that it is over when it is, by the time at which that was seen."""
     acts = tenant.acts
-    left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), now)
+    left, _ = disposition.sweep(core.raw, run, acts.erasures.gone(), clock())
     since = disposition.unreadable_since(acts, run)
     if left or since is None or not _forgotten(live, run):
         return False
@@ -239,7 +270,7 @@ def _end(core: Core, tenant: Tenant, live: Pair, run: Disposition, now: datetime
         return False  # words of it stand in the index's files
     if not none_left(core, tenant, (each.id for each in run.going)):
         return False  # finished exports of another machine hold it, or one is being made
-    disposition.say_done(acts, run, since, rfc3339(now))
+    disposition.say_done(acts, run, since, rfc3339(clock()))
     _log.info("a disposition is done: %d captures", len(run.going))
     return True
 

@@ -45,7 +45,7 @@ class Sweeping:
         before = rfc3339(now - self._notice)
         due = [each for each in chosen if acts.erasures.deleting[each.capture] <= before]
         gone = [each for each in due if not delete_versions(core.raw, _key(each), now)]
-        _say(acts, "erasure.deleted", gone, now)
+        _say(acts, "erasure.deleted", gone, bounded_now(core))
         return len(gone)
 
     def _free(self, store: ObjectStore, asked: Asked, now: datetime) -> bool:

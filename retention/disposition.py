@@ -89,10 +89,12 @@ def begin(
     basis: str,
     clock: Clock,
     judged: Callable[[], None] = lambda: None,
+    schedule: int | None = None,
 ) -> bool:
     """Bar what of a run may still go: ``still_due`` by the schedule, and by the acts at their head neither kept nor
-    barred. ``judged``: raises Refused there where ``still_due`` rests on what is no longer so. Whether anything goes; a
-    run of which nothing does is stopped, one that was not judged by the head waits. Raises ArchiveError."""
+    barred. ``schedule``: the version that says so, which the certificate names. ``judged``: raises Refused there
+    where ``still_due`` rests on what is no longer so. Whether anything goes; a run of which nothing does is stopped,
+    one that was not judged by the head waits. Raises ArchiveError."""
     erasure = "e" + secrets.token_hex(8)
     due = [each for each in run.captures if each.id in still_due]
 
@@ -105,7 +107,8 @@ def begin(
             raise Refused("nothing of this may go now", code="disposition.nothing")
         ground = EraseGround.ORDER if run.order else EraseGround.MAXIMUM
         fields = {"erasure": erasure, "ground": str(ground), "basis": basis, "by": run.by}
-        named = {"captures": [_plain(each) for each in going], "disposition": run.id}
+        named: dict[str, Any] = {"captures": [_plain(each) for each in going], "disposition": run.id}
+        named |= {} if schedule is None else {"schedule": schedule}
         return {"version": 1, "act": "erasure.ask", **fields, **named}
 
     try:

@@ -353,7 +353,7 @@ class ErasureBatch:
                 continue
             self._parts.rewrap()
             if self._destroy_versions(batch, outcome):
-                self._say_destroyed(batch, now)
+                self._say_destroyed(batch, rfc3339(self._clock()))  # not before: until now a backup opened it
 
     def _destroy_versions(self, batch: Batch, outcome: Outcome) -> bool:
         """Destroy the key versions of a batch, and every older one that nothing is under: some services destroy the

@@ -2,7 +2,7 @@
 
 disposition.run   {disposition, captures: [{log, seq, capture, class}], schedule, due, by, at, approval, elimination?}
 disposition.stop  {disposition, by, reason, at}                       called off while its grace ran, or nothing is left
-erasure.ask       {..., disposition}        its grace is over: barred from here on, the keys go with the next batch
+erasure.ask       {..., disposition, schedule?}  its grace is over: barred from here on, by that version of the schedule
 order.place       {order, kind: erase, ...}   an order to erase (``ledger.orders``): a run under its id, due at once
 order.end         {order, left, ...}          such a run goes on with what is not left, or is stopped
 disposition.done  {disposition, unreadable, deleted, at, exports_gone?}
@@ -25,8 +25,8 @@ class Leaving:
 
 @dataclass
 class Disposition:
-    """A run. ``schedule``: the version it was judged by; ``due``: the end of its grace (RFC 3339). ``going``: what was
-    still to go then; ``unreadable``: since when no backup of the keys opens any of it; ``deleted``: when the last
+    """A run. ``schedule``: the version it was judged by last; ``due``: the end of its grace (RFC 3339). ``going``: what
+    was still to go then; ``unreadable``: since when no backup of the keys opens any of it; ``deleted``: when the last
     object version was seen to be gone. ``positions``: of its acts in the acts log, by word."""
 
     id: str
@@ -128,6 +128,7 @@ class Dispositions:
         known = self.known[str(act["disposition"])]
         named = {str(item["capture"]) for item in act["captures"]}
         known.erasure = str(act["erasure"])
+        known.schedule = int(act.get("schedule", known.schedule))
         known.going = tuple(each for each in known.captures if each.id in named)
         self._of.update((each.id, known) for each in known.going)
 

@@ -1,0 +1,127 @@
+"""What one person, a date or a bad moment could do to how long mail is kept, tried from outside."""
+
+from datetime import timedelta
+
+import pytest
+
+from archive_service.model.clock import rfc3339, utc_now
+from archive_service.model.errors import StoreError
+from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.test_decided_meanwhile import counted
+from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
+from tests.flow.test_holds_and_directory import changed, person
+from tests.flow.test_retention import archived as plain
+from tests.flow.test_retention import klass, lock_of, set_schedule, view
+
+__all__ = ["at_once", "no_settings_around"]
+
+
+def by_departure(anne, **more):
+    leaving = klass("leaving", "P5Y", minimum="P5Y", start="departure", event_by="P50Y", lock="COMPLIANCE")
+    rules = [{"id": "r", "class": "leaving", "custodians": [anne["id"]]}]
+    return {"classes": [klass("ordinary", "P1Y"), leaving], "rules": rules, "default": "ordinary"} | more
+
+
+@pytest.mark.parametrize("day", ["2126-01-01", "9998-12-31"])
+def test_nobody_locks_mail_for_a_century_by_a_departure_to_come(api, tmp_path, day):
+    anne = person(api, "Anne", "a@ex.fr")
+    ids = plain(api, tmp_path)
+    set_schedule(api, by_departure(anne))
+    changed(api, anne, name="Anne", addresses=[{"address": "a@ex.fr"}], left=day)
+    api.follow()
+    _, lock = lock_of(api, ids["facture 7"])
+    assert lock.until <= api.core.clock() + timedelta(days=90)
+    said = view(api, ids["facture 7"])["retention"]
+    assert (said["open"], said["start"][:4]) == (True, "2076")
+    assert counted(api) == {}
+
+
+ASSET = klass("old", "P2Y", start="sent", article="Article 99")
+
+
+def certificate(api, name):
+    return api.call("GET", f"/v1/dispositions/{name}/certificate", "auditor", "aude").json()["certificate"]
+
+
+def test_certificate_names_the_version_and_article_by_which_it_was_barred(api, tmp_path):
+    archived(api, tmp_path)
+    name = decided(api)
+    set_schedule(api, {**SCHEDULE, "classes": [ASSET, *SCHEDULE["classes"][1:]]})
+    forward(api)
+    assert (state(api, name)["state"], state(api, name)["schedule_version"]) == ("done", 2)
+    said = certificate(api, name)
+    assert (said["schedule_version"], said["captures"]) == (2, 2)
+    assert [(each["article"], each["maximum"]) for each in said["classes"]] == [("Article 99", "P2Y")]
+
+
+def test_disposition_takes_nothing_that_has_become_of_another_class_since(api, tmp_path):
+    captures = archived(api, tmp_path)
+    name = decided(api, classes=["old"])
+    other = klass("other", "P2Y", start="sent", article="Article 99")
+    rule = {"id": "other", "class": "other", "subject": [WORD]}
+    classes = [*SCHEDULE["classes"], other]
+    set_schedule(api, {**SCHEDULE, "classes": classes, "rules": [rule, *SCHEDULE["rules"]]})
+    forward(api)
+    assert (state(api, name)["state"], state(api, name)["classes"]) == ("done", {"old": 1})
+    again = decided(api)  # it is offered as what it is now
+    assert state(api, again)["classes"] == {"other": 1}
+    forward(api)
+    assert [each["article"] for each in certificate(api, again)["classes"]] == ["Article 99"]
+    assert api.tenant.acts.dispositions.of(captures[WORD]).id == again
+
+
+def test_disposition_takes_nothing_that_has_become_of_another_class_before_it_was_approved(api, tmp_path):
+    archived(api, tmp_path)
+    waiting = asked(api, classes=["old"])
+    other = klass("other", "P2Y", start="sent")
+    rule = {"id": "other", "class": "other", "subject": [WORD]}
+    classes = [*SCHEDULE["classes"], other]
+    set_schedule(api, {**SCHEDULE, "classes": classes, "rules": [rule, *SCHEDULE["rules"]]})
+    name = api.approved(waiting)["disposition"]
+    assert state(api, name)["classes"] == {"old": 1}
+
+
+def noting_when(monkeypatch, kind, name):
+    """When each call of this was over."""
+    real, over = getattr(kind, name), []
+
+    def noted(*given):
+        result = real(*given)
+        over.append(rfc3339(utc_now()))
+        return result
+
+    monkeypatch.setattr(kind, name, noted)
+    return over
+
+
+def test_certificate_says_no_time_before_what_it_says_was_done(api, tmp_path, monkeypatch):
+    archived(api, tmp_path)
+    name = decided(api)
+    destroyed = noting_when(monkeypatch, type(api.core.kms), "destroy")
+    deleted = noting_when(monkeypatch, type(api.core.raw), "delete")
+    forward(api)
+    said = certificate(api, name)
+    assert said["made_unreadable_on"] >= max(destroyed)
+    assert said["ciphertext_deleted_on"] >= max(deleted)
+
+
+def test_disposition_that_one_object_holds_up_holds_up_no_other(api, tmp_path, monkeypatch):
+    captures = archived(api, tmp_path)
+    stuck, other = (decided(api, omit=[captures[each]]) for each in ("autre", WORD))
+    store = type(api.core.raw)
+    real = store.delete
+
+    def failing(self, key, version):
+        if captures[WORD] in key:
+            raise StoreError("away")
+        real(self, key, version)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", failing)
+        with pytest.raises(StoreError):
+            forward(api)
+        with pytest.raises(StoreError):
+            forward(api)
+        assert [state(api, each)["state"] for each in (stuck, other)] == ["going", "done"]
+    forward(api)
+    assert state(api, stuck)["state"] == "done"

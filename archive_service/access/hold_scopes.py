@@ -15,7 +15,7 @@ from archive_service.ledger.holds import Hold
 from archive_service.model.custodians import Directory
 from archive_service.model.errors import QueryError
 from archive_service.model.grounds import EraseGround
-from search.query_language import And, Ids, Node, Or, Sent, parse
+from search.query_language import And, Ids, Node, Or, Sent, parse, walk
 
 BELOW_HOLD = frozenset({EraseGround.REQUEST, EraseGround.MAXIMUM})
 """Grounds to erase that a hold stands above (``retention.precedence``)."""
@@ -99,7 +99,7 @@ class HoldScopes:
             node, people = self._found(hold)
         except QueryError as error:
             return HoldScope(None, "", broken=error.code)
-        return HoldScope(node, hashlib.sha256(repr(node).encode()).hexdigest()[:32], people)
+        return HoldScope(node, _digest(node), people)
 
     def _found(self, hold: Hold) -> tuple[Node, tuple[Resolution, ...]]:
         """By the directory as it is, or as it was when the hold was placed; by the latter alone where the former knows
@@ -112,6 +112,13 @@ class HoldScopes:
         except QueryError:
             return then, meant
         return (now if now == then else Or((now, then))), together(people, meant)
+
+
+def _digest(node: Node) -> str:
+    """Of what is searched for, and how: with days, by the receipt too (``holds.found``). A hold of a release that did
+    not do so is looked through anew."""
+    how = " or received" if any(isinstance(each, Sent) for each in walk(node)) else ""
+    return hashlib.sha256(f"{node!r}{how}".encode()).hexdigest()[:32]
 
 
 def node_of(directory: Directory, hold: Sought) -> tuple[Node, tuple[Resolution, ...]]:

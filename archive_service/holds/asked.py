@@ -9,6 +9,7 @@ from pathlib import Path
 
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.merge import merge
+from archive_service.holds.found import found_of
 from archive_service.ledger.erasures import Asked
 from archive_service.ledger.holds import Hold
 from archive_service.ledger.payloads import PayloadVault, open_capture_at
@@ -67,10 +68,11 @@ class AskedReader:
     ) -> dict[str, str]:
         """A message with what is left of it: what its captures say together counts."""
         standing = {message.id: message.captures for message in self._catalog.messages(list(rows))}
+        whole = []
         for message, pairs in rows.items():
-            whole = merge([*(row for row, _ in pairs), *standing.get(message, ())])
-            index.write([to_document(whole, pairs[0][1])])
-        hits = {hit.id for hit in index.search(node, limit=len(rows), snippets=False).hits}
+            whole.append(merge([*(row for row, _ in pairs), *standing.get(message, ())]))
+            index.write([to_document(whole[-1], pairs[0][1])])
+        hits = found_of(index, node, whole)
         return {
             row.id: row.log
             for message in hits

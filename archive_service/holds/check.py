@@ -2,11 +2,14 @@
 statement that can be made again and compared: count, digest, and the places in the logs that it rests on."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from archive_service.access.hold_scopes import HoldScopes
-from archive_service.catalog.base import Catalog
+from archive_service.catalog.base import Catalog, MessageRow
+from archive_service.holds.found import found_of
 from archive_service.holds.taken import taken_by
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
@@ -15,7 +18,7 @@ from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault.key_layout import LogId, object_key
 from archive_service.vault.stores.base import ObjectStore
 from search.indexes.base import SearchIndex
-from search.query_language import Node
+from search.query_tree import Node, Sent, walk
 
 _PAGE = 500
 _NAMED = 100  # ids that a report names
@@ -101,19 +104,31 @@ def _look(store: ObjectStore, place: tuple[LogId, str], report: HoldReport) -> N
 
 
 def _uncovered(acts: Acts, catalog: Catalog, index: SearchIndex, hold: Hold, node: Node) -> list[str]:
-    """Everything that it finds now, page by page, held against what it covers."""
+    """Everything that it finds now, held against what it covers."""
     left: list[str] = []
+    for message in _finds(catalog, index, node):
+        left += [
+            row.id
+            for row in message.captures
+            if hold.wants(row.finding.received_at)
+            and row.id not in hold.covered
+            and not acts.erasures.begun(row.id)
+        ]
+    return left
+
+
+def _finds(catalog: Catalog, index: SearchIndex, node: Node) -> Iterator[MessageRow]:
+    """Page by page; where it is about days, every message there is, for then the day of a receipt counts too."""
+    if any(isinstance(each, Sent) for each in walk(node)):
+        rows = catalog.changed(0, catalog.position().indexed)
+        while messages := list(islice(rows, _PAGE)):
+            found = found_of(index, node, messages)
+            yield from (message for message in messages if message.id in found)
+        return
     below: int | None = None
     while True:
-        found = index.search(node, limit=_PAGE, below=below, snippets=False)
-        for message in catalog.messages([hit.id for hit in found.hits]):
-            left += [
-                row.id
-                for row in message.captures
-                if hold.wants(row.finding.received_at)
-                and row.id not in hold.covered
-                and not acts.erasures.begun(row.id)
-            ]
-        if len(found.hits) < _PAGE:
-            return left
-        below = found.hits[-1].rank
+        hits = index.search(node, limit=_PAGE, below=below, snippets=False).hits
+        yield from catalog.messages([hit.id for hit in hits])
+        if len(hits) < _PAGE:
+            return
+        below = hits[-1].rank

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from archive_service.access.hold_scopes import HoldScope, HoldScopes, stands_above
 from archive_service.catalog.base import Catalog, MessageRow
+from archive_service.holds.found import found_of
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.erasures import Asked
 from archive_service.ledger.holds import Hold
@@ -13,7 +14,7 @@ from archive_service.model.errors import ArchiveError, QueryError, Refused
 from archive_service.model.trouble import Trouble
 from retention.holds import PIECE, Looked, cover
 from search.indexes.base import SearchIndex
-from search.query_language import And, Ids, Node
+from search.query_language import Node
 
 _log = logging.getLogger(__name__)
 _STRETCH = 500  # rows of the order log that are looked through at once
@@ -135,8 +136,7 @@ class Covering:
         changed = list(self._catalog.changed(since, below))
         if not changed:
             return {}
-        query = And((node, Ids(tuple(message.id for message in changed))))
-        hits = {hit.id for hit in self._index.search(query, limit=len(changed), snippets=False).hits}
+        hits = found_of(self._index, node, changed)
         places = (place for message in changed if message.id in hits for place in _places(hold, message))
         return {capture: log for capture, log in places if capture not in hold.covered}
 

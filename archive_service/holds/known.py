@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.holds.found import found_of
 from archive_service.ledger.acts import Acts
 from search.indexes.base import SearchIndex
-from search.query_language import And, Ids
 
 
 def undecided(acts: Acts, catalog: Catalog, index: SearchIndex, rows: Sequence[CaptureRow]) -> bool:
@@ -19,13 +19,12 @@ def undecided(acts: Acts, catalog: Catalog, index: SearchIndex, rows: Sequence[C
     scopes, position = HoldScopes(acts), catalog.position()
     if scopes.looking() or position.indexed < position.rows:
         return True
-    wanted = Ids(tuple({row.finding.message for row in rows}))
+    wanted = catalog.messages(list({row.finding.message for row in rows}))
     for hold in searched:
         node = scopes.of(hold).node
         if node is None:
             return True
-        found = index.search(And((node, wanted)), limit=len(rows), snippets=False)
-        hits = {hit.id for hit in found.hits}
+        hits = found_of(index, node, wanted)
         for row in rows:
             finds = row.finding.message in hits and hold.wants(row.finding.received_at)
             if finds and row.id not in hold.covered:

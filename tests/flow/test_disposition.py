@@ -32,7 +32,8 @@ from tests.flow.test_retention import klass, set_schedule
 __all__ = ["no_settings_around"]
 
 WORD = "zebrasubject"
-ATTACHED, NAMED = "quaggatext", "okapifile"  # they stand in an attachment's text alone, and in its name alone
+# They stand in an attachment's text alone, and in its name alone; long, for a short one is found in base64 by chance.
+ATTACHED, NAMED = "quaggaattachment", "okapifilename"
 OLD = klass("old", "P1Y", start="sent", article="GDPR, article 5(1)(e)")
 LAW = klass("law", "P90Y", start="sent", minimum="P90Y", article="Code de commerce, article L123-22")
 SCHEDULE = {

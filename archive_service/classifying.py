@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.catalog.mark_seals import marks_of, sealed_marks
+from archive_service.catalog.vouching import vouched
 from archive_service.ledger.acts import Acts
-from archive_service.ledger.payloads import PayloadVault, open_capture_at
-from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
+from archive_service.ledger.payloads import PayloadVault, open_capture
+from archive_service.model.errors import KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Parsed
 from archive_service.model.schedule import Schedule, TextCondition
 from archive_service.retaining import custodians_of
@@ -45,17 +47,19 @@ class Classifier:
         cannot be read (``verify`` names it). Raises StoreError, ParseFailed: what is not noted can be read again."""
         if not schedule.reads_text():
             return capture
-        facts = facts_of(capture.finding, capture.marks)
+        facts = facts_of(capture.finding, marks_of(self.vault.keyring, capture))
         wanted = sorted(unread_of(schedule, facts, custodians_of(self.acts)), key=lambda each: each.key)
         if not wanted:
             return capture
         log = LogId.parse(capture.log)
         try:
-            opened = open_capture_at(self.vault, log, capture.seq)
-        except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
+            entry = vouched(self.vault, capture)
+            opened = open_capture(self.vault.store, self.vault.keyring, log, entry.fields)
+        except (Tampered, KeyUnavailable, NotFound) as error:
             _log.warning("a capture cannot be read for its class: %s", error.code)
             return capture
         said = self.reads.marks(opened.raw, capture.finding.parsed, wanted)
-        noted = {each.key: holds for each, holds in zip(wanted, said, strict=True)}
+        read = {each.key: holds for each, holds in zip(wanted, said, strict=True)}
+        noted = sealed_marks(self.vault.keyring, capture.id, read)
         self.catalog.mark(capture.id, noted)
         return replace(capture, marks={**capture.marks, **noted})

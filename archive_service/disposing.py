@@ -14,6 +14,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.catalog.vouching import vouched
 from archive_service.expiring import none_left
 from archive_service.export.certificate import certificate
 from archive_service.export.proving import LedgerProofs
@@ -23,7 +24,7 @@ from archive_service.ledger.dispositions import Disposition, Leaving
 from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import ArchiveError, NotFound, Refused
+from archive_service.model.errors import ArchiveError, KeyUnavailable, NotFound, Refused, Tampered
 from archive_service.projection_engines import Pair
 from archive_service.retaining import assessed_to_go, judged_by, require_judged
 from archive_service.retention_actions import OVERSIGHT
@@ -60,13 +61,25 @@ def past(acts: Acts, capture: CaptureRow, now: str) -> Leaving | None:
     return Leaving(capture.log, capture.seq, capture.id, found[1].klass.id)
 
 
-def _still(acts: Acts, catalog: Catalog, classes: Mapping[str, str], now: str) -> Iterator[Leaving]:
+def _any_row(row: CaptureRow) -> bool:
+    """For what destroys nothing yet."""
+    del row
+    return True
+
+
+def _still(
+    acts: Acts,
+    catalog: Catalog,
+    classes: Mapping[str, str],
+    now: str,
+    believed: Callable[[CaptureRow], bool] = _any_row,
+) -> Iterator[Leaving]:
     """Of captures, by id with the class that two people saw them in, those whose maximum is over and that are of that
     class still: what has become of another one was not decided over, and its certificate would name a wrong law."""
     for name, klass in classes.items():
         row = catalog.capture(name)
         found = None if row is None else past(acts, row, now)
-        if found is not None and found.klass == klass:
+        if row is not None and found is not None and found.klass == klass and believed(row):
             yield found
 
 
@@ -195,10 +208,16 @@ def view(run: Disposition, acts: Acts) -> dict[str, Any]:
     }
 
 
-def advance(core: Core, tenant: Tenant) -> int:
+def _ignore(error: ArchiveError) -> None:
+    """Who has no tally."""
+    del error
+
+
+def advance(core: Core, tenant: Tenant, damaged: Callable[[ArchiveError], None] = _ignore) -> int:
     """Take every run of a tenant as far as it can go now; how many were ended. Safe beside others, and after a crash
-    anywhere. Raises ArchiveError: the next call goes on; Refused (``clock.disagrees``): nothing is destroyed by a clock
-    that is wrong."""
+    anywhere. ``damaged`` is told of captures that stay since the catalog does not say of them what the ledger says.
+    Raises ArchiveError: the next call goes on; Refused (``clock.disagrees``): nothing is destroyed by a clock that is
+    wrong."""
     acts = tenant.acts
     acts.refresh()
     under_way = [each for each in acts.dispositions.known.values() if each.state in ("waiting", "going")]
@@ -215,7 +234,7 @@ def advance(core: Core, tenant: Tenant) -> int:
             if run.state == "waiting" and run.order:
                 _begin_order(acts, run, clock)
             elif run.state == "waiting" and run.due <= now and at_head:
-                _begin(acts, live.catalog, run, clock)
+                _begin(acts, live.catalog, run, clock, damaged)
             return False
 
         def end(run: Disposition) -> bool:
@@ -241,15 +260,31 @@ def _each_in_turn(runs: Sequence[Disposition], *deeds: Callable[[Disposition], b
     return said
 
 
-def _begin(acts: Acts, catalog: Catalog, run: Disposition, clock: Clock) -> None:
+def _begin(
+    acts: Acts, catalog: Catalog, run: Disposition, clock: Clock, damaged: Callable[[ArchiveError], None]
+) -> None:
     now, before = rfc3339(clock()), judged_by(acts)
     version = acts.schedules.in_force(now)
     if version is not None and version.schedule.public_service and run.elimination is None:
         disposition.begin(acts, run, (), _BASIS, clock)  # decided before the archives were public: it stops
         return
-    still = {each.id for each in _still(acts, catalog, {each.id: each.klass for each in run.captures}, now)}
+    classes = {each.id: each.klass for each in run.captures}
+    still = {
+        each.id for each in _still(acts, catalog, classes, now, lambda row: _believed(acts, row, damaged))
+    }
     number = None if version is None else version.number
     disposition.begin(acts, run, still, _BASIS, clock, lambda: require_judged(acts, before), number)
+
+
+def _believed(acts: Acts, row: CaptureRow, damaged: Callable[[ArchiveError], None]) -> bool:
+    """Whether the ledger says of a capture what the catalog does: nobody's mail grows old by a change in a database."""
+    try:
+        vouched(acts.vault, row)
+    except (Tampered, KeyUnavailable) as error:
+        _log.error("a capture stays, for its row cannot be believed: %s", error.code)
+        damaged(error)
+        return False
+    return True
 
 
 def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:

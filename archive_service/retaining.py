@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.catalog.mark_seals import marks_of
+from archive_service.catalog.vouching import vouched
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
@@ -74,7 +76,7 @@ def _by(
     version: Version, acts: Acts, capture: CaptureRow, now: str, people: DecidedPeople | None = None
 ) -> Assessment:
     by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
-    facts = facts_of(capture.finding, capture.marks)
+    facts = facts_of(capture.finding, marks_of(acts.vault.keyring, capture))
     return assess(version.schedule, facts, events_of(acts, now, people), by_hand, extended)
 
 
@@ -140,7 +142,8 @@ def keep_to_minimum(
     """Have those of these captures kept whose legal minimum runs: their keys then outlast a request to erase them,
     until each one's own end; by a schedule to come from its time on, for a request may wait long for its batch. By id,
     until when; durable on return. Raises Refused (``erasure.minimum_open``) where the term has not begun to run, for
-    then nobody can say until when, Overloaded (``projection.behind``) where the catalog is made anew, or behind."""
+    then nobody can say until when; Tampered (``integrity.row``); Overloaded (``projection.behind``) where the catalog
+    is made anew, or behind."""
     now = rfc3339(clock())
     ends: dict[tuple[str, str, str], list[str]] = {}
     for capture in captures:
@@ -161,6 +164,7 @@ def keep_to_minimum(
 def _minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Assessment]]:
     """By each version in force or to come under which a capture is kept, from when on (empty: it is so now)."""
     version = acts.schedules.in_force(now)
+    vouched(acts.vault, row)  # a row that makes mail look older would have it lose its minimum
     versions = [] if version is None else [("", version)]
     versions += [(each.effective_from, each) for each in acts.schedules.to_come(now)]
     for since, each in versions:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.catalog.mark_seals import marks_of
 from archive_service.ledger.acts import Acts
 from archive_service.model.schedule import Schedule, TextCondition
 from retention.schedule.facts import Facts, facts_of
@@ -55,6 +56,7 @@ class Trial:
         self._events = events
         self._asked = asked
         self._reviews = acts.reviews
+        self._keyring = acts.vault.keyring
         self._now = now
         self._kinds = {source.id: str(source.kind) for source in acts.sources()}
         self._barred = acts.erasures.barred
@@ -104,11 +106,12 @@ class Trial:
 
     def _judged(self, schedule: Schedule, capture: CaptureRow) -> tuple[Facts, Assessment]:
         by_hand, extended = self._reviews.classes.get(capture.id), self._reviews.until.get(capture.id, "")
-        facts = facts_of(capture.finding, capture.marks)
+        known = marks_of(self._keyring, capture)
+        facts = facts_of(capture.finding, known)
         unread = unread_of(schedule, facts, self._events.custodians)
         if unread:
             said = self._asked.of(capture.finding.message, unread)
-            facts = facts_of(capture.finding, {**capture.marks, **said})
+            facts = facts_of(capture.finding, {**known, **said})
         return facts, assess(schedule, facts, self._events, by_hand, extended)
 
     def _rules(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
+from archive_service.catalog.vouching import vouched
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
@@ -81,6 +82,8 @@ def _require_past(acts: Acts, catalog: Catalog, named: Sequence[str], now: str) 
     for name in named:
         row = catalog.capture(name)
         found = assessed_to_go(acts, row, now) if row is not None else None
+        if row is not None:
+            vouched(acts.vault, row)
         if found is not None and found[0].schedule.public_service:
             require_visa(acts, None)
         if found is None or not found[1].past(now):

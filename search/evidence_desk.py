@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.looks import Looker, Subject
+from archive_service.catalog.vouching import entry_of
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Draft
 from archive_service.ledger.evidence import evidence_draft
 from archive_service.ledger.payloads import PayloadVault, open_capture
-from archive_service.ledger.reader import read_entry
 from archive_service.model.errors import ArchiveError, LookerAway, Tampered
 from archive_service.model.evidence import Evidence, Look
 from archive_service.model.mail import CaptureRecord
@@ -222,9 +222,7 @@ class EvidenceDesk:
     def _seen(self, lane: _Lane, row: CaptureRow) -> tuple[Draft, Evidence]:
         """What is to be seen of a capture, as an entry. Raises LookerAway, ArchiveError."""
         log, look = LogId.parse(row.log), lane.looker.look
-        entry = read_entry(self._vault.store, log, row.seq)
-        if entry.type != "capture" or entry.fields.get("capture") != row.id:
-            raise Tampered("the catalog's row does not fit the ledger")
+        entry = entry_of(self._vault.store, row)
         size = entry.fields.get("object", {}).get("size", 0)
         with self._large if size > _LARGE else nullcontext():
             opened = open_capture(self._vault.store, self._vault.keyring, log, entry.fields)

@@ -15,12 +15,13 @@ from archive_service.catalog.base import (
     Position,
     Withdrawn,
 )
+from archive_service.catalog.vouching import entry_of
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.erasures import asked_of, freed_of
 from archive_service.ledger.evidence import TYPE as EVIDENCE
 from archive_service.ledger.evidence import open_evidence
-from archive_service.ledger.payloads import PayloadVault, open_capture_at
+from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.ledger.reader import batch_from, read_from
 from archive_service.model.errors import Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Finding, Source, Text
@@ -360,9 +361,10 @@ class Projector(RowsOnly):
         known = texts.get(first.id)
         if known is not None:
             return known
-        log = LogId.parse(first.log)
+        store, keyring = self._vault.store, self._vault.keyring
         try:
-            opened = open_capture_at(self._vault, log, first.seq)
+            fields = entry_of(store, first).fields
+            opened = open_capture(store, keyring, LogId.parse(first.log), fields)
         except (Tampered, KeyUnavailable, Invalid, NotFound) as error:
             return Text(not_fully_indexed=f"unreadable: {error.code}")
         return self._interpreter.extract(opened.raw, first.finding.parsed)

@@ -84,6 +84,9 @@ _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
 _MOST_SKEW = 300.0  # seconds: beyond that terms cannot be trusted
 _OVERLOAD = ("overloaded", "connections", "store_full")
 _FAULT = ("internal", "commit_timeout", "not_judged")
+_DAMAGE = tuple(
+    f"integrity.{what}" for what in ("checkpoint", "commit", "missing", "object", "row", "tampered")
+)
 
 
 def catalogue(settings: Settings) -> tuple[Alarm, ...]:
@@ -284,6 +287,12 @@ def _of_ledger(settings: Settings) -> tuple[Alarm, ...]:
             _CRITICAL,
             (Level(names.BREAK_GLASS_OPEN, ">", 0),),
             "Somebody acts by break-glass in a role that he does not hold: two people have let him, for minutes.",
+        ),
+        Alarm(
+            "damage_read",
+            _CRITICAL,
+            (Growth(names.FAILURES, 1, _DAY, {"code": _DAMAGE}),),
+            "Something was read that is not what the ledger says. It was not shown, and nothing was destroyed by it.",
         ),
         Alarm(
             "verify_damage",

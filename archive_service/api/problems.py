@@ -143,6 +143,8 @@ async def _archive_error(request: Request, error: Exception) -> ProblemResponse:
     if status >= 500:
         level = logging.CRITICAL if isinstance(error, Tampered) else logging.ERROR
         _log.log(level, "request %s failed: %s", request_id, error.code)
+    if isinstance(error, Tampered):
+        request.app.state.services.damaged(error.code)
     headers: dict[str, str] = {}
     if status == 401:
         headers = challenge("authorization" in request.headers)

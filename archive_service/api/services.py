@@ -353,10 +353,16 @@ class TenantServices:
     parent: str | None = None
 
 
+def _nobody(code: str) -> None:
+    """Where no alarm is rung."""
+    del code
+
+
 @dataclass(frozen=True)
 class ApiServices:
     """``tenants``: by opaque id, None for a tenant that is not. ``bearers``: who holds a token. ``ready``: stable codes
     of what keeps the service from answering, none when it is ready.
+    ``damaged``: told the code of what was read and is not what the ledger says.
     ``projection_wait``: seconds a read waits for ``min_seq``. ``patience``: seconds for a request's body. ``browser``:
     None where nobody signs in with one."""
 
@@ -370,4 +376,5 @@ class ApiServices:
     origins: OriginRates = field(default_factory=OriginRates)
     sign_ins: OriginRates = field(default_factory=lambda: OriginRates(SIGN_INS))
     strangers: Strangers = field(default_factory=Strangers)
+    damaged: Callable[[str], None] = _nobody
     browser: Browser | None = None

@@ -9,11 +9,20 @@ from archive_service.model.mail import Finding, Recipient, Source
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Whether a mail fulfils a condition of retention rules on its text; None: that cannot be told. ``seal``: see
+    ``mark_seals``."""
+
+    holds: bool | None
+    seal: str
+
+
+@dataclass(frozen=True)
 class CaptureRow:
     """One capture as projected: where its entry and object stand, and its finding.
 
     ``order_seq`` is the order log's sequence number of the finding: it versions the row. ``marks``: what its text says
-    to conditions of retention rules, by their keys, as far as it was read for them (``Facts.marks``).
+    to conditions of retention rules, by their keys, as far as it was read for them (``mark_seals.marks_of``).
     """
 
     id: str
@@ -23,7 +32,7 @@ class CaptureRow:
     object_key: str
     lock_until: str
     finding: Finding
-    marks: Mapping[str, bool | None] = field(default_factory=dict, compare=False)
+    marks: Mapping[str, Mark] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ class Catalog(Protocol):
         """Messages that lost a capture at an order-log position in [since, below); some exist no more."""
         ...
 
-    def mark(self, capture: str, marks: Mapping[str, bool | None]) -> None:
+    def mark(self, capture: str, marks: Mapping[str, Mark]) -> None:
         """Note what a capture's text says to conditions of retention rules; nothing, where the capture has no row.
         Durable on return."""
         ...

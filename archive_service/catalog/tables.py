@@ -105,6 +105,7 @@ text_marks = Table(
     Column("capture", AnyText, primary_key=True),
     Column("condition", AnyText, primary_key=True),  # the key of a condition on the text
     Column("holds", Boolean),  # NULL: it cannot be told
+    Column("seal", AnyText, nullable=False),  # ``mark_seals``
 )
 
 unread = Table(

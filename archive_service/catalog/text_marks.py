@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from archive_service.catalog import tables
+from archive_service.catalog.base import Mark
 from archive_service.catalog.chunks import chunks
 from archive_service.catalog.engines import Database
 
-Marks = Mapping[str, bool | None]
+Marks = Mapping[str, Mark]
 
 
 class TextMarkWrites:
@@ -29,13 +30,14 @@ class TextMarkWrites:
             return str(connection.execute(select(tables.position.c.born)).scalar_one())
 
 
-def marks_of(connection: Connection, captures: Sequence[str]) -> dict[str, dict[str, bool | None]]:
+def marks_of(connection: Connection, captures: Sequence[str]) -> dict[str, dict[str, Mark]]:
     """By capture, what is known of it, by the key of a condition."""
     table = tables.text_marks
-    found: dict[str, dict[str, bool | None]] = {}
+    found: dict[str, dict[str, Mark]] = {}
     for some in chunks(captures):
         for row in connection.execute(select(table).where(table.c.capture.in_(some))):
-            found.setdefault(row.capture, {})[row.condition] = None if row.holds is None else bool(row.holds)
+            holds = None if row.holds is None else bool(row.holds)
+            found.setdefault(row.capture, {})[row.condition] = Mark(holds, row.seal)
     return found
 
 
@@ -53,5 +55,5 @@ def _note(connection: Connection, capture: str, marks: Marks) -> None:
     if connection.execute(standing).first() is None:
         return
     connection.execute(delete(table).where(table.c.capture == capture, table.c.condition.in_(list(marks))))
-    values = [{"capture": capture, "condition": key, "holds": holds} for key, holds in marks.items()]
+    values = [{"capture": capture, "condition": key, **vars(mark)} for key, mark in marks.items()]
     connection.execute(insert(table), values)

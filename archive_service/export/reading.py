@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from archive_service.catalog.base import CaptureRow, EvidenceRow, MessageRow
 from archive_service.catalog.merge import merge
+from archive_service.catalog.vouching import entry_of, vouched
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.evidence import TYPE as EVIDENCE
 from archive_service.ledger.evidence import open_evidence
@@ -34,10 +35,7 @@ class LedgerContents:
 
     def entry(self, capture: CaptureRow) -> Entry:
         """The ledger entry of a capture. Raises Tampered when the catalog's row does not fit it."""
-        entry = read_entry(self._vault.store, LogId.parse(capture.log), capture.seq)
-        if entry.type != "capture" or entry.fields.get("capture") != capture.id:
-            raise Tampered("the catalog's row does not fit the ledger")
-        return entry
+        return entry_of(self._vault.store, capture)
 
     def opened(self, capture: CaptureRow) -> Opened:
         """Raw bytes and record, re-hashed, for a row that says what the ledger says. Raises Tampered, KeyUnavailable,
@@ -54,26 +52,10 @@ class LedgerContents:
             raise Tampered("the catalog's message does not follow from its captures", code="integrity.row")
 
     def _checked(self, capture: CaptureRow) -> Entry:
-        """The capture's entry, after comparing the row with it and with the finding in the order log. Raises NotFound
-        for what an act has barred, whatever the catalog still says."""
+        """See ``vouched``. Raises NotFound for what an act has barred, whatever the catalog still says."""
         if self._barred([capture.id]):
             raise NotFound("nothing is here under this id", code="not_found")
-        entry = self.entry(capture)
-        log = LogId.parse(capture.log)
-        order = LogId(log.owner, "order-1")
-        found = read_entry(self._vault.store, order, capture.order_seq)
-        if found.type != "finding" or found.fields.get("of") != {"log": capture.log, "seq": capture.seq}:
-            raise Tampered("the catalog's row does not fit the order log", code="integrity.row")
-        key = self._vault.keyring.object_key(log, capture.id)
-        opened = self._vault.open_finding(order, found.fields.get("payload"), capture.id, key)
-        same = (
-            opened.get("finding") == capture.finding.plain()
-            and entry.fields["object"]["key"] == capture.object_key
-            and entry.fields["lock_until"] == capture.lock_until
-        )
-        if not same:
-            raise Tampered("the catalog's row does not say what the ledger says", code="integrity.row")
-        return entry
+        return vouched(self._vault, capture)
 
     def looks(self, capture: CaptureRow, rows: Sequence[EvidenceRow]) -> list[Looked]:
         """What was seen of a capture after its ``250``, opened in the order log and compared with the catalog's

@@ -104,6 +104,11 @@ class Acts:
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""
 
     @property
+    def vault(self) -> PayloadVault:
+        """What opens and seals what stands in the owner's logs."""
+        return self._vault
+
+    @property
     def seen(self) -> int:
         """How many acts have been read."""
         return self._reader.place.seq

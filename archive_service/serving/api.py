@@ -7,6 +7,7 @@ import threading
 import uvicorn
 
 from archive_service.access.events import AccessLog
+from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.api.app import create_app
 from archive_service.api.rates import ActorRates
@@ -123,8 +124,8 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: Settings, tally: Tally) -> None:
-    """Serve until SIGTERM, then finish what is being answered. Requests are counted by the API's own ``/metrics``."""
-    del tally
+    """Serve until SIGTERM, then finish what is being answered. Requests are counted by the API's own ``/metrics``;
+    ``tally`` counts what was read and is damaged."""
     core = open_core(settings)
     tenants = Tenants(core)
     here = TenantsHere(tenants.token_key, tenants.named, tenants.get)
@@ -138,6 +139,7 @@ def run(settings: Settings, tally: Tally) -> None:
         clock=core.clock,
         rates=ActorRates(settings.api_rate),
         patience=settings.api_patience,
+        damaged=lambda code: tally.add(names.FAILURES, code=code),
     )
     minutes = _Minutes(services.strangers, tenants)
     minutes.start()

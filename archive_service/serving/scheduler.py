@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from archive_service.alarms import names
@@ -163,7 +164,8 @@ class Scheduler:
         """Every tenant's dispositions as far as they can go now, and what else nobody can open any more."""
         self._dispose_at = self._monotonic() + _DISPOSITION
         for tenant in self._core.tenants():
-            for what, look in (("disposition", advance), ("sweep", self._sweeping.run)):
+            begin = partial(advance, damaged=partial(self._failed, "disposition"))
+            for what, look in (("disposition", begin), ("sweep", self._sweeping.run)):
                 try:
                     if self._core.leases.take(f"{tenant.id}/disposition"):
                         look(self._core, tenant)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, delete, literal_column, text, update
 
 from archive_service.catalog import tables, text_marks
-from archive_service.catalog.base import Backlog, CaptureRow, Changes, EvidenceRow, Position, Withdrawn
+from archive_service.catalog.base import Backlog, CaptureRow, Changes, EvidenceRow, Mark, Position, Withdrawn
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.model.errors import StoreDenied, StoreError
 from archive_service.model.evidence import Evidence, Look, Malware
@@ -485,16 +485,17 @@ def test_a_capture_found_again_keeps_its_evidence(catalog):
 
 def test_what_a_text_says_stays_with_its_capture_and_goes_with_it(catalog):
     catalog.apply(changes(capture(0, "m1"), capture(1, "m1"), rows=2))
-    catalog.mark("c0", {"k1": True, "k2": None})
-    catalog.mark("c0", {"k1": False})
-    catalog.mark("c9", {"k1": True})
-    assert catalog.capture("c0").marks == {"k1": False, "k2": None}
+    catalog.mark("c0", {"k1": Mark(True, "s1"), "k2": Mark(None, "s2")})
+    catalog.mark("c0", {"k1": Mark(False, "s3")})
+    catalog.mark("c9", {"k1": Mark(True, "s1")})
+    known = {"k1": Mark(False, "s3"), "k2": Mark(None, "s2")}
+    assert catalog.capture("c0").marks == known
     (row,) = catalog.messages(["m1"])
-    assert [each.marks for each in row.captures] == [{"k1": False, "k2": None}, {}]
+    assert [each.marks for each in row.captures] == [known, {}]
     catalog.apply(changes(capture(2, "m1", name="c0"), rows=3))
-    assert catalog.capture("c0").marks == {"k1": False, "k2": None}
+    assert catalog.capture("c0").marks == known
     catalog.apply(Changes([], [], rows=4, acts=1, withdrawn=[Withdrawn("c0", "log-a", 0, 3)]))
-    catalog.mark("c0", {"k1": True})
+    catalog.mark("c0", {"k1": Mark(True, "s1")})
     catalog.apply(changes(capture(4, "m2", name="c9"), rows=5))
     assert catalog.capture("c9").marks == {}
     with catalog._database.reading() as connection:

@@ -47,7 +47,7 @@ class Round:
         made = SimpleNamespace(capture_ids=()), SimpleNamespace(ids=["m1"])
 
         def noted(step: str, result: object = 0) -> Callable[..., object]:
-            def work(_: object, tenant) -> object:
+            def work(_: object, tenant, **_told: object) -> object:
                 return self.do(step, tenant.name, result)
 
             return work

@@ -18,5 +18,6 @@ def upgrade() -> None:
         sa.Column("capture", AnyText, primary_key=True),
         sa.Column("condition", AnyText, primary_key=True),
         sa.Column("holds", sa.Boolean),
+        sa.Column("seal", AnyText, nullable=False),
     )
     op.add_column("position", sa.Column("born", AnyText, nullable=False, server_default=""))

@@ -58,13 +58,16 @@ def read_mark(file: Path) -> Mark:
 
 
 def first_unkept(work: Path, acts: Acts, catalog: Catalog, now: str) -> tuple[LogId, int] | None:
-    """The place of the first capture whose lock is not what its class asks, for no pass has reached it or its class
-    cannot be told, by the mark of this machine; None where there is none, where no schedule is in force, and where no
-    follower of this machine keeps locks. Raises StoreError."""
+    """The place of the first capture whose lock is not what its class asks, for no pass has reached it, its class
+    cannot be told, or, without a schedule in force, nothing has a class; by the mark of this machine, which follows.
+    None where there is none, and where no follower of this machine keeps locks yet. Raises StoreError."""
     file = mark_file(work, acts.log.owner)
-    if acts.schedules.in_force(now) is None or not file.exists():
+    if acts.schedules.in_force(now) is None:
+        mark = Mark()
+    elif file.exists():
+        mark = read_mark(file)
+    else:
         return None
-    mark = read_mark(file)
     rows = [
         row for name in mark.undecided if (row := catalog.capture(name)) and not acts.erasures.barred(name)
     ]
@@ -156,6 +159,8 @@ class LockKeeper:
         of these, and every week, for locks that roll; where words decide, with a catalog that knows of none yet."""
         schedule = version.schedule
         parts: list[object] = [version.number, self._acts.reviews.count]
+        if any(rule.custodians for rule in schedule.rules) and any(each.minimum for each in schedule.classes):
+            parts.append(f"people {self._acts.custodians.last}")  # whose mail is whose says the directory
         if any(each.start in EVENTS and each.minimum for each in schedule.classes):
             closed = sum(matter.closed is not None for matter in self._acts.matters.known.values())
             year, week, _ = now.isocalendar()

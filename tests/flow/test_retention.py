@@ -318,12 +318,15 @@ def test_a_capture_that_is_not_locked_as_its_class_asks_is_told_at_half_of_its_i
         found = unread(Logs(api.core.store), owner, logs, catalog, now.timestamp(), first)
         return next(each.value for each in found if each.metric == names.INTAKE_LOCK_USED)
 
+    archived(api, tmp_path)
+    api.follow()
+    assert (used(14) < 0.5, used(16) > 0.5) == (True, True)  # without a schedule nothing has a class
     set_schedule(api, {**schedule(), "classes": [LAW], "default": "law"})
     api.follow()
     assert used(16) == 0
     with monkeypatch.context() as patched:
         patched.setattr(LockKeeper, "_keep", lambda *_: (_ for _ in ()).throw(StoreError("away")))
-        mail(tmp_path / "m", "one", "a@ex.fr", "b@dehors.fr", "facture 7")
+        mail(tmp_path / "m", "three", "a@ex.fr", "b@dehors.fr", "facture 8")
         taken(api, tmp_path / "m")
         api.follow()
         assert (used(14) < 0.5, used(16) > 0.5) == (True, True)

@@ -36,6 +36,19 @@ def test_nobody_locks_mail_for_a_century_by_a_departure_to_come(api, tmp_path, d
     assert counted(api) == {}
 
 
+def test_l123_22_a_lock_is_made_as_long_as_the_minimum_of_whoever_turns_out_to_have_the_mail(api, tmp_path):
+    anne = person(api, "Anne", "another@ex.fr")
+    ids = plain(api, tmp_path)
+    law = klass("law", "P10Y", minimum="P10Y", start="sent", article="Code de commerce, article L123-22")
+    rules = [{"id": "r", "class": "law", "custodians": [anne["id"]]}]
+    classes = [klass("ordinary", "P1Y"), law]
+    set_schedule(api, {"classes": classes, "rules": rules, "default": "ordinary"})
+    api.follow()
+    changed(api, anne, name="Anne", addresses=[{"address": "a@ex.fr"}])
+    api.follow()
+    assert rfc3339(lock_of(api, ids["facture 7"])[1].until) == "2036-03-02T10:00:00.000000Z"
+
+
 ASSET = klass("old", "P2Y", start="sent", article="Article 99")
 
 

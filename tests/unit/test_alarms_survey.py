@@ -32,6 +32,21 @@ from tests.unit.erasure_bench import BASIS, Erasing
 from tests.unit.smtp_fakes import FakeIntake
 
 TABLES = ("position", "took")
+SCHEDULED = {
+    "version": 1,
+    "act": "schedule.set",
+    "number": 1,
+    "effective_from": "2026-01-01T00:00:00.000000Z",
+    "schedule": {
+        "classes": [{"id": "o", "name": "o", "basis": "b", "article": "a", "maximum": "P1Y"}],
+        "rules": [],
+        "default": "o",
+        "domains": [],
+    },
+    "by": "rob",
+    "at": "2026-01-01T00:00:00.000000Z",
+    "approval": "p1",
+}
 
 
 class Surveyed:
@@ -132,10 +147,13 @@ def test_unsigned_entries_age_until_a_checkpoint_covers_them(surveyed: Surveyed)
     assert surveyed.value(names.CHECKPOINT_LAG) == 0
 
 
-def test_half_of_an_intake_lock_without_a_finding(surveyed: Surveyed) -> None:
+def test_half_of_an_intake_lock_without_a_finding_or_a_class(surveyed: Surveyed) -> None:
     surveyed.archive.write([mail(1)])
     surveyed.later(days=16)
     assert surveyed.value(names.INTAKE_LOCK_USED) == pytest.approx(16 / 30, abs=0.01)
+    surveyed.archive.follow()
+    assert surveyed.value(names.INTAKE_LOCK_USED) == pytest.approx(16 / 30, abs=0.01)
+    surveyed.archive.tenant.acts.schedules.take(SCHEDULED, 0)  # until there is one nothing has a class
     surveyed.archive.follow()
     assert surveyed.value(names.INTAKE_LOCK_USED) == 0
 

@@ -53,8 +53,22 @@ def _day_of_year(text: str) -> str:
     return text
 
 
+def offset(text: str) -> timedelta:
+    """How far a clock is ahead of UTC, of ``+01:00``. Raises ValueError."""
+    hours, minutes = map(int, text[1:].split(":"))
+    if minutes > 59 or hours > 14:
+        raise ValueError("how far the clocks are ahead of UTC, or behind: +01:00")
+    return timedelta(hours=hours, minutes=minutes) * (-1 if text[0] == "-" else 1)
+
+
+def _offset(text: str) -> str:
+    offset(text)
+    return text
+
+
 Duration = Annotated[str, StringConstraints(max_length=20), AfterValidator(_bounded)]
 DayOfYear = Annotated[str, StringConstraints(pattern=r"^[0-9]{2}-[0-9]{2}$"), AfterValidator(_day_of_year)]
+Offset = Annotated[str, StringConstraints(pattern=r"^[+-][0-9]{2}:[0-9]{2}$"), AfterValidator(_offset)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
 Names = Annotated[tuple[Line, ...], Field(max_length=1000)]
@@ -129,9 +143,10 @@ class Direction(StrEnum):
 
 class RetentionClass(Frozen):
     """Why mail is kept, and how long. ``article``: of the law or the policy that says so; ``read_at``: where it can be
-    read. ``minimum``: a term that the law names, during which mail is kept against a request to erase it; ``maximum``:
-    after it the mail goes. ``event_by``: where the term starts with an event, how long after receipt that counts as
-    having happened if nobody has told of it. ``lock``: the mode that the object's lock is raised to under a minimum.
+    read. ``year_offset``: by which clocks the year ends, ``+01:00``; UTC without it. ``minimum``: a term that the law
+    names, during which mail is kept against a request to erase it; ``maximum``: after it the mail goes. ``event_by``:
+    where the term starts with an event, how long after receipt that counts as having happened if nobody has told of it.
+    ``lock``: the mode that the object's lock is raised to under a minimum.
     ``purpose``: whoever is shown mail of this class says what for."""
 
     id: Slug
@@ -141,6 +156,7 @@ class RetentionClass(Frozen):
     read_at: Line | None = None
     start: Start = Field(default=Start.CAPTURE, strict=False)
     year_ends: DayOfYear | None = None
+    year_offset: Offset | None = None
     matter: Line | None = None
     event_by: Duration | None = None
     minimum: Duration | None = None
@@ -149,14 +165,18 @@ class RetentionClass(Frozen):
     purpose: bool = False
 
     def plain(self) -> dict[str, Any]:
-        """JSON-ready; ``purpose`` only where it is asked for, so that older schedules read as they were set."""
-        return {name: value for name, value in super().plain().items() if name != "purpose" or value}
+        """JSON-ready; what older schedules did not have only where it says something, so that they read as they were
+        set."""
+        later = ("purpose", "year_offset")
+        return {name: value for name, value in super().plain().items() if name not in later or value}
 
     @model_validator(mode="after")
     def _fits(self) -> "RetentionClass":
         """Raises ValueError."""
         if (self.start is Start.FINANCIAL_YEAR) != (self.year_ends is not None):
             raise ValueError("year_ends stands with start financial_year, and only there")
+        if self.year_offset is not None and self.year_ends is None:
+            raise ValueError("year_offset stands with year_ends, and only there")
         if (self.start in CLOSINGS) != (self.matter is not None):
             raise ValueError("matter stands with start matter or alert, and only there")
         if self.start is Start.ALERT and self.minimum is not None:

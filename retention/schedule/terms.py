@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from archive_service.model.clock import from_rfc3339, rfc3339
-from archive_service.model.schedule import CLOSINGS, EVENTS, RetentionClass, Rule, Schedule, Start, after
+from archive_service.model.schedule import (
+    CLOSINGS,
+    EVENTS,
+    RetentionClass,
+    Rule,
+    Schedule,
+    Start,
+    after,
+    offset,
+)
 from retention.schedule.facts import Facts
 from retention.schedule.rules import Custodians, rules_of
 
@@ -105,7 +114,8 @@ def _start(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Event
     sent = from_rfc3339(facts.sent_at)
     if klass.start is Start.SENT:
         return sent, False
-    return year_end(sent, klass.year_ends or "12-31"), False
+    ahead = offset(klass.year_offset) if klass.year_offset is not None else timedelta()
+    return year_end(sent, klass.year_ends or "12-31", ahead), False
 
 
 def _event(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Events) -> str | None:
@@ -119,14 +129,16 @@ def _event(klass: RetentionClass, rule: Rule | None, facts: Facts, events: Event
     return max(days) if days and len(days) == len(left) else None
 
 
-def year_end(moment: datetime, ends: str) -> datetime:
-    """The moment at which the financial year that holds ``moment`` is over: the midnight behind its last day, UTC."""
+def year_end(moment: datetime, ends: str, ahead: timedelta = timedelta()) -> datetime:
+    """The moment at which the financial year that holds ``moment`` is over: the midnight behind its last day, by clocks
+    that are so far ahead of UTC. A mail of half past midnight in Paris is of the new year, in which UTC is not yet."""
     month, day = map(int, ends.split("-"))
-    for year in (moment.year, moment.year + 1):
+    local = moment + ahead if moment.year > 1 else moment
+    for year in (local.year, local.year + 1):
         last_day = day if (month, day) != (2, 29) or _leap(year) else 28
         over = datetime(year, month, last_day, tzinfo=UTC) + timedelta(days=1)
-        if moment < over:
-            return over
+        if local < over:
+            return over - ahead
     raise AssertionError("a year has an end")
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.mail import Finding, Parsed, Part, Recipient
-from archive_service.model.schedule import Direction, RetentionClass, Rule, Schedule, Start, after
+from archive_service.model.schedule import Direction, RetentionClass, Rule, Schedule, Start, after, offset
 from retention.schedule.facts import facts_of
 from retention.schedule.rules import directions, rules_of, unread_of
 from retention.schedule.templates import TEMPLATES
@@ -57,10 +57,10 @@ def taken(rule, of=None, custodians=frozenset()):
 
 def test_l123_22_the_term_runs_from_the_end_of_the_financial_year():
     found = assess(Schedule(classes=TEMPLATES, default="accounting-fr"), facts_of(finding()), NOBODY)
-    assert found.start == "2027-01-01T00:00:00.000000Z"
-    assert found.keep_until == found.dispose_after == "2037-01-01T00:00:00.000000Z"
-    assert found.kept("2036-12-31T23:59:59.999999Z")
-    assert not found.kept("2037-01-01T00:00:00.000000Z")
+    assert found.start == "2026-12-31T23:00:00.000000Z"  # midnight in Paris
+    assert found.keep_until == found.dispose_after == "2036-12-31T23:00:00.000000Z"
+    assert found.kept("2036-12-31T22:59:59.999999Z")
+    assert not found.kept("2036-12-31T23:00:00.000000Z")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,25 @@ def test_l123_22_the_term_runs_from_the_end_of_the_financial_year():
 )
 def test_l123_22_the_end_of_a_financial_year_is_the_midnight_behind_its_last_day(moment, ends, over):
     assert rfc3339(year_end(from_rfc3339(moment), ends)) == over
+
+
+@pytest.mark.parametrize(
+    ("moment", "ends", "ahead", "over"),
+    [
+        ("2026-01-01T00:30:00+01:00", "12-31", "+01:00", "2026-12-31T23:00:00.000000Z"),
+        ("2025-12-31T23:30:00+01:00", "12-31", "+01:00", "2025-12-31T23:00:00.000000Z"),
+        ("2026-06-30T23:30:00-05:00", "06-30", "-05:00", "2026-07-01T05:00:00.000000Z"),
+        ("2026-07-01T00:30:00-05:00", "06-30", "-05:00", "2027-07-01T05:00:00.000000Z"),
+        ("2024-03-01T00:30:00+14:00", "02-29", "+14:00", "2025-02-28T10:00:00.000000Z"),
+        ("0001-01-01T00:00:00+00:00", "12-31", "-14:00", "0002-01-01T14:00:00.000000Z"),
+    ],
+)
+def test_l123_22_a_financial_year_ends_by_the_clocks_of_the_country(moment, ends, ahead, over):
+    whole = klass(start=Start.FINANCIAL_YEAR, year_ends=ends, year_offset=ahead)
+    assert rfc3339(year_end(from_rfc3339(moment), ends, offset(ahead))) == over
+    assert whole.plain()["year_offset"] == ahead
+    of = facts_of(finding(received="2027-01-01T00:00:00.000000Z", sent=moment, channel="import"))
+    assert assess(Schedule(classes=(whole,), default="k"), of, NOBODY).start == over
 
 
 def test_l110_4_a_limitation_period_is_no_duty_to_keep():
@@ -248,6 +267,9 @@ def test_what_no_rule_takes_is_of_the_default_class():
         {"maximum": "PT5H"},
         {"start": "financial_year"},
         {"year_ends": "12-31"},
+        {"year_offset": "+01:00"},
+        {"start": "financial_year", "year_ends": "12-31", "year_offset": "+15:00"},
+        {"start": "financial_year", "year_ends": "12-31", "year_offset": "01:00"},
         {"start": "financial_year", "year_ends": "02-30"},
         {"start": "matter", "matter": "m1"},
         {"start": "alert", "matter": "m1"},

@@ -1,7 +1,9 @@
 """``export`` and ``verify-bundle``."""
 
 import argparse
+import re
 import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from archive_service.commands.mail import include_drafts, operator, said_of_draf
 from archive_service.commands.output import Output
 from archive_service.export.verify_access import verify_access
 from archive_service.export.verify_bundle import verify_bundle
+from archive_service.export.verify_certificate import verify_certificate
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
 from archive_service.model.clock import rfc3339
@@ -19,6 +22,8 @@ from archive_service.model.errors import Invalid
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from search.query_language import parse
+
+_CERTIFICATE = re.compile(rb'\{\s*"(certificate|pack|note|keys|proofs)"')
 
 
 def register(commands: Any) -> None:
@@ -37,7 +42,8 @@ def register(commands: Any) -> None:
     export.set_defaults(run=_export)
     verify = commands.add_parser(
         "verify-bundle",
-        help="check an evidence bundle, a ZIP or its unpacked folder, or a file of access entries",
+        help="check an evidence bundle (a ZIP or its unpacked folder), a file of access entries, a certificate or a "
+        "yearly pack in JSON",
     )
     verify.add_argument("path", type=Path, metavar="PATH")
     verify.add_argument(
@@ -94,15 +100,17 @@ def _verify(given: argparse.Namespace, settings: Settings, output: Output) -> in
     del settings
     if not given.path.exists():
         raise Invalid("no such file or folder", code="bundle.path")
-    check = verify_access if _is_lines(given.path) else verify_bundle
-    problems = [str(problem) for problem in check(given.path, given.key)]
+    problems = _check_of(given.path)(given.path, given.key)
     output.answer({"ok": not problems, "problems": problems}, "\n".join(problems) or "OK")
     return 1 if problems else 0
 
 
-def _is_lines(path: Path) -> bool:
-    """Whether it is a file of JSON Lines: no ZIP begins so."""
+def _check_of(path: Path) -> Callable[[Path, Sequence[str]], list[str]]:
+    """By what it begins with: no ZIP begins with a brace."""
     if not path.is_file():
-        return False
+        return verify_bundle
     with path.open("rb") as file:
-        return file.read(1) == b"{"
+        begin = file.read(256)
+    if _CERTIFICATE.match(begin):
+        return verify_certificate
+    return verify_access if begin.startswith(b"{") else verify_bundle

@@ -3,15 +3,21 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from archive_service.access.cases import grant_act
+from archive_service.adopting import adopted
 from archive_service.bootstrap import Core, Tenant, add_source, make_owner
+from archive_service.carrying import Carried, Terms, leave, longer
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
+from archive_service.ledger.strays import Copy
 from archive_service.model.errors import NotFound, Overloaded
 from archive_service.model.mail import CaptureRecord, Source, SourceKind
+from archive_service.vault.key_layout import new_batch, sealed_name
 from archive_service.vault.stores.base import Lock, LockMode
+from retention.erasure import Capture
 
 _PIECE = 256 * 1024
 _LEASE = "reseal"
@@ -55,7 +61,7 @@ def _give(made: Tenant, grants: Sequence[Mapping[str, Any]], by: str, approval: 
 
 
 @contextmanager
-def moving(core: Core) -> Iterator[None]:
+def alone(core: Core) -> Iterator[None]:
     """While nobody else moves mail into compartments: what is moved is seen to be barred before it is moved again.
     Raises Overloaded (``reseal.busy``) while another process does."""
     with _one_at_a_time:
@@ -67,6 +73,19 @@ def moving(core: Core) -> Iterator[None]:
             core.leases.release(_LEASE)
 
 
+@dataclass(frozen=True)
+class Moving:
+    """A capture of the tenant that is to go into a compartment, as it was received. ``kind``: of its source; ``ends``:
+    until when it may be withdrawn for what is written there (RFC 3339)."""
+
+    of: Capture
+    kind: SourceKind
+    record: CaptureRecord
+    raw: bytes
+    by: str
+    ends: str
+
+
 class Resealer:
     """Writes captures into compartments as they were received. Not thread-safe; close it."""
 
@@ -75,17 +94,53 @@ class Resealer:
         self._parent = parent
         self._writers: dict[str, CaptureWriter] = {}
 
-    def into(self, owner: str, kind: SourceKind, record: CaptureRecord, raw: bytes) -> str:
-        """One capture more in the compartment, envelope and time of receipt as they were; its id, durable on return.
-        Raises NotFound, ArchiveError."""
+    def into(self, owner: str, moving: Moving, terms: Terms) -> Carried:
+        """The capture in the compartment, envelope and time of receipt as they were, under its terms; durable on
+        return. What an earlier try has left there is taken for it, and what one has left in another compartment is left
+        to go. Raises NotFound, ArchiveError."""
         compartment = compartment_of(self._core, self._parent, owner)
         compartment.acts.refresh()
-        source = self._source(compartment, kind)
-        moved = record.model_copy(update={"capture": "", "source": source.id})
-        until = self._core.clock() + timedelta(days=source.intake_days)
-        draft = CaptureDraft(moved, Lock(LockMode(source.lock_mode), until), compartment.acts.seen)
+        self.leave(moving.of, moving.by, but=owner)
+        found = self._adopted(compartment, moving.of.id)
+        if found is not None:
+            carried = Carried(compartment, moving.of, found.capture, found.log, moving.ends, moving.by)
+            carried.say(terms, self._core.clock, first=True)
+            return carried
+        return self._written(compartment, moving, terms)
+
+    def _adopted(self, compartment: Tenant, of: str) -> Copy | None:
+        if of not in compartment.acts.strays.known:
+            return None
+        writer = self._writers.pop(compartment.id, None)
+        if writer is not None:
+            writer.close()  # its slot may have to be claimed for what is chained
+        return adopted(self._core, compartment, of)
+
+    def _written(self, compartment: Tenant, moving: Moving, terms: Terms) -> Carried:
+        """Said first, then written under the name that was said."""
+        source = self._source(compartment, moving.kind)
+        writer, clock = self._writer(compartment), self._core.clock
+        log, batch = writer.open(), new_batch(clock())
+        carried = Carried(compartment, moving.of, sealed_name(batch, 0), str(log), moving.ends, moving.by)
+        carried.say(terms, clock, first=True)
+        record = moving.record.model_copy(update={"capture": "", "source": source.id})
+        intake = Lock(LockMode(source.lock_mode), clock() + timedelta(days=source.intake_days))
+        draft = CaptureDraft(record, longer(intake, terms.lock), compartment.acts.seen)
+        raw = moving.raw
         pieces = (raw[start : start + _PIECE] for start in range(0, max(len(raw), 1), _PIECE))
-        return self._writer(compartment).write_stream(draft, pieces).capture
+        writer.write_stream(draft, pieces, batch)
+        return carried
+
+    def leave(self, of: Capture, by: str, but: str = "") -> None:
+        """Where an earlier try has gone into a compartment that is not meant any more: no copy is left but in the one
+        that is, if any. Raises ArchiveError."""
+        for other in self._core.tenants():
+            if other.acts.parent != self._parent or other.id == but:
+                continue
+            other.acts.refresh()
+            known = other.acts.strays.known.get(of.id)
+            if known is not None and not known.left:
+                leave(other, of, by, self._core.clock)
 
     def close(self) -> None:
         """Let the writers go."""

@@ -4,9 +4,12 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from archive_service.access.four_eyes import LIFE
 from archive_service.bootstrap import Core, Tenant
-from archive_service.compartments import Resealer
+from archive_service.carrying import Carried, Terms
+from archive_service.compartments import Moving, Resealer
 from archive_service.ledger.exclusions import ExclusionList
+from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
 from archive_service.parties import authors, parties, placed
 from archive_service.vault.key_layout import LogId
@@ -15,6 +18,10 @@ from retention.exclusion import Excluded, judge
 
 _log = logging.getLogger(__name__)
 _BY = "exclusion list"
+
+
+class _Gone(Exception):
+    """Somebody else has withdrawn it."""
 
 
 class Excluding:
@@ -50,18 +57,39 @@ class Excluding:
         return Excluded(min(each.compartment for each in lists))
 
     def _withdraw(self, capture: Capture, judged: Excluded, raw: bytes, record: CaptureRecord) -> None:
-        """First into the compartment, then out of here: cut off between the two, it is there twice, and lost never."""
+        """First into the compartment, then out of here: cut off between the two, it is taken up there by the next
+        try. It has stood under no term here, for it was never to be archived: the compartment's own schedule says."""
         acts = self._tenant.acts
         if acts.erasures.barred(capture.id):
             return
-        if judged.compartment is not None:
-            resealer = Resealer(self._core, self._tenant.id)
-            try:
-                resealer.into(judged.compartment, self._kind(record.source), record, raw)
-            finally:
-                resealer.close()
-        withdraw(acts, capture, _BY)
+        made = self._sealed(judged.compartment, capture, raw, record)
+
+        def check() -> None:
+            if acts.erasures.barred(capture.id):
+                raise _Gone
+            if made is not None:
+                made.require(rfc3339(self._core.clock()))
+
+        try:
+            withdraw(acts, capture, _BY, check=check)
+        except _Gone:
+            return
         _log.info("a capture of %s was withdrawn", capture.log.name)
+
+    def _sealed(
+        self, owner: str | None, capture: Capture, raw: bytes, record: CaptureRecord
+    ) -> Carried | None:
+        """What it is in the compartment, where it is to be in one."""
+        resealer = Resealer(self._core, self._tenant.id)
+        try:
+            if owner is None:
+                resealer.leave(capture, _BY)
+                return None
+            ends = rfc3339(self._core.clock() + LIFE)
+            moving = Moving(capture, self._kind(record.source), record, raw, _BY, ends)
+            return resealer.into(owner, moving, Terms())
+        finally:
+            resealer.close()
 
     def _kind(self, source: str) -> SourceKind:
         known = self._tenant.acts.source(source)

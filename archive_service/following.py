@@ -16,6 +16,7 @@ from archive_service.holds.objects import ObjectHolds
 from archive_service.holds.step import HoldsStep
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
+from archive_service.leftovers import Leftovers
 from archive_service.locking import LockKeeper, in_turn, mark_file
 from archive_service.looking import Looking, make_desk
 from archive_service.model.canaries import is_canary
@@ -66,7 +67,11 @@ def make_follower(core: Core, tenant: Tenant, pool: ParserPool, looking: Looking
         is_canary=partial(is_canary, key),
         exclude=Excluding(core, tenant),
         desk=None if looking is None else make_desk(core, tenant, live.catalog, looking),
-        holds=in_turn(_holds_step(core, tenant, live, pool), _lock_keeper(core, tenant, live, pool)),
+        holds=in_turn(
+            _holds_step(core, tenant, live, pool),
+            Leftovers(tenant.acts, live.catalog, core.clock),
+            _lock_keeper(core, tenant, live, pool),
+        ),
         tidy=_tidying(tenant, live),
     )
     return Follower(parts)

@@ -75,7 +75,8 @@ def assessed(acts: Acts, capture: CaptureRow, now: str) -> tuple[Version, Assess
 def _by(
     version: Version, acts: Acts, capture: CaptureRow, now: str, people: DecidedPeople | None = None
 ) -> Assessment:
-    by_hand, extended = acts.reviews.classes.get(capture.id), acts.reviews.until.get(capture.id, "")
+    by_hand = acts.reviews.by_hand(capture.id, version.schedule)
+    extended = acts.reviews.until.get(capture.id, "")
     facts = facts_of(capture.finding, marks_of(acts.vault.keyring, capture))
     return assess(version.schedule, facts, events_of(acts, now, people), by_hand, extended)
 
@@ -151,7 +152,7 @@ def keep_to_minimum(
         if row is None and not acts.erasures.barred(capture) and acts.schedules.versions:
             detail = "the catalog does not have a capture of these yet: nobody can say what keeps it"
             raise Overloaded(detail, code="projection.behind")
-        for since, found in _minimums(acts, row, now) if row is not None else ():
+        for since, found in minimums(acts, row, now) if row is not None else ():
             if found.open:
                 detail = "a legal minimum whose event has not happened stands above this request"
                 raise Refused(detail, code="erasure.minimum_open")
@@ -161,8 +162,9 @@ def keep_to_minimum(
     return {capture: until for (until, *_), named in sorted(ends.items()) for capture in named}
 
 
-def _minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Assessment]]:
-    """By each version in force or to come under which a capture is kept, from when on (empty: it is so now)."""
+def minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Assessment]]:
+    """The legal minimums of a capture: by each version in force or to come under which it is kept, from when on (empty:
+    it is so now)."""
     version = acts.schedules.in_force(now)
     vouched(acts.vault, row)  # a row that makes mail look older would have it lose its minimum
     versions = [] if version is None else [("", version)]

@@ -105,7 +105,8 @@ class Trial:
         self._times["shorter"] += found.dispose_after < before.dispose_after
 
     def _judged(self, schedule: Schedule, capture: CaptureRow) -> tuple[Facts, Assessment]:
-        by_hand, extended = self._reviews.classes.get(capture.id), self._reviews.until.get(capture.id, "")
+        by_hand = self._reviews.by_hand(capture.id, schedule)
+        extended = self._reviews.until.get(capture.id, "")
         known = marks_of(self._keyring, capture)
         facts = facts_of(capture.finding, known)
         unread = unread_of(schedule, facts, self._events.custodians)

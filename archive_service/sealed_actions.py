@@ -2,7 +2,7 @@
 into one. Only who asks and who decides know of them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.access.identified import people
 from archive_service.bootstrap import Core, Tenant
+from archive_service.carrying import Carried, Terms, moved_away, rests_on, terms_of
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.compartments import Resealer, compartment_of, make_compartment, moving
+from archive_service.compartments import Moving, Resealer, alone, compartment_of, make_compartment
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.known import undecided
 from archive_service.ledger.approvals import Approval
@@ -29,7 +30,6 @@ from archive_service.projection_engines import Pair
 from archive_service.strong_actions import places
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw
-from retention.keeping import place_keep
 
 _R = RoleName
 _ASKS = frozenset({_R.ADMIN, _R.DPO, _R.COMPLIANCE_OFFICER, _R.LEGAL})
@@ -139,7 +139,7 @@ def reseal_action(core: Core, tenant: Tenant, live: Pair, contents: LedgerConten
         return {"compartment": compartment, "captures": [place.plain() for place in found]}
 
     def carry_out(approval: Approval, spend: Spend) -> dict[str, Any]:
-        with moving(core):
+        with alone(core):
             return moved(approval, spend)
 
     def moved(approval: Approval, spend: Spend) -> dict[str, Any]:
@@ -155,72 +155,85 @@ def reseal_action(core: Core, tenant: Tenant, live: Pair, contents: LedgerConten
         resealer = Resealer(core, tenant.id)
         try:
             for number, place in enumerate(left):
-                made = _move(tenant, catalog, contents, resealer, owner, place)
+                moving = _moving(tenant, catalog, contents, place, approval)
+                carried = _move(core, tenant, catalog, resealer, owner, moving)
                 last = number == len(left) - 1
-                leaving = _Leaving(core, tenant, compartment_of(core, tenant.id, owner), place, made)
+                leaving = _Leaving(core, tenant, catalog, *carried)
                 leaving.withdraw(approval.by, (lambda: spend().id) if last else None)
         finally:
             resealer.close()
-        if not left:
+        if not left or tenant.acts.approvals.get(approval.id).executed is None:
             _spent(tenant, spend, core)
-        return {"captures": len(named)}
+        return _came_of(tenant, named)
 
     return StrongAction("reseal", _ASKS - {_R.ADMIN}, _DECIDES, check, carry_out, private=True)
 
 
-def _move(
-    tenant: Tenant,
-    catalog: Catalog,
-    contents: LedgerContents,
-    resealer: Resealer,
-    owner: str,
-    place: Capture,
-) -> str:
-    """One capture into the compartment; its id there. It is there before it goes here."""
+def _moving(
+    tenant: Tenant, catalog: Catalog, contents: LedgerContents, place: Capture, approval: Approval
+) -> Moving:
     row = _row(catalog, place)
-    raw = contents.raw(row)
-    return resealer.into(owner, _kind(tenant, row), _record(tenant, place), raw)
+    raw, record = contents.raw(row), _record(tenant, place)
+    return Moving(place, _kind(tenant, row), record, raw, approval.by, approval.expires)
 
 
-class _Held(Exception):
-    """A hold came upon it since it was looked at."""
+def _move(
+    core: Core, tenant: Tenant, catalog: Catalog, resealer: Resealer, owner: str, moving: Moving
+) -> tuple[Carried, Terms]:
+    """One capture into the compartment, and under what it stands there. It is there before it goes here."""
+    terms = terms_of(tenant.acts, _row(catalog, moving.of), core.clock())
+    return resealer.into(owner, moving, terms), terms
+
+
+def _came_of(tenant: Tenant, named: Sequence[Capture]) -> dict[str, Any]:
+    """How many lie in the compartment; what somebody had erased before it was moved does not."""
+    moved = sum(moved_away(tenant.acts, each.id) for each in named)
+    return {"captures": moved, **({"erased": len(named) - moved} if moved < len(named) else {})}
+
+
+class _Changed(Exception):
+    """A hold came upon it, or somebody decided something of its term, since it was looked at."""
+
+
+class _Gone(Exception):
+    """Somebody else has withdrawn it, or had it erased."""
 
 
 @dataclass
 class _Leaving:
-    """A capture that lies in the compartment as ``made`` and is withdrawn here, once every hold stands there too: one
-    may be placed, or found, while it is moved."""
+    """A capture that lies in the compartment and is withdrawn here, once all that it stands under here stands there
+    too: a hold may be placed, or found, or a term made longer, while it is moved."""
 
     core: Core
     tenant: Tenant
-    compartment: Tenant
-    place: Capture
-    made: str
-    kept: bool = False
+    catalog: Catalog
+    carried: Carried
+    terms: Terms
 
     def withdraw(self, by: str, spend: Callable[[], str] | None) -> None:
-        """Raises Refused (``reseal.kept``, ``reseal.hold_undecided``), and what ``spend`` does."""
+        """Raises Refused (``reseal.kept``, ``reseal.hold_undecided``), Overloaded, and what ``spend`` does. What lies
+        there is then taken up by the next try, or withdrawn there (``leftovers``)."""
         while True:
-            if self._held and not self.kept:
-                words = ("moved with the mail", "resealing")
-                place_keep(self.compartment.acts, [self.made], KeepGround.HOLD, *words)
-                self.kept = True
             try:
-                withdraw(self.tenant.acts, self.place, by, spend, self._check)
-            except _Held:
+                withdraw(self.tenant.acts, self.carried.of, by, spend, self._check)
+            except _Changed:
+                row = _row(self.catalog, self.carried.of)
+                self.terms = terms_of(self.tenant.acts, row, self.core.clock())
+                self.carried.say(self.terms, self.core.clock, first=False)
                 continue
+            except _Gone:
+                return
             return
 
     def _check(self) -> None:
-        _require_no_order(self.tenant, self.place, rfc3339(self.core.clock()))
+        acts, of, now = self.tenant.acts, self.carried.of, rfc3339(self.core.clock())
+        _require_no_order(self.tenant, of, now)
+        if acts.erasures.barred(of.id):
+            raise _Gone
         _require_holds_known(self.tenant)
-        if self._held and not self.kept:
-            raise _Held
-
-    @property
-    def _held(self) -> bool:
-        now = rfc3339(self.core.clock())
-        return KeepGround.HOLD in self.tenant.acts.erasures.keeps_of(self.place.id, now)
+        if rests_on(acts, of.id, now) != self.terms.rests_on:
+            raise _Changed
+        self.carried.require(now)
 
 
 def _record(tenant: Tenant, place: Capture) -> CaptureRecord:

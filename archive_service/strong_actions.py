@@ -10,6 +10,7 @@ from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
+from archive_service.carrying import moved_away
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import vouched
 from archive_service.ledger.acts import Acts
@@ -57,8 +58,9 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
             Capture(LogId.parse(str(each["log"])), int(each["seq"]), str(each["capture"]))
             for each in request["captures"]
         ]
-        ground, named = EraseGround(request["ground"]), [each.id for each in captures]
         acts.refresh()
+        captures = _not_withdrawn(acts, captures)
+        ground, named = EraseGround(request["ground"]), [each.id for each in captures]
         before = judged_by(acts)
         if ground is EraseGround.MAXIMUM:
             _require_past(acts, catalog, named, rfc3339(clock()))
@@ -67,12 +69,23 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
 
         def spent() -> str:
             require_judged(acts, before)
+            if len(_not_withdrawn(acts, captures)) < len(captures):
+                raise Refused("a capture of these was withdrawn meanwhile: again", code="retention.moved")
             return spend().id
 
         erasure, seq = ask(acts, captures, ground, request["basis"], approval.by, spent)
         return {"erasure": erasure, "captures": len(captures), "seq": seq, "kept_until": kept}
 
     return StrongAction("erasure.ask", _OVERSIGHT, _OVERSIGHT, check, carry_out)
+
+
+def _not_withdrawn(acts: Acts, captures: Sequence[Capture]) -> list[Capture]:
+    """Those of which a request can be true: what was withdrawn since it was asked for lies elsewhere, or goes anyway,
+    and nobody is told that his request had it erased. Raises NotFound where none is left."""
+    left = [each for each in captures if not moved_away(acts, each.id)]
+    if not left:
+        raise NotFound("no capture of this id", code="capture.unknown")
+    return left
 
 
 def _require_past(acts: Acts, catalog: Catalog, named: Sequence[str], now: str) -> None:

@@ -27,6 +27,7 @@ from archive_service.ledger.recertifications import Recertifications
 from archive_service.ledger.reviews import Reviews
 from archive_service.ledger.schedules import Schedules
 from archive_service.ledger.sessions import Sessions
+from archive_service.ledger.strays import Strays
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
 from archive_service.model.mail import Source
@@ -81,6 +82,7 @@ class Acts:
         self.reviews = Reviews()
         self.schedules = Schedules()
         self.sessions = Sessions()
+        self.strays = Strays()
         self._states: tuple[ActState, ...] = (
             self.approvals,  # first: acts of every family may carry an approval out
             self.accounts,
@@ -99,6 +101,7 @@ class Acts:
             self.reviews,
             self.schedules,
             self.sessions,
+            self.strays,
         )
         self.moved = False
         """Whether the archive has moved to another store: nothing more is archived or decided in this one."""

@@ -124,12 +124,15 @@ class CaptureWriter:
         if not self._arrivals.put(pending):
             _settle([(pending, Overloaded("the writer is stopping"))])
 
-    def write_stream(self, draft: CaptureDraft, chunks: Iterable[bytes]) -> Captured:
+    def write_stream(
+        self, draft: CaptureDraft, chunks: Iterable[bytes], batch: str | None = None
+    ) -> Captured:
         """Write a large mail from chunks, in flat memory, in the caller's thread; same promise as ``submit``.
 
-        The time limit counts from the last chunk. An exception raised by ``chunks`` ends the capture.
+        The time limit counts from the last chunk. An exception raised by ``chunks`` ends the capture. ``batch``: a new
+        batch id, where the caller has told of the capture before it is written.
         """
-        sealed = self._steps.seal_stream(draft, chunks)
+        sealed = self._steps.seal_stream(draft, chunks, batch)
         future: Future[Captured] = Future()
         pending = _Pending(draft, b"", time.monotonic() + GIVE_UP, future)
         self._append_in_turn(_Group(sealed, [pending]))

@@ -9,6 +9,7 @@ erasure.delete   {captures: [id], at}    objects of these, which no disposition 
 erasure.deleted  {captures: [id], at}    they are
 keep.place     {keep, ground, basis, by, until: TIME or null, since?: TIME, captures: [id]}
 keep.lift      {keep, by}
+stray.take     {capture, held, kept: [{until, since?, article}], ...}   its hold and minimum moved along with it
 order.end      {order, erasure?, left: [id], free: [{log, seq, capture}], ...}   what an order to erase has left: as
                  before it, or, ``free``, shown again (before ``free`` was written: kept and barred)
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archive_service.ledger.holds import Holds
+from archive_service.ledger.strays import held_name, kept_name
 from archive_service.model.errors import Invalid, Tampered
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.vault.key_layout import LogId
@@ -178,6 +180,9 @@ class Erasures:
             self.keeps[str(act["keep"])] = Keep(ground, captures, until, since)
         elif word == "keep.lift":
             self.keeps.pop(str(act["keep"]), None)
+        elif word == "stray.take":
+            self._carry(str(act["capture"]), act)
+            return False  # it is the strays' own act
         elif word == "order.end":
             if act.get("erasure") is not None:
                 free = {each.capture for each in freed_of(act)}
@@ -186,6 +191,14 @@ class Erasures:
         else:
             return False
         return True
+
+    def _carry(self, capture: str, act: dict[str, Any]) -> None:
+        only = frozenset([capture])
+        if act["held"]:
+            self.keeps[held_name(capture)] = Keep(KeepGround.HOLD, only, None)
+        for kept in act["kept"]:
+            until, since = str(kept["until"]), str(kept.get("since", ""))
+            self.keeps[kept_name(capture, until, since)] = Keep(KeepGround.MINIMUM, only, until, since)
 
     def _ask(self, asked: Asked) -> None:
         """The first to ask counts, but an order comes before all, and before what an ended one has left."""

@@ -134,19 +134,22 @@ class WriteSteps:
         self._together([lambda: self._put_record(names, keys), create])
         return self._group(names, [draft for draft, _ in mails], created, facts)
 
-    def seal_stream(self, draft: CaptureDraft, chunks: Iterable[bytes]) -> SealedGroup:
-        """Seal one large mail in flat memory; as ``seal``. What ``chunks`` raises goes on."""
-        names, key = self._new_names(), secrets.token_bytes(32)
+    def seal_stream(
+        self, draft: CaptureDraft, chunks: Iterable[bytes], batch: str | None = None
+    ) -> SealedGroup:
+        """Seal one large mail in flat memory; as ``seal``. What ``chunks`` raises goes on. ``batch``: its id, where it
+        was made before; never one that was written under."""
+        names, key = self._new_names(batch), secrets.token_bytes(32)
         sealer = Sealer(key, names.object_key(0), _record(draft, names.name(0)))
         self._put_record(names, [key])
         created = self._store.create([NewObject(names.object_key(0), sealer.chunks(chunks), draft.lock)])
         return self._group(names, [draft], created, [sealer.result()])
 
-    def _new_names(self) -> _Names:
+    def _new_names(self, batch: str | None = None) -> _Names:
         """The claim comes first: the generation is chosen under it, never below what the log names."""
         tenure = self._held.tenure()
         generation = self._keys.current(tenure.slot.generation)
-        return _Names(tenure, generation, key_layout.new_batch(self._clock()))
+        return _Names(tenure, generation, batch or key_layout.new_batch(self._clock()))
 
     def _put_record(self, names: _Names, keys: list[bytes]) -> None:
         self._keyring.put_record(names.tenure.log, names.batch, names.generation, keys)

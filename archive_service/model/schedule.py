@@ -170,6 +170,12 @@ class RetentionClass(Frozen):
         later = ("purpose", "year_offset")
         return {name: value for name, value in super().plain().items() if name not in later or value}
 
+    @property
+    def term(self) -> tuple[str | None, ...]:
+        """What of it says how long mail is kept."""
+        begins = (self.start, self.year_ends, self.year_offset, self.matter, self.event_by)
+        return (*begins, self.minimum, self.maximum)
+
     @model_validator(mode="after")
     def _fits(self) -> "RetentionClass":
         """Raises ValueError."""

@@ -380,6 +380,36 @@ def test_a_capture_that_cannot_be_sealed_now_is_shown_to_nobody_and_taken_later(
     ]
 
 
+@pytest.mark.parametrize("list_changed", [False, True], ids=["the same list", "another compartment by now"])
+def test_a_sealing_that_is_cut_off_and_tried_again_leaves_one_copy(api, tmp_path, monkeypatch, list_changed):
+    from archive_service import excluding
+    from archive_service.model.errors import StoreError
+
+    compartment = made_compartment(api)
+    body = exclude(api, compartment, "dr@ex.fr")
+    mail(tmp_path / "m", "mixed", "salarie@ex.fr", "dr@ex.fr", "rendez-vous")
+
+    def away(*_, **__):
+        raise StoreError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(excluding, "withdraw", away)
+        taken(api, tmp_path / "m")
+    if list_changed:
+        other = made_compartment(api, "syndicat")
+        exclude(api, other, "dr@ex.fr", exclusion=body["exclusion"])
+    for _ in range(2):  # what is left behind is seen to by the compartment's follower
+        assert found(api)["total"] == 0
+    counts = {
+        tenant.name: found(api, "alert_officer", "rita", where=f"?compartment={tenant.id}")["total"]
+        for tenant in api.core.tenants(0)
+        if tenant.acts.parent
+    }
+    assert counts == ({"acme/alertes": 0, "acme/syndicat": 1} if list_changed else {"acme/alertes": 1})
+    assert api.call("GET", "/v1/exclusions", "dpo", "paul").json()["withdrawn"] == 1
+    assert run("verify", "--data", api.data).code == 0
+
+
 def test_what_a_sender_writes_does_not_have_mail_with_others_destroyed(api, tmp_path):
     compartment = made_compartment(api)
     exclude(api, compartment, "dr@ex.fr", "md@été.fr", domains=["ex.fr", "Été.fr."])

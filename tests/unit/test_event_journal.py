@@ -35,6 +35,7 @@ NO_EVENTS = {
     *("notice.acknowledged", "notice.failed", "notice.open", "notice.sent", "notice.try"),
     *("order.document", "order.end", "order.place", "owner.create", "session.end"),
     *("source.add", "source.canary", "source.rotate", "source.set", "source.undeliverable", "source.watch"),
+    *("stray.leave", "stray.take"),
 }
 """Acts that destroy, move and class nothing by themselves."""
 

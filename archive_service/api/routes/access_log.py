@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from archive_service.access.events import AccessLog, AccessRecord
@@ -22,27 +22,37 @@ _MOST_READ = 20_000  # entries read for one answer
 Filter = Annotated[str | None, Query(min_length=1, max_length=256)]
 
 
-@router.get("/v1/access-log", openapi_extra=needs(Right.ACCESS_LOG, "access_log.read"))
-def read(
+def _wanted(
     caller: CallerDep,
     message: Filter = None,
     actor: Filter = None,
     action: Filter = None,
     since: Filter = None,
     until: Filter = None,
+) -> Wanted:
+    """``since`` and ``until`` (not included): RFC 3339. Raises Invalid (``input.time``)."""
+    caller.wants((), since=since, until=until)
+    return Wanted(message, actor, action, moment(since), moment(until))
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
+
+
+@router.get("/v1/access-log", openapi_extra=needs(Right.ACCESS_LOG, "access_log.read"))
+def read(
+    caller: CallerDep,
+    wanted: WantedDep,
     limit: Annotated[PageSize, Query()] = 50,
     cursor: Annotated[str | None, Query(max_length=32_000)] = None,
 ) -> AccessLogAnswer:
     """Everything durable before the request, newest first; this reading itself stands in the next. ``since`` and
     ``until`` (not included): RFC 3339."""
-    caller.wants((), since=since, until=until)
-    wanted = Wanted(message, actor, action, moment(since), moment(until))
     records, following = _page(caller.tenant.access_log, wanted, limit, cursor)
     caller.record(
         entries=len(records),
-        filtered_message=message,
-        filtered_actor=actor,
-        filtered_action=action,
+        filtered_message=wanted.message,
+        filtered_actor=wanted.actor,
+        filtered_action=wanted.action,
         since=wanted.since,
         until=wanted.until,
         page="first" if cursor is None else "later",
@@ -57,16 +67,10 @@ def read(
 )
 def export(
     caller: CallerDep,
-    message: Filter = None,
-    actor: Filter = None,
-    action: Filter = None,
-    since: Filter = None,
-    until: Filter = None,
+    wanted: WantedDep,
 ) -> Response:
     """Entries with their proofs in one file, JSON Lines, which ``verify-bundle`` checks without the archive. ``since``
     and ``until`` (not included): RFC 3339. This reading, with which entries it showed, stands in the next."""
-    caller.wants((), since=since, until=until)
-    wanted = Wanted(message, actor, action, moment(since), moment(until))
     files, name = caller.tenant.access_files, caller.once("")
     chosen = files.choose(wanted)
     caller.record(export=name, entries=chosen.count, places=chosen.places, asked=wanted.plain())

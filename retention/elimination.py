@@ -5,13 +5,12 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date
 from typing import Any
 
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Leaving
 from archive_service.ledger.eliminations import Elimination
-from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.clock import Clock, require_day_gone_by, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 
 
@@ -41,7 +40,7 @@ def record_visa(acts: Acts, elimination: str, words: dict[str, Any], by: str, cl
     """Say that a list has its visa; the acts-log position that has passed it. ``words``: reference, issuer, dated,
     document (an id, or None), and sha256, the digest of the list that the visa is for. Raises NotFound, Invalid
     (``visa.invalid``), Refused (``visa.other_list``, ``visa.given``)."""
-    _require_sense(words)
+    _require_sense(words, clock)
 
     def act(_: object) -> dict[str, Any]:
         known = require_known(acts, elimination)
@@ -77,10 +76,11 @@ def require_known(acts: Acts, elimination: str) -> Elimination:
     return known
 
 
-def _require_sense(words: dict[str, Any]) -> None:
+def _require_sense(words: dict[str, Any], clock: Clock) -> None:
     if not all(str(words.get(name) or "").strip() for name in ("reference", "issuer", "sha256")):
         raise Invalid("a visa has a reference, an issuer, and the digest of its list", code="visa.invalid")
     try:
-        date.fromisoformat(str(words.get("dated")))
+        require_day_gone_by(str(words.get("dated")), clock())
     except ValueError as error:
-        raise Invalid("a visa is dated by a day, YYYY-MM-DD", code="visa.invalid") from error
+        detail = "a visa is dated by a day, YYYY-MM-DD, that is not to come"
+        raise Invalid(detail, code="visa.invalid") from error

@@ -11,14 +11,13 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.orders import Order, OrderKind
 from archive_service.ledger.reader import Place
-from archive_service.model.clock import Clock, rfc3339
+from archive_service.model.clock import Clock, require_day_gone_by, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.one_line import A_LINE, is_line
 from retention.holds import HoldAsked, by_log
@@ -64,16 +63,17 @@ def attach(acts: Acts, name: str, media: str, content: bytes, by: str, clock: Cl
     return document
 
 
-def require_words(acts: Acts, words: Words) -> None:
+def require_words(acts: Acts, words: Words, clock: Clock) -> None:
     """Raises Invalid (``order.invalid``), NotFound (``order.document_unknown``)."""
     if not is_line(words.issuer) or not is_line(words.reference):
         raise Invalid(f"an order has an issuer and a reference, {A_LINE} each", code="order.invalid")
     if not words.text.strip() or len(words.text) > _LONGEST_TEXT:
         raise Invalid(f"an order has a text, of {_LONGEST_TEXT} characters at most", code="order.invalid")
     try:
-        date.fromisoformat(words.dated)
+        require_day_gone_by(words.dated, clock())
     except ValueError as error:
-        raise Invalid("an order is dated by a day, YYYY-MM-DD", code="order.invalid") from error
+        detail = "an order is dated by a day, YYYY-MM-DD, that is not to come"
+        raise Invalid(detail, code="order.invalid") from error
     if words.document is not None and words.document not in acts.orders.documents:
         raise NotFound("no such document", code="order.document_unknown")
 
@@ -88,7 +88,7 @@ def place_keep(
     late: list[str] = []
 
     def act(_: Place) -> dict[str, Any]:
-        require_words(acts, words)
+        require_words(acts, words, clock)
         require_no_erasing(acts, (capture for _, capture in asked.captures))
         late[:] = [capture for _, capture in asked.captures if acts.erasures.begun(capture)]
         left = [each for each in asked.captures if each[1] not in set(late)]
@@ -117,7 +117,7 @@ def place_erase(
     order = "o" + secrets.token_hex(8)
 
     def act(_: Place) -> dict[str, Any]:
-        require_words(acts, words)
+        require_words(acts, words, clock)
         if undecided():
             raise Refused("an order to keep is still looked for: try again", code="order.undecided")
         require_no_keeping(acts, (str(each["capture"]) for each in captures))

@@ -66,7 +66,7 @@ class OrderActions:
             raise Invalid("an order is to keep or to erase", code="order.invalid") from error
         words = _words(given)
         asked = self._asked(words, given)
-        require_words(self._acts, words)
+        require_words(self._acts, words, self._clock)
         said = {name: value for name, value in vars(words).items() if value is not None}
         request = {"kind": str(kind), **said, **scope_of(asked)}
         if kind is OrderKind.KEEP:

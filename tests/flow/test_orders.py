@@ -16,11 +16,14 @@ from archive_service.erasing import run_batch
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
-from archive_service.model.errors import Refused, StoreError
+from archive_service.model.clock import require_day_gone_by
+from archive_service.model.errors import Invalid, Refused, StoreError
 from archive_service.model.mail import Source
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
+from retention.elimination import record_visa
 from retention.erasure import Capture, withdraw
+from retention.orders import Words, require_words
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.test_compartments import found, made_compartment, mail, taken
 from tests.flow.test_holds import forget, opened, placed, seen
@@ -418,3 +421,22 @@ def test_order_to_erase_holds_a_move_into_a_compartment_up_until_it_is_over(api,
     assert done_now["state"] == "executed", done_now
     api.follow()
     assert not stands(api, capture)
+
+
+@pytest.mark.parametrize("dated", ["2999-01-01", "20260105", "2026-W02-1", "hier", ""])
+def test_order_and_visa_are_dated_by_a_day_that_has_begun_somewhere(api, dated):
+    asked = api.call(
+        "POST", "/v1/orders", "legal", "zoe", **{**WORDS, "dated": dated}, kind="keep", query="*"
+    )
+    code = "order.invalid" if dated == "2999-01-01" else "request.invalid"
+    assert (asked.status_code, asked.json()["code"]) == (422, code)
+    words = Words("i", "r", dated, "t", None)
+    with pytest.raises(Invalid, match="order is dated"):
+        require_words(api.tenant.acts, words, api.core.clock)
+    visa = {"reference": "r", "issuer": "i", "dated": dated, "sha256": "0" * 64}
+    with pytest.raises(Invalid, match="visa is dated"):
+        record_visa(api.tenant.acts, "x1", visa, "rob", api.core.clock)
+    farthest = (api.core.clock() + timedelta(hours=14)).date()
+    require_day_gone_by(farthest.isoformat(), api.core.clock())
+    with pytest.raises(ValueError, match="to come"):
+        require_day_gone_by((farthest + timedelta(days=1)).isoformat(), api.core.clock())

@@ -8,7 +8,7 @@ from typing import Any
 
 from archive_service.access.directory import resolution_of, resolve
 from archive_service.bootstrap import open_core
-from archive_service.commands.files import text_of
+from archive_service.commands.files import bytes_of, text_of
 from archive_service.commands.mail import operator, the_tenant
 from archive_service.commands.output import Output
 from archive_service.directory import ldap_people
@@ -123,7 +123,7 @@ def _show(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 
 def _set(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     try:
-        record = json.loads(given.record.read_text("utf-8"))
+        record = json.loads(text_of(given.record))
     except ValueError as error:
         raise Invalid("the record is not JSON", code="custodian.invalid") from error
     if not isinstance(record, dict):
@@ -161,7 +161,7 @@ def _leave(given: argparse.Namespace, settings: Settings, output: Output) -> int
 
 
 def _import_csv(given: argparse.Namespace, settings: Settings, output: Output) -> int:
-    return take_in(given, settings, output, read_csv(given.file.read_bytes(), given.origin))
+    return take_in(given, settings, output, read_csv(bytes_of(given.file), given.origin))
 
 
 def _import_ldap(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -12,7 +12,7 @@ from archive_service.access.policy import Right
 from archive_service.bootstrap import open_core
 from archive_service.catching_up import seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
-from archive_service.commands.files import require_new
+from archive_service.commands.files import bytes_of, require_new
 from archive_service.commands.output import Output
 from archive_service.orders.asking import END, PLACE
 from archive_service.settings import Settings
@@ -82,7 +82,7 @@ def _ask(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 def paper(path: Path) -> dict[str, str]:
     """A file as a document of ``OrderDesk.attach``."""
     media = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    content = base64.b64encode(bytes_of(path)).decode("ascii")
     return {"name": path.name, "type": media, "content": content}
 
 

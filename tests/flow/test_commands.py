@@ -27,7 +27,7 @@ from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
 from search.indexes.tantivy_index import TantivyIndex
-from tests.flow.archive_fixtures import SAMPLES, Copy, Said, built, copy, mail, run, verify
+from tests.flow.archive_fixtures import SAMPLES, Copy, Said, built, copy, mail, run, token, verify
 
 __all__ = ["built", "copy"]  # fixtures
 
@@ -623,3 +623,19 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(small: Path) -> None:
         process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == 1 and said == b""
+
+
+def test_an_input_file_that_is_not_there_is_wrong_use(small: Path, tmp_path: Path) -> None:
+    none, at = tmp_path / "none", ("--data", small, "--json")
+    by = ("--tenant", "acme", "--token", token(small, "legal", "zoe"))
+    order = ("--issuer", "i", "--reference", "r", "--dated", "2026-01-01", "--text", "t", "--query", "*")
+    for words, code in (
+        (("orders", "ask", "keep", *order, "--document", none, "--reason", "x", *by), "input.file"),
+        (("custodians", "set", "--record", none, "--tenant", "acme"), "input.file"),
+        (("custodians", "import", "csv", none, "--origin", "hr", "--tenant", "acme"), "input.file"),
+        (("schedule", "dry-run", none, *by), "schedule.file"),
+        (("verify-bundle", none), "bundle.path"),
+        (("import", "eml", none, "--tenant", "acme"), "import.folder"),
+        (("import", "mbox", none, "--tenant", "acme"), "import.folder"),
+    ):
+        refused(run(*words, *at), 2, code)

@@ -92,7 +92,7 @@ def test_wrong_use_changes_nothing(run: Run, words: tuple[str, ...], code: str) 
 
 
 def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
-    assert run("set", "--password-file", tmp_path / "none", code=1)["error"]["code"] == "file.failed"
+    assert run("set", "--password-file", tmp_path / "none", code=2)["error"]["code"] == "input.file"
     (tmp_path / "binary").write_bytes(b"\xff" * 20)
     assert run("set", "--password-file", tmp_path / "binary", code=2)["error"]["code"] == "input.encoding"
 

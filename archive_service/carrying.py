@@ -9,6 +9,7 @@ from typing import Any
 
 from archive_service.bootstrap import Tenant
 from archive_service.catalog.base import CaptureRow
+from archive_service.holds.objects import set_hold
 from archive_service.ledger.acts import Acts
 from archive_service.locking import wanted_until
 from archive_service.model.clock import Clock, rfc3339
@@ -16,6 +17,7 @@ from archive_service.model.errors import Overloaded, Refused
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.model.schedule import RetentionClass
 from archive_service.retaining import assessed, judged_by, minimums
+from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
 from retention.erasure import Capture
 
@@ -122,6 +124,12 @@ class Carried:
             return {"version": 1, "act": "stray.take", **fields, **terms.plain(), **said}
 
         acts.append(act)
+
+    def hold(self, terms: Terms) -> None:
+        """Have the object bear the hold too, where there is one; durable on return. Raises StoreError."""
+        if terms.held:
+            place = (LogId.parse(self.log), self.capture)
+            set_hold(self.compartment.vault.store, place, held=True)
 
     def require(self, now: str) -> None:
         """That this copy is the one that counts, by the compartment's acts at their head, and that it is time still.

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -105,6 +105,7 @@ class Resealer:
         if found is not None:
             carried = Carried(compartment, moving.of, found.capture, found.log, moving.ends, moving.by)
             carried.say(terms, self._core.clock, first=True)
+            carried.hold(terms)
             return carried
         return self._written(compartment, moving, terms)
 
@@ -125,7 +126,8 @@ class Resealer:
         carried.say(terms, clock, first=True)
         record = moving.record.model_copy(update={"capture": "", "source": source.id})
         intake = Lock(LockMode(source.lock_mode), clock() + timedelta(days=source.intake_days))
-        draft = CaptureDraft(record, longer(intake, terms.lock), compartment.acts.seen)
+        lock = replace(longer(intake, terms.lock), hold=terms.held)
+        draft = CaptureDraft(record, lock, compartment.acts.seen)
         raw = moving.raw
         pieces = (raw[start : start + _PIECE] for start in range(0, max(len(raw), 1), _PIECE))
         writer.write_stream(draft, pieces, batch)

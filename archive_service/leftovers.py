@@ -14,6 +14,7 @@ from datetime import timedelta
 from archive_service.carrying import moved_away
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import entry_of
+from archive_service.holds.objects import set_hold
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.strays import Stray, held_name
 from archive_service.model.clock import Clock, rfc3339
@@ -64,6 +65,7 @@ class Leftovers:
         done = 0
         for stray in list(self._acts.strays.known.values()):
             for capture in self._not_here(stray, now):
+                self._free(capture.log, capture.id)
                 withdraw(self._acts, capture, _BY)
                 _log.info("a copy that a move has left was withdrawn")
                 done += 1
@@ -108,7 +110,13 @@ class Leftovers:
             return 0
         if KeepGround.HOLD in above.erasures.keeps_of(stray.of, rfc3339(self._clock())):
             return 0
-        names = {held_name(each.capture) for each in stray.copies} & self._acts.erasures.keeps.keys()
-        for name in names:
-            lift_keep(self._acts, name, _BY)
-        return len(names)
+        held = [each for each in stray.copies if held_name(each.capture) in self._acts.erasures.keeps]
+        for each in held:
+            if not self._acts.holds.holds_of(each.capture):
+                self._free(LogId.parse(each.log), each.capture)
+            lift_keep(self._acts, held_name(each.capture), _BY)
+        return len(held)
+
+    def _free(self, log: LogId, capture: str) -> None:
+        """First of the hold in the store: who is cut off behind the act would leave it there for ever."""
+        set_hold(self._acts.vault.store, (log, capture), held=False)

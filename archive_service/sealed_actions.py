@@ -220,6 +220,7 @@ class _Leaving:
                 row = _row(self.catalog, self.carried.of)
                 self.terms = terms_of(self.tenant.acts, row, self.core.clock())
                 self.carried.say(self.terms, self.core.clock, first=False)
+                self.carried.hold(self.terms)
                 continue
             except _Gone:
                 return

@@ -9,6 +9,7 @@ from dataclasses import replace
 from archive_service.holds.taken import taken_by
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
+from archive_service.ledger.strays import held_name
 from archive_service.model.errors import NotFound, Refused, Tampered
 from archive_service.vault.key_layout import LogId, object_key
 from archive_service.vault.stores.base import ObjectStore
@@ -52,9 +53,14 @@ class ObjectHolds:
         if hold.unlocked >= len(hold.covered):
             return 0
         piece = hold.piece(hold.unlocked, _PIECE)
-        self._each(self._clear, [place for place in piece if not self._acts.holds.holds_of(place[1])])
+        self._each(self._clear, [place for place in piece if not self._held(place[1])])
         note_unlocked(self._acts, hold.id, hold.unlocked + len(piece))
         return len(piece)
+
+    def _held(self, capture: str) -> bool:
+        """By another hold, or by one that has moved here with it."""
+        moved = held_name(capture) in self._acts.erasures.keeps
+        return moved or bool(self._acts.holds.holds_of(capture))
 
     def _each(self, deed: Callable[[tuple[LogId, str]], None], places: Iterable[tuple[LogId, str]]) -> None:
         if self._workers == 1:

@@ -16,6 +16,7 @@ from archive_service.ledger.reader import LogReader
 from archive_service.ledger.trusted_notes import TrustedNotes
 from archive_service.model.clock import rfc3339
 from archive_service.tenant_services import open_tenant
+from archive_service.vault.stores.base import Lock
 from archive_service.vault.stores.faults import FaultPlan, FaultyKeyPlace, FaultyStore
 from ingest.parser_pool import ParserPool
 from tests.histories.model import YEARS, Mail
@@ -127,6 +128,14 @@ class StrayWorld:
             return self.world.alive(capture)
         finally:
             self.world.tenant = here
+
+    def lock_of(self, copy: str) -> Lock:
+        """Of the copy's object in the store."""
+        for log in self.world.core.census.logs(self.first, 0.0):
+            for entry in LogReader(self.world.core.store, log).entries():
+                if entry.fields.get("capture") == copy:
+                    return self.world.core.store.stat(str(entry.fields["object"]["key"]))[0][1]
+        raise AssertionError("no such copy")
 
     # --- time and processes
 

@@ -8,16 +8,20 @@ from datetime import timedelta
 import pytest
 
 from archive_service import adopting, sealed_actions
-from archive_service.carrying import Terms, rests_on
+from archive_service.carrying import Carried, Terms, rests_on
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.holds import Holds
-from archive_service.ledger.reader import LogReader, read_from
+from archive_service.ledger.reader import read_from
 from archive_service.ledger.recovery import Recovery
 from archive_service.ledger.recovery_marks import MemoryMarks
+from archive_service.leftovers import Leftovers
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, NotFound, Overloaded, Refused
 from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.faults import Effect
+from retention.erasure import Capture
+from retention.keeping import place_keep
 from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.stray_world import YEARS, StrayWorld, schedule
 
@@ -129,6 +133,25 @@ def given_up(strays, monkeypatch, capture):
             strays.carry_out(asked)
     strays.follow()
     return strays.the_copy(capture)
+
+
+def test_nothing_is_withdrawn_for_a_copy_that_the_catalog_alone_shows(strays, monkeypatch):
+    """Whoever writes to the database could have the only copy go by it."""
+    capture = strays.take("plain")
+    strays.follow()
+    strays.move(capture)
+    strays.follow()
+    copy, acts = strays.the_copy(capture), strays.compartment().acts
+    live = strays.world.core.engines.live(strays.first)
+    row = live.catalog.capture(copy)
+    Carried(strays.compartment(), Capture(LogId.parse("0" * 20 + "/capture-1"), 0, capture), "false-0",
+            row.log, strays.now, "eve").say(Terms(), strays.world.core.clock, first=True)  # fmt: skip
+    acts.refresh()
+    rows = {copy: row, "false-0": replace(row, id="false-0")}
+    monkeypatch.setattr(live.catalog, "capture", rows.get)
+    assert Leftovers(acts, live.catalog, strays.world.core.clock)() == 0
+    assert not acts.erasures.barred(copy)
+    live.close()
 
 
 def test_a_copy_of_a_move_that_was_given_up_is_withdrawn_when_its_approval_is_over(strays, monkeypatch):
@@ -306,9 +329,11 @@ def test_hold_that_moved_along_ends_when_two_people_release_it_where_it_was_plac
     strays.follow()
     copy = strays.the_copy(capture)
     assert keeps(strays, copy) == [KeepGround.HOLD]
+    assert strays.lock_of(copy).hold
     strays.decided("hold.release", {"hold": hold.id})
     strays.follow()
     assert keeps(strays, copy) == []
+    assert not strays.lock_of(copy).hold
     assert strays.captures_of() == [copy]
 
 
@@ -323,28 +348,25 @@ def test_what_is_decided_while_a_stray_is_moved_goes_along_too(strays, monkeypat
         strays.world.services.reviews.extend(
             strays.world.actor(), {"captures": [capture], "until": until}, "claim"
         )
+        place_keep(strays.tenant.acts, [capture], KeepGround.HOLD, "litige", "zoe")
         return made
 
     monkeypatch.setattr(sealed_actions, "_move", moved)
     strays.move(capture)
     copy, reviews = strays.the_copy(capture), strays.compartment().acts.reviews
     assert (reviews.until[copy], reviews.carried[copy].id) == (until, "law")
-    assert keeps(strays, copy) == [KeepGround.MINIMUM]
+    assert sorted(keeps(strays, copy)) == [KeepGround.HOLD, KeepGround.MINIMUM]
+    assert strays.lock_of(copy).hold
 
 
 def test_the_sealed_copy_is_locked_for_its_minimum_and_no_longer(strays):
     law, plain = strays.take("law"), strays.take("plain")
     strays.follow()
     strays.move(law, plain)
-    store, locks = strays.world.core.store, {}
-    for log in strays.world.core.census.logs(strays.first, 0.0):
-        for entry in LogReader(store, log).entries():
-            if entry.type == "capture":
-                (_, lock), *_ = store.stat(str(entry.fields["object"]["key"]))
-                locks[str(entry.fields["capture"])] = lock.until
     intake = strays.world.now + timedelta(days=30)
-    assert locks[strays.the_copy(plain)] == intake
-    assert locks[strays.the_copy(law)] == strays.world.now.replace(year=strays.world.now.year + 3)
+    assert strays.lock_of(strays.the_copy(plain)).until == intake
+    ends = strays.world.now.replace(year=strays.world.now.year + 3)
+    assert strays.lock_of(strays.the_copy(law)).until == ends
 
 
 # --- the tenant's side

@@ -99,7 +99,12 @@ def _counted(event: Event, acts: Acts) -> Event:
         captures = len(acts.erasures.batches[str(event.facts["batch"])].captures)
     else:
         return event
-    return replace(event, facts={"captures": captures, **event.facts})
+    facts = {"captures": captures, **event.facts}
+    if (
+        event.what == "erasure.done"
+    ):  # as it was, not as it was meant: an incident, or a service, may hold it up
+        facts["backups_readable_until"] = acts.erasures.batches[str(event.facts["batch"])].destroyed_at
+    return replace(event, facts=facts)
 
 
 def _entry(vault: PayloadVault, log: LogId, seq: int) -> Entry:

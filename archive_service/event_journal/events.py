@@ -161,7 +161,7 @@ ACTS: Mapping[str, tuple[Kind, _Facts]] = {
     "erasure.ask": (Kind.DESTRUCTION, _asked),
     "erasure.done": (
         Kind.DESTRUCTION,
-        lambda act: {"batch": str(act["batch"]), "backups_readable_until": str(act["destroy_after"])},
+        lambda act: {"batch": str(act["batch"]), "key_version_goes_after": str(act["destroy_after"])},
     ),
     "erasure.kms": (
         Kind.DESTRUCTION,

@@ -30,7 +30,7 @@ def _means(said: Mapping[str, Any]) -> str:
     gone = (
         f"was deleted on {_day(deleted)}"
         if deleted
-        else "lies under a lock of the store, and goes when it ends"
+        else "is not seen to be deleted yet; what lies under a lock of the store goes when that ends"
     )
     return (
         f"{said['captures']} captures of the archive were destroyed {why}. They were "

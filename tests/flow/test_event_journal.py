@@ -318,6 +318,7 @@ def test_an_act_that_comes_while_the_journal_is_read_is_counted_too(api, monkeyp
     monkeypatch.setattr(Acts, "refresh", then_more)
     shown = journal.page(10, kinds=[Kind.DESTRUCTION])["events"]
     assert [(each["what"], each["facts"]["captures"]) for each in shown] == [("erasure.done", 1)]
+    assert shown[0]["facts"]["backups_readable_until"] is None  # nobody has seen the key version go
 
 
 # --- who sees what

@@ -1,15 +1,22 @@
 """What one person, a date or a bad moment could do to how long mail is kept, tried from outside."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from pypdf import PdfReader
 
+from archive_service.disposing import advance
+from archive_service.ledger.erasures import Batch
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.errors import StoreError
+from archive_service.vault.stores.base import Lock, Stored
+from retention.disposition import delete_versions, unreadable_since
 from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.test_decided_meanwhile import counted
 from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
 from tests.flow.test_holds_and_directory import changed, person
+from tests.flow.test_orders import ordered
 from tests.flow.test_retention import archived as plain
 from tests.flow.test_retention import klass, lock_of, set_schedule, view
 
@@ -138,3 +145,77 @@ def test_disposition_that_one_object_holds_up_holds_up_no_other(api, tmp_path, m
         assert [state(api, each)["state"] for each in (stuck, other)] == ["going", "done"]
     forward(api)
     assert state(api, stuck)["state"] == "done"
+
+
+def test_disposition_that_is_asked_for_twice_is_one_that_can_be_stopped(api, tmp_path):
+    """Who stops the one would else have stopped nothing."""
+    archived(api, tmp_path)
+    first, second = asked(api), asked(api)
+    name = api.approved(first)["disposition"]
+    approve = f"/v1/approvals/{second.json()['id']}/approve"
+    answer = api.call("POST", approve, "legal", "zoe", reason="vu").json()
+    assert answer["error"] == "disposition.nothing"
+    api.call("POST", f"/v1/dispositions/{name}/stop", "legal", "zoe", reason="litige")
+    forward(api)
+    assert [each["state"] for each in listed(api)] == ["stopped"]
+
+
+def listed(api):
+    return api.call("GET", "/v1/dispositions", "auditor", "aude").json()["dispositions"]
+
+
+def test_certificate_names_the_time_at_which_the_last_of_several_batches_was_unreadable(api, tmp_path):
+    archived(api, tmp_path)
+    name = decided(api)
+    api.follow()
+    advance(api.core, api.tenant)
+    acts = api.tenant.acts
+    first, second = (each.id for each in acts.dispositions.known[name].going)
+    ends = {first: "2027-01-02T00:00:00.000000Z", second: "2027-01-01T00:00:00.000000Z"}
+    for capture, end in ends.items():
+        batch = Batch(f"b{capture}", (capture,), (), (), (), destroy_after=end)
+        acts.erasures.batches[batch.id] = batch
+        assert unreadable_since(acts, acts.dispositions.known[name]) is None
+        batch.destroyed_at = end
+    assert unreadable_since(acts, acts.dispositions.known[name]) == max(ends.values())
+
+
+def test_certificate_of_an_order_says_of_no_ciphertext_that_it_is_locked_which_nobody_has_looked_at(
+    api, tmp_path, monkeypatch
+):
+    captures = archived(api, tmp_path)
+    order = ordered(api, "erase", captures=[captures[WORD]])
+    with monkeypatch.context() as busy:
+        busy.setattr("archive_service.disposing.none_left", lambda *_: False)
+        forward(api)
+    path = f"/v1/orders/{order}/certificate?format=pdf"
+    paper = api.call("GET", path, "legal", "zoe")
+    assert paper.status_code == 200, paper.text
+    text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(paper.content)).pages)
+    assert "is not seen to be deleted yet" in " ".join(text.split())
+    assert "lies under a lock of the store, and goes" not in " ".join(text.split())
+
+
+class TwoVersions:
+    """A store in which an object has two versions, the oldest first; one of them cannot be deleted."""
+
+    def __init__(self, stuck):
+        self.left = [Stored("k", each, 1, utc_now()) for each in ("old", "new")]
+        self._stuck = stuck
+
+    def stat(self, key):
+        return [(each, Lock()) for each in self.left]
+
+    def delete(self, key, version):
+        if version == self._stuck:
+            raise StoreError("away")
+        self.left = [each for each in self.left if each.version != version]
+
+
+@pytest.mark.parametrize(("stuck", "left"), [("new", ["old", "new"]), ("old", ["old"])])
+def test_disposition_deletes_the_oldest_version_of_an_object_last(api, stuck, left):
+    """The oldest is the one that the entry means: cut off, nothing else is taken for it."""
+    store = TwoVersions(stuck)
+    with pytest.raises(StoreError):
+        delete_versions(store, "k", api.core.clock())
+    assert [each.version for each in store.left] == left

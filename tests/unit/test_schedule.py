@@ -145,6 +145,11 @@ def test_a_term_that_starts_with_an_event_is_open_until_then_and_never_for_ever(
     closed = Events(NOBODY.custodians, {"m1": "2027-01-01T00:00:00.000000Z"}.get, NOBODY.left)
     found = assess(whole, facts_of(finding()), closed)
     assert (found.open, found.keep_until) == (False, "2028-01-01T00:00:00.000000Z")
+    before = Events(NOBODY.custodians, {"m1": "2020-01-01T00:00:00.000000Z"}.get, NOBODY.left)
+    found = assess(
+        whole, facts_of(finding()), before
+    )  # what comes behind the event is kept from its receipt on
+    assert (found.start, found.keep_until) == ("2026-03-02T10:00:00.000000Z", "2027-03-02T10:00:00.000000Z")
 
 
 def test_loi_2016_1691_article_9_an_alert_goes_by_its_own_closing_and_has_no_minimum():
@@ -426,3 +431,16 @@ def test_gdpr_article_17_3_b_a_minimum_that_may_be_a_mails_stands_whatever_else_
     either = of_marks(whole, {} if said == "unread" else {key(whole.rules[0]): said})
     assert rest.keep_until is None and taken.keep_until is not None
     assert (either.keep_until, either.dispose_after) == (taken.keep_until, rest.dispose_after)
+    assert not either.open
+
+
+def test_l123_22_a_minimum_that_may_be_a_mails_is_open_while_its_event_has_not_happened():
+    """Nobody can say until when it keeps, though the class that ends last has no event."""
+    event = {"start": Start.MATTER, "matter": "m1", "event_by": "P1Y"}
+    whole = Schedule(
+        classes=(klass("rest", maximum="P50Y"), klass("taken", minimum="P5Y", maximum="P5Y", **event)),
+        rules=(texts(words=["contrat"]),),
+        default="rest",
+    )
+    assert of_marks(whole, {key(whole.rules[0]): None}).open
+    assert not of_marks(whole, {key(whole.rules[0]): False}).open

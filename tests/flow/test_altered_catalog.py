@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +14,14 @@ from archive_service.catalog import tables
 from archive_service.disposing import advance
 from archive_service.erasing import run_batch
 from archive_service.model.errors import ArchiveError
+from archive_service.model.mail import Text
 from archive_service.serving.scheduler import Scheduler
+from search.document import to_document
 from tests.flow.archive_fixtures import Here, done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found
-from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, state
+from tests.flow.test_disposition import WORD, archived, at_once, decided, forward, objects, state
+from tests.flow.test_holds import opened, placed
 from tests.flow.test_retention import klass, lock_of, set_schedule, view
 from tests.flow.test_retention_words import CAUTION, LAW, classes_of
 from tests.flow.test_retention_words import archived as archived_words
@@ -59,6 +63,24 @@ def test_disposition_takes_no_mail_that_grew_old_in_the_database_alone(api, tmp_
     done("rebuild", "--data", api.data)
     with RealApi(api.data, api.pool) as again:
         assert [hit["subject"] for hit in found(again)["hits"]] == ["facture 7"]
+
+
+def test_hold_keeps_mail_that_an_altered_index_kept_from_it(api, tmp_path):
+    captures = archived(api, tmp_path)
+    live = api.core.engines.live(api.tenant.id)
+    message = next(hit["id"] for hit in found(api)["hits"] if hit["subject"] == WORD)
+    away = to_document(live.catalog.messages([message])[0], Text(body="rien"))
+    away = replace(away, subject="", body="", version=away.version + 1)
+    live.index.write([away])  # as if nothing of it were there when the hold looks
+    live.close()
+    hold = placed(api, opened(api), query=f"subject:{WORD}")
+    api.follow()
+    assert api.tenant.acts.holds.known[hold].covered == {}
+    name = decided(api)
+    forward(api)
+    assert (state(api, name)["captures"], state(api, name)["keys_gone"]) == (2, 1)  # judged by its own bytes
+    assert captures[WORD] in api.tenant.acts.holds.known[hold].covered
+    assert captures[WORD] in "".join(path.name for path in objects(api))
 
 
 def test_disposition_rings_an_alarm_for_a_row_that_was_changed(api, tmp_path, pool):

@@ -81,6 +81,8 @@ class Trial:
             "moves": [{"from": a, "to": b, "captures": n} for (a, b), n in sorted(self._moves.items())],
             "kept_longer": self._times["longer"],
             "kept_shorter": self._times["shorter"],
+            "minimum_longer": self._times["minimum longer"],
+            "minimum_shorter": self._times["minimum shorter"],
             "past_maximum": self._times["past"],
             "by_hand": self._times["by_hand"],
             "undecided": self._times["undecided"],
@@ -103,6 +105,9 @@ class Trial:
             self._moves[before.klass.id, found.klass.id] += 1
         self._times["longer"] += found.dispose_after > before.dispose_after
         self._times["shorter"] += found.dispose_after < before.dispose_after
+        least, least_before = found.keep_until or "", before.keep_until or ""
+        self._times["minimum longer"] += least > least_before
+        self._times["minimum shorter"] += least < least_before
 
     def _judged(self, schedule: Schedule, capture: CaptureRow) -> tuple[Facts, Assessment]:
         by_hand = self._reviews.by_hand(capture.id, schedule)

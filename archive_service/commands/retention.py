@@ -66,6 +66,7 @@ def _try(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     ]
     lines += [f"{each['from']} -> {each['to']}: {each['captures']}" for each in found["moves"]]
     lines += [f"kept longer: {found['kept_longer']}, shorter: {found['kept_shorter']}"]
+    lines += [f"their minimum longer: {found['minimum_longer']}, shorter: {found['minimum_shorter']}"]
     lines += [f"past their maximum at once: {found['past_maximum']}"]
     if found["undecided"]:
         lines += [f"their text decides and is not known, counted where kept longest: {found['undecided']}"]

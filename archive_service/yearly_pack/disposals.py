@@ -1,13 +1,14 @@
 """What went in the span, and what may not go: dispositions, orders, erasures, and the holds that are to be reviewed."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from archive_service.event_journal.desk import EventJournal
 from archive_service.event_journal.events import Kind
 from archive_service.export.certificate import statement
 from archive_service.ledger.acts import Acts
+from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.holds import Hold
 from archive_service.yearly_pack.span import Span
 
@@ -72,9 +73,14 @@ def disposals_part(acts: Acts, journal: EventJournal, owner: str, span: Span) ->
         "barred": dict(sorted(asked.items())),
         "withdrawn": _captures(events, "capture.withdraw"),
         "keys_destroyed": _captures(events, "erasure.done"),
-        "objects_deleted": _captures(events, "erasure.deleted") + sum(len(each.going) for each in done),
+        "objects_deleted": _captures(events, "erasure.deleted") + _deleted_by(done),
         "events": [{name: each[name] for name in ("id", "what", "time")} for each in events],
     }
+
+
+def _deleted_by(done: Iterable[Disposition]) -> int:
+    """Each capture once: an order may have taken it from a run of retention, and both are then done."""
+    return len({capture.id for each in done for capture in each.going})
 
 
 def _captures(events: list[dict[str, Any]], what: str) -> int:

@@ -501,7 +501,8 @@ class FakeSchedules:
         return []
 
     def dry_run(self, given: Any) -> dict[str, Any]:
-        counts = ("captures", "kept_longer", "kept_shorter", "past_maximum", "by_hand", "undecided")
+        times = [f"{what}_{way}" for what in ("kept", "minimum") for way in ("longer", "shorter")]
+        counts = ("captures", *times, "past_maximum", "by_hand", "undecided")
         return {"rules": [], "moves": [], "compared_with": None, **dict.fromkeys(counts, 0)}
 
     def asks_purpose(self, captures: Any) -> bool:

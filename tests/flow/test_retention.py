@@ -121,6 +121,11 @@ def test_a_dry_run_counts_what_each_rule_takes_and_the_difference_and_changes_no
         {"from": "ordinary", "to": "invoices", "captures": 1},
     ]
     assert (said["compared_with"], said["kept_longer"], said["kept_shorter"]) == (1, 1, 1)
+    assert (said["minimum_longer"], said["minimum_shorter"]) == (1, 1)
+    bare = schedule(INVOICES, classes=[klass("ordinary", "P1Y"), klass("invoices", "P10Y", start="sent")])
+    said = api.call("POST", "/v1/schedules/dry-run", "auditor", "aude", schedule=bare).json()
+    times = [said[f"{what}_{way}"] for what in ("kept", "minimum") for way in ("longer", "shorter")]
+    assert times == [0, 0, 0, 1]  # nothing ends sooner, and nothing keeps it against a request any more
     (version,) = api.call("GET", "/v1/schedules", "auditor", "aude").json()["schedules"]
     assert version["schedule"]["rules"] == [INVOICES]
 

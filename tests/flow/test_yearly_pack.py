@@ -11,6 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from archive_service import bootstrap
+from archive_service.disposing import advance
 from archive_service.following import make_checkpointer
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
@@ -25,6 +26,7 @@ from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, taken
 from tests.flow.test_disposition import archived, decided, forward
 from tests.flow.test_event_journal import included
+from tests.flow.test_orders import ordered
 
 __all__ = ["no_settings_around"]
 
@@ -185,6 +187,22 @@ def test_disposals_and_quantities_are_those_of_the_ledger(api, tmp_path):
     assert [each["bytes"] for each in costs["sources"]] == [costs["stands_now"]["bytes"]]
     objects = [each for each in api.data.glob("objects/*/capture-*/*/[0-9a-f]*") if each.is_file()]
     assert sum(each.stat().st_size for each in objects) == costs["stands_now"]["bytes"]
+
+
+def test_an_object_that_an_order_took_from_a_disposition_was_deleted_once(api, tmp_path):
+    captures = archived(api, tmp_path)
+    name = decided(api)
+    api.follow()
+    advance(api.core, api.tenant)
+    going = [each.id for each in api.tenant.acts.dispositions.known[name].going]
+    assert len(going) == 2
+    ordered(api, "erase", captures=going)
+    for _ in range(2):
+        forward(api)
+    disposals = pack(api)["disposals"]
+    assert (len(disposals["dispositions"]), len(disposals["orders"])) == (1, 1)
+    assert (disposals["objects_deleted"], disposals["keys_destroyed"]) == (2, 2)
+    assert captures["facture 7"] not in going
 
 
 def test_costs_are_quantities_times_the_price_that_was_set():

@@ -39,7 +39,8 @@ class ScheduleList(BaseModel):
 class Trial(BaseModel):
     """What a schedule would do to what is archived now. ``rules``: how many captures each takes, of which kinds of
     sources, the default as the rule null; ``moves``: captures whose class would be another;
-    ``kept_longer`` and ``kept_shorter``: whose end would be, against the version in force (``compared_with``);
+    ``kept_longer`` and ``kept_shorter``: whose end would be, ``minimum_longer`` and ``minimum_shorter``: whose legal
+    minimum would be, against the version in force (``compared_with``);
     ``past_maximum``: which would be past their end at once; ``by_hand``: whose class a
     reviewer has set, so that no rule takes them; ``undecided``: whose text decides and is not known, counted where they
     would be kept longest (words are looked up in the search index; header fields are in none)."""
@@ -50,6 +51,8 @@ class Trial(BaseModel):
     moves: list[dict[str, Any]]
     kept_longer: int
     kept_shorter: int
+    minimum_longer: int
+    minimum_shorter: int
     past_maximum: int
     by_hand: int
     undecided: int

@@ -166,9 +166,10 @@ def minimums(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, Asses
     """The legal minimums of a capture: by each version in force or to come under which it is kept, from when on (empty:
     it is so now)."""
     version = acts.schedules.in_force(now)
-    vouched(acts.vault, row)  # a row that makes mail look older would have it lose its minimum
     versions = [] if version is None else [("", version)]
     versions += [(each.effective_from, each) for each in acts.schedules.to_come(now)]
+    if versions:
+        vouched(acts.vault, row)  # a row that makes mail look older would have it lose its minimum
     for since, each in versions:
         found = _longest_by(each, acts, row, now)
         if found.kept(since or now):

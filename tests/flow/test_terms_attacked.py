@@ -2,11 +2,13 @@
 
 import io
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from pypdf import PdfReader
 
-from archive_service.disposing import advance
+from archive_service.catalog.base import Position
+from archive_service.disposing import _forgotten, advance
 from archive_service.ledger.erasures import Batch
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.errors import StoreError
@@ -219,3 +221,43 @@ def test_disposition_deletes_the_oldest_version_of_an_object_last(api, stuck, le
     with pytest.raises(StoreError):
         delete_versions(store, "k", api.core.clock())
     assert [each.version for each in store.left] == left
+
+
+def test_disposition_begins_nothing_before_the_projections_are_at_the_head(api, tmp_path):
+    archived(api, tmp_path)
+    name = decided(api)  # an act that the catalog has not passed
+    advance(api.core, api.tenant)
+    assert state(api, name)["state"] == "waiting"
+    api.follow()
+    advance(api.core, api.tenant)
+    assert state(api, name)["state"] == "going"
+
+
+@pytest.mark.parametrize(
+    ("position", "row", "gone"),
+    [
+        (Position(rows=5, indexed=5, acts=8), None, True),
+        (Position(rows=5, indexed=5, acts=7), None, False),
+        (Position(rows=5, indexed=4, acts=8), None, False),
+        (Position(rows=5, indexed=5, acts=8), "a row", False),
+    ],
+    ids=["all is gone", "the act is not passed", "the index is behind", "a row stands"],
+)
+def test_disposition_is_over_only_when_rows_and_documents_are_seen_to_be_gone(position, row, gone):
+    live = SimpleNamespace(catalog=SimpleNamespace(position=lambda: position, capture=lambda _: row))
+    run = SimpleNamespace(positions={"erasure.ask": 7}, going=[SimpleNamespace(id="c")])
+    assert _forgotten(live, run) is gone
+
+
+def test_order_that_ends_when_keys_are_gone_shows_nothing_of_it_again(api, tmp_path, monkeypatch):
+    captures = archived(api, tmp_path)
+    order = ordered(api, "erase", captures=[captures[WORD]])
+    monkeypatch.setattr("archive_service.disposing.none_left", lambda *_: False)
+    forward(api)
+    asked_ = api.call("POST", f"/v1/orders/{order}/end", "legal", "zoe", reason="mainlevée")
+    api.approved(asked_, "dpo", "paul")
+    acts = api.tenant.acts
+    acts.refresh()
+    assert acts.orders.known[order].left == ()
+    assert acts.erasures.barred(captures[WORD])
+    assert [each.id for each in acts.dispositions.known[order].going] == [captures[WORD]]

@@ -235,7 +235,7 @@ def test_a_grant_for_a_matter_counts_nothing_beyond_it_by_holds_orders_or_trials
         hold = {"name": "n", "ground": "g", "claim": "c", "owner": "o", "query": "beta"}
         hold["review"] = rfc3339(api.core.clock() + timedelta(days=9))
         for method, path, body in (
-            ("POST", "/v1/orders", {"kind": "erase", "reason": "r", **order}),
+            ("POST", "/v1/orders", {"kind": "keep", "reason": "r", **order}),
             ("POST", f"/v1/matters/{chosen}/holds", hold),
             ("POST", "/v1/schedules/dry-run", {"schedule": schedule()}),
             ("POST", "/v1/dispositions/preview", {}),

@@ -18,7 +18,7 @@ from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.test_decided_meanwhile import counted
 from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
 from tests.flow.test_holds_and_directory import changed, person
-from tests.flow.test_orders import ordered
+from tests.flow.test_orders import WORDS, ordered
 from tests.flow.test_retention import archived as plain
 from tests.flow.test_retention import klass, lock_of, set_schedule, view
 
@@ -261,3 +261,16 @@ def test_order_that_ends_when_keys_are_gone_shows_nothing_of_it_again(api, tmp_p
     assert acts.orders.known[order].left == ()
     assert acts.erasures.barred(captures[WORD])
     assert [each.id for each in acts.dispositions.known[order].going] == [captures[WORD]]
+
+
+def test_four_eyes_two_people_have_no_order_to_erase_without_its_document(api, tmp_path):
+    """It stands above holds and legal minimums: the paper is what it rests on."""
+    captures = archived(api, tmp_path)
+    words = {**WORDS, "captures": [captures["facture 7"]]}
+    answer = api.call("POST", "/v1/orders", "legal", "zoe", kind="erase", **words)
+    assert (answer.status_code, answer.json()["code"]) == (422, "order.document_missing")
+    request = {name: value for name, value in words.items() if name != "reason"} | {"kind": "erase"}
+    body = {"action": "order.place", "request": request, "reason": "r"}
+    answer = api.call("POST", "/v1/approvals", "legal", "zoe", **body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "order.document_missing")
+    assert api.call("POST", "/v1/orders", "legal", "zoe", kind="keep", **words).status_code == 202

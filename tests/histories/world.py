@@ -27,12 +27,13 @@ from archive_service.tenant_services import open_tenant
 from archive_service.vault.key_layout import object_key
 from archive_service.vault.stores.base import Lock
 from ingest.parser_pool import ParserPool
+from retention.orders import attach
 from search.query_language import parse
 from tests.histories.model import YEARS, Mail
 
 PATIENCE = 60.0
 BEGIN = datetime(2026, 1, 1, 12, tzinfo=UTC)
-WORDS = {"issuer": "Tribunal", "reference": "RG", "dated": "2026-01-05", "text": "Ordonnance"}
+WORDS = {"issuer": "Tribunal", "reference": "RG", "dated": "2025-12-05", "text": "Ordonnance"}
 
 
 def _class(kind: str, minimum: int, maximum: int) -> dict[str, Any]:
@@ -106,6 +107,10 @@ class World:
     def actor(self) -> Actor:
         """Who places holds."""
         return Actor("zoe", RoleName.LEGAL, self.tenant.id)
+
+    def paper(self) -> str:
+        """An order's document, attached."""
+        return attach(self.tenant.acts, "o.pdf", "application/pdf", b"order", "zoe", self.core.clock)
 
     def take(self, mail: Mail) -> None:
         """One capture more of a mail, locked for a day."""

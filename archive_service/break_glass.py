@@ -60,4 +60,4 @@ def break_glass_action(acts: Acts, cases: Cases, clock: Clock) -> StrongAction:
         seq = acts.append(act)
         return {"grant": made["grant"], "until": made["until"], "seq": seq + 1}
 
-    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out, forms=texts("role", "matter"))
+    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out, lasting=True, forms=texts("role", "matter"))

@@ -129,7 +129,14 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
     decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO})
     forms = texts("subject", "role", "matter", "from", "until") | lists("custodians")
     return StrongAction(
-        "grant.give", asks, decides, check, carry_out, gains=lambda it: str(it["subject"]), forms=forms
+        "grant.give",
+        asks,
+        decides,
+        check,
+        carry_out,
+        gains=lambda it: str(it["subject"]),
+        lasting=True,
+        forms=forms,
     )
 
 
@@ -164,9 +171,8 @@ def account_action(accounts: Accounts) -> StrongAction:
         )
         return {"account": made.id, "token": token, "seq": seq}
 
-    return StrongAction(
-        "account.make", frozenset({_R.ADMIN}), frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL}), check, carry_out
-    )
+    decides = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL})
+    return StrongAction("account.make", frozenset({_R.ADMIN}), decides, check, carry_out, lasting=True)
 
 
 def incident_close_action(acts: Acts, clock: Clock) -> StrongAction:

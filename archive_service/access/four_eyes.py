@@ -45,6 +45,9 @@ class StrongAction:
     private: bool = False
     """Whether only who asked, who may ask and who may decide know of it. Of others an administrator does not: they tell
     what matters are about."""
+    lasting: bool = False
+    """Whether it lets somebody in: then who decides it acts in a role of his own, and not by break-glass, which would
+    go on by itself for ever."""
     forms: Mapping[str, Form] = field(default_factory=dict)
     """What fields of a request may be, where ``check`` rests on it."""
 
@@ -130,6 +133,8 @@ class FourEyes:
         self._require_person(actor)
         if actor.role not in self._action(known.action).decides:
             raise Denied("this role may not decide it", code="auth.forbidden")
+        if actor.break_glass is not None and self._action(known.action).lasting:
+            raise Denied("who acts by break-glass lets nobody in", code="approval.break_glass")
         self._require_another(actor, known)
         return self._acts.approvals.require_open(approval, actor.subject, rfc3339(self._clock()))
 
@@ -174,6 +179,13 @@ class FourEyes:
         self._acts.refresh()
         known = reversed(self._acts.approvals.known.values())
         return [approval for approval in known if self._sees(actor, approval)]
+
+    def told(self, approval: Approval, reason: str) -> dict[str, str]:
+        """What an access entry says of a request beside its id: what for and why. Nothing where that is private: the
+        acts hold it, and whoever reads the access log is not among those who may know."""
+        if self._action(approval.action).private:
+            return {}
+        return {"asked_for": approval.action, "reason": reason}
 
     def state(self, approval: Approval) -> str:
         """Its state now."""

@@ -16,6 +16,7 @@ from archive_service.model.reasons import require_reason
 _PAGE = 1000  # entries read at once
 _MOST = 1_000_000  # entries looked through for one report
 _LOOKUP = 500  # messages looked up at once
+_WITH_CAPTURE = frozenset({"message.raw", "capture.raw"})  # their second id is the capture's
 _SEEN = ("search", "message.", "capture.", "export.")  # actions that show mail, or that it is there
 
 
@@ -42,7 +43,7 @@ class _Looks:
         if event.outcome == "refused":
             self.refused += 1
         elif event.action.startswith(_SEEN):
-            self.messages.update(event.ids)
+            self.messages.update(event.ids[:1] if event.action in _WITH_CAPTURE else event.ids)
 
 
 class IncidentDesk:
@@ -85,7 +86,8 @@ class IncidentDesk:
 
     def report(self, incident: str) -> dict[str, Any]:
         """Who looked at what since the incident began: by person, and in all how many records of how many people.
-        Raises NotFound, ArchiveError."""
+        ``gone``: how many of the records are no longer here; whose they were nobody can say any more. Raises NotFound,
+        ArchiveError."""
         found = self.get(incident)
         looks: dict[tuple[str, str], _Looks] = {}
         for record in self._since(found.since):
@@ -98,7 +100,8 @@ class IncidentDesk:
             "incident": found.id,
             "since": found.since,
             "made_at": rfc3339(self._clock()),
-            "records": len(people),
+            "records": len(every),
+            "gone": len(every) - len(people),
             "people": len({address for addresses in people.values() for address in addresses}),
             "looks": [_shown(who, each, people) for who, each in sorted(looks.items())],
         }
@@ -146,7 +149,7 @@ def closing(acts: Acts, incident: str, by: str, clock: Clock, spend: Callable[[]
 
 
 def _shown(who: tuple[str, str], looks: _Looks, people: dict[str, set[str]]) -> dict[str, Any]:
-    seen = sorted(looks.messages & people.keys())
+    seen = sorted(looks.messages)
     return {
         "actor": who[0],
         "role": who[1],
@@ -157,7 +160,8 @@ def _shown(who: tuple[str, str], looks: _Looks, people: dict[str, set[str]]) -> 
         "origins": sorted(looks.origins),
         "actions": dict(sorted(looks.actions.items())),
         "records": len(seen),
-        "people": len({address for message in seen for address in people[message]}),
+        "gone": len(looks.messages - people.keys()),
+        "people": len({address for message in seen for address in people.get(message, ())}),
         "messages": seen,
     }
 

@@ -77,7 +77,11 @@ class Caller:
 
     def may(self, right: Right) -> bool:
         """Whether he has another right too, where an answer shows more to whoever has it."""
-        return _decided(self, right).allowed
+        return self.decided(right).allowed
+
+    def decided(self, right: Right) -> Decision:
+        """Whether he has another right as he acts in this request, and why."""
+        return _decided(self, right)
 
     def wants(self, ids: Sequence[str] = (), **detail: Any) -> None:
         """What the request's body asks for, for the entry of its refusal; of a path the door knows it."""

@@ -364,7 +364,7 @@ class FakeAuthority:
 
 class FakeSealed:
     def compartments(self, subject: str, now: str) -> list[dict[str, str]]:
-        return [{"id": "k-there", "name": "alertes"}]
+        return [{"id": "b" * 20, "name": "alertes"}]
 
     def exclusions(self, addresses: bool) -> list[dict[str, Any]]:
         return [{"id": "x-there", "name": "médecin"} | ({"addresses": ["dr@ex.fr"]} if addresses else {})]

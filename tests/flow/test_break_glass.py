@@ -203,3 +203,19 @@ def test_the_alarm_tells_of_one_that_was_revoked_before_anybody_looked():
     )
     assert not acts.grants.all()[-1].open(rfc3339(NOW))
     assert [sample.value for sample in open_glass(acts, rfc3339(NOW))] == [0, 1]
+
+
+@pytest.mark.parametrize("what", ["break_glass", "grant.give"])
+def test_four_eyes_who_acts_so_lets_nobody_in(what):
+    """Else two who were let in once would go on opening it for each other."""
+    world = World()
+    world.approve(world.ask("auditor", "ann", role="compliance_officer").json()["id"])
+    if what == "break_glass":
+        asked = world.ask("auditor", "ben", role="compliance_officer")
+    else:
+        grant = {"subject": "ben", "role": "reviewer", "reason": "r"}
+        asked = world.call("POST", "/v1/grants", "admin", "rita", json=grant)
+    path, acting = f"/v1/approvals/{asked.json()['id']}", {"X-Archive-Role": "compliance_officer"}
+    said = {"json": {"reason": "agreed"}, "headers": acting}
+    is_problem(world.call("POST", f"{path}/approve", "auditor", "ann", **said), 403, "approval.break_glass")
+    assert world.approve(asked.json()["id"]).json()["state"] == "executed"

@@ -81,7 +81,7 @@ def ask(asked: ApprovalAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a strong change."""
     desk = caller.tenant.four_eyes
     made = desk.ask(caller.actor, asked.action, asked.request, asked.reason, caller.once("p"))
-    caller.record(approval=made.id, asked_for=asked.action, reason=asked.reason)
+    caller.record(approval=made.id, **desk.told(made, asked.reason))
     return approval_view(desk, made)
 
 
@@ -115,7 +115,8 @@ def view(id: str, caller: CallerDep) -> ApprovalView:
 def approve(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
     """Approve somebody else's request; it is carried out at once."""
     desk = caller.tenant.four_eyes
-    caller.record(approval=desk.decidable(caller.actor, id).id, reason=asked.reason)
+    found = desk.decidable(caller.actor, id)
+    caller.record(approval=found.id, **desk.told(found, asked.reason))
     approved = desk.decide(caller.actor, id, Verdict.APPROVED, asked.reason)
     return _carried_out(desk, approved)
 
@@ -124,7 +125,8 @@ def approve(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
 def refuse(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
     """Refuse somebody else's request."""
     desk = caller.tenant.four_eyes
-    caller.record(approval=desk.decidable(caller.actor, id).id, reason=asked.reason)
+    found = desk.decidable(caller.actor, id)
+    caller.record(approval=found.id, **desk.told(found, asked.reason))
     return approval_view(desk, desk.decide(caller.actor, id, Verdict.REFUSED, asked.reason))
 
 

@@ -4,12 +4,14 @@ Every other route works in a compartment with ``?compartment=ID``. To whoever ha
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from archive_service.access.events import RoleName
 from archive_service.access.policy import Right
-from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api import pen
+from archive_service.api.errors import NoSuchThing
+from archive_service.api.guard import CallerDep, GuardedRoute, ServicesDep, needs
 from archive_service.api.routes.approvals import ApprovalView, approval_view
 from archive_service.api.views import Asked, Words
 
@@ -74,10 +76,17 @@ def ask(asked: CompartmentAsked, caller: CallerDep) -> ApprovalView:
 
 
 @router.get("/v1/compartments", openapi_extra=needs(Right.POLICY, "compartment.list"))
-def list_compartments(caller: CallerDep) -> CompartmentList:
-    """The compartments that the caller has a grant in."""
+def list_compartments(caller: CallerDep, services: ServicesDep, request: Request) -> CompartmentList:
+    """The compartments that the caller has a grant in. That he was told of one stands in its own access log: whoever
+    reads the tenant's has no business knowing that there is one."""
     found = caller.tenant.sealed.compartments(caller.actor.subject, caller.now)
-    caller.record(compartments=[each["id"] for each in found])
+    caller.record()
+    who = {"actor": caller.actor.subject, "role": caller.actor.role.value}
+    for each in found:
+        there = services.tenants(each["id"])
+        if there is None:
+            raise NoSuchThing
+        pen.write(there, request, caller.action, **who, detail={"compartment": each["id"]})
     return CompartmentList(compartments=[CompartmentView(**each) for each in found])
 
 
@@ -101,5 +110,5 @@ def _asked(caller: CallerDep, action: str, asked: CompartmentAsked | ExclusionAs
     desk = caller.tenant.four_eyes
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
     made = desk.ask(caller.actor, action, given, asked.reason, caller.once("p"))
-    caller.record(approval=made.id, asked_for=action)
+    caller.record(approval=made.id)
     return approval_view(desk, made)

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from archive_service.access.events import Actor, RoleName
-from archive_service.access.policy import Right, decide
-from archive_service.api.guard import CallerDep, GuardedRoute, ServicesDep, needs
+from archive_service.access.policy import Decision, Right, decide
+from archive_service.api.guard import Caller, CallerDep, GuardedRoute, ServicesDep, needs
 from archive_service.api.routes.approvals import ApprovalView, approval_view
 from archive_service.api.views import Asked, Words
 from archive_service.ledger.grants import Grant
@@ -124,19 +124,22 @@ def revoke(id: str, asked: RevokeAsked, caller: CallerDep, services: ServicesDep
 @router.get("/v1/policy/why", openapi_extra=needs(Right.POLICY, "policy.why"))
 def why(
     caller: CallerDep,
-    services: ServicesDep,
     right: Annotated[Right, Query()],
     subject: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
     role: Annotated[RoleName | None, Query()] = None,
 ) -> WhyView:
-    """Whether somebody has a right, and why. For oneself any role may ask, for others who may list grants."""
+    """Whether somebody has a right, and why. For oneself, as one acts now, any role may ask; for others who may list
+    grants."""
     actor = Actor(subject or caller.actor.subject, role or caller.actor.role, caller.actor.tenant)
     oneself = (actor.subject, actor.role) == (caller.actor.subject, caller.actor.role)
-    if not oneself and not decide(caller.actor, Right.GRANTS).allowed:
+    if not oneself and not caller.may(Right.GRANTS):
         raise Denied("this role may ask for itself only", code="auth.forbidden")
-    authority = caller.tenant.authority
-    now = rfc3339(services.clock())
-    decision = decide(actor, right, authority.grants(actor.subject), now=now, always=authority.always)
+    decision = caller.decided(right) if oneself else _of_another(caller, actor, right)
     caller.record(asked_right=right.value, asked_subject=actor.subject, asked_role=str(actor.role))
     within = None if decision.within is None else [grant.id for grant in decision.within]
     return WhyView(allowed=decision.allowed, why=list(decision.why), within=within)
+
+
+def _of_another(caller: Caller, actor: Actor, right: Right) -> Decision:
+    authority = caller.tenant.authority
+    return decide(actor, right, authority.grants(actor.subject), now=caller.now, always=authority.always)

@@ -231,11 +231,20 @@ class TenantSchedules:
         each = [self._of(capture, now) for capture in captures]
         last = max(each, key=lambda one: one.get("dispose_after") or "")
         shown = {name: value for name, value in last.items() if name != "id"}
-        return {**shown, "lock_until": max(one["lock_until"] for one in each), "captures": each}
+        kept = [one["kept_until"] for one in each if "kept_until" in one]
+        longest_kept = {"kept_until": max(kept)} if kept else {}
+        return {
+            **shown,
+            **longest_kept,
+            "lock_until": max(one["lock_until"] for one in each),
+            "captures": each,
+        }
 
     def _of(self, capture: CaptureRow, now: str) -> dict[str, Any]:
         found = assessed(self.acts, capture, now)
         said = {"id": capture.id, "lock_until": lock_until(self.store, capture)}
+        kept = self.acts.erasures.kept_until(capture.id, now)
+        said |= {"kept_until": kept} if kept is not None else {}
         return said if found is None else {**said, **_said(*found)}
 
 

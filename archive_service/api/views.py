@@ -154,9 +154,11 @@ class RetentionView(BaseModel):
     schedule is in force: what it says of the capture that is kept longest, and of each. ``keep_until``: the end of the
     legal minimum, null without one; ``dispose_after``: from then on it goes; ``open``: the event that the term starts
     with is not known, and the times are the latest that they can be; ``undecided``: the mail's text decides its class
-    and is not known, so that it is kept as the one that lasts longest."""
+    and is not known, so that it is kept as the one that lasts longest. ``kept_until``: a legal minimum that it stood
+    under before it was moved here keeps it until then, whatever the schedule says."""
 
     lock_until: str
+    kept_until: str | None = None
     klass: str | None = Field(default=None, serialization_alias="class")
     basis: str | None = None
     article: str | None = None

@@ -139,6 +139,15 @@ class Erasures:
             KeepGround.ORDER if hold.order else KeepGround.HOLD for hold in self.holds.holds_of(capture)
         ]
 
+    def kept_until(self, capture: str, now: str) -> str | None:
+        """The latest end of what keeps a capture at ``now`` (RFC 3339) for a legal minimum by an act; None without."""
+        ends = (
+            keep.until
+            for keep in self.keeps.values()
+            if capture in keep.captures and keep.stands(now) and keep.until is not None
+        )
+        return max(ends, default=None)
+
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
         word = act["act"]

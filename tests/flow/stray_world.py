@@ -137,6 +137,15 @@ class StrayWorld:
                     return self.world.core.store.stat(str(entry.fields["object"]["key"]))[0][1]
         raise AssertionError("no such copy")
 
+    def retention(self, copy: str) -> dict[str, Any]:
+        """What the compartment says of how long it keeps a copy; nothing of one that it does not show."""
+        opened = open_tenant(self.world.core, self.compartment())
+        try:
+            row = opened.services.catalog.capture(copy)
+            return {} if row is None else dict(opened.services.schedules.of([row]))
+        finally:
+            opened.close()
+
     # --- time and processes
 
     def follow(self) -> None:

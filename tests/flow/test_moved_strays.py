@@ -253,6 +253,8 @@ def test_gdpr_article_17_3_b_a_legal_minimum_goes_on_in_the_compartment(strays, 
         )
     strays.sealed("schedule.set", {"schedule": schedule(SHORT)})
     runs, asked = strays.take("law", 500), strays.take("law", 500)
+    sent = strays.mails[runs].sent
+    ends = rfc3339(sent.replace(year=sent.year + 3))
     strays.follow()
     strays.move(runs, asked)
     strays.follow()
@@ -263,6 +265,7 @@ def test_gdpr_article_17_3_b_a_legal_minimum_goes_on_in_the_compartment(strays, 
         strays.sealed("disposition.run", {})
     strays.run()
     assert strays.alive(by_run) is strays.alive(by_request) is carried
+    assert strays.retention(by_run).get("kept_until") == (ends if carried else None)
     if not carried:
         return
     strays.later(3 * 366 - 500)

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import pytest
 from pypdf import PdfReader
 
+from archive_service import bootstrap
 from archive_service.catalog.base import Position
 from archive_service.disposing import _forgotten, advance
 from archive_service.ledger.erasures import Batch
+from archive_service.locking import LockKeeper, mark_file, read_mark
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.errors import StoreError
+from archive_service.model.mail import Source
 from archive_service.vault.stores.base import Lock, Stored
 from retention.disposition import delete_versions, unreadable_since
 from tests.flow.archive_fixtures import no_settings_around
@@ -274,3 +277,32 @@ def test_four_eyes_two_people_have_no_order_to_erase_without_its_document(api, t
     answer = api.call("POST", "/v1/approvals", "legal", "zoe", **body)
     assert (answer.status_code, answer.json()["code"]) == (422, "order.document_missing")
     assert api.call("POST", "/v1/orders", "legal", "zoe", kind="keep", **words).status_code == 202
+
+
+def test_a_lock_that_rolls_is_renewed_with_the_weeks_though_nothing_else_happens(api, tmp_path):
+    anne = person(api, "Anne", "a@ex.fr")
+    ids = plain(api, tmp_path)
+    set_schedule(api, by_departure(anne))
+    api.follow()
+    first = lock_of(api, ids["facture 7"])[1].until
+    later, acts = api.core.clock() + timedelta(days=60), api.tenant.acts
+    catalog = api.tenants.get(api.tenant.id).catalog
+    acts.refresh()
+    keeper = LockKeeper(api.core.store, acts, catalog, lambda: later, mark_file(api.core.work, api.tenant.id))
+    assert keeper() > 0
+    assert lock_of(api, ids["facture 7"])[1].until == later + timedelta(days=90) > first
+    assert keeper() == 0
+
+
+def test_a_minimum_that_ends_before_the_intake_lock_shortens_nothing_and_stops_nothing(
+    api, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bootstrap, "Source", Source)  # with its intake lock of thirty days
+    ids = plain(api, tmp_path)
+    before = lock_of(api, ids["facture 7"])[1].until
+    short = klass("ordinary", "P2D", minimum="P1D", lock="COMPLIANCE")
+    set_schedule(api, {"classes": [short], "rules": [], "default": "ordinary"})
+    api.follow()
+    assert lock_of(api, ids["facture 7"])[1].until == before
+    rows = api.tenants.get(api.tenant.id).catalog.position().rows
+    assert read_mark(mark_file(api.core.work, api.tenant.id)).at == rows

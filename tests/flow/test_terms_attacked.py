@@ -15,13 +15,16 @@ from archive_service.locking import LockKeeper, mark_file, read_mark
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Source
+from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, Stored
 from retention.disposition import delete_versions, unreadable_since
+from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.test_decided_meanwhile import counted
 from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
 from tests.flow.test_holds_and_directory import changed, person
 from tests.flow.test_orders import WORDS, ordered
+from tests.flow.test_orders import asked as ask_order
 from tests.flow.test_retention import archived as plain
 from tests.flow.test_retention import klass, lock_of, set_schedule, view
 
@@ -306,3 +309,29 @@ def test_a_minimum_that_ends_before_the_intake_lock_shortens_nothing_and_stops_n
     assert lock_of(api, ids["facture 7"])[1].until == before
     rows = api.tenants.get(api.tenant.id).catalog.position().rows
     assert read_mark(mark_file(api.core.work, api.tenant.id)).at == rows
+
+
+def test_a_lock_of_what_is_to_be_erased_is_made_no_longer(api, tmp_path):
+    """A row stands until the order log has passed the act; its object has to go with the key."""
+    ids = plain(api, tmp_path)
+    capture, before = lock_of(api, ids["facture 7"])
+    law = klass("ordinary", "P10Y", minimum="P10Y", start="sent", lock="COMPLIANCE")
+    api.tenant.acts.refresh()
+    withdraw(api.tenant.acts, Capture(LogId.parse(capture.log), capture.seq, capture.id), "rob")
+    set_schedule(api, {"classes": [law], "rules": [], "default": "ordinary"})
+    acts, catalog = api.tenant.acts, api.tenants.get(api.tenant.id).catalog
+    acts.refresh()
+    assert catalog.capture(capture.id) is not None
+    file = mark_file(api.core.work, api.tenant.id)
+    while LockKeeper(api.core.store, acts, catalog, api.core.clock, file)():
+        continue
+    assert api.core.store.stat(capture.object_key)[0][1] == before
+    assert lock_of(api, ids["déjeuner"])[1].until > before.until + timedelta(days=3000)
+
+
+def test_order_to_erase_names_a_list_and_no_persons_addresses(api, tmp_path):
+    archived(api, tmp_path)
+    person(api, "Anne", "one@ex.fr")
+    answer = ask_order(api, "erase", custodians=["one@ex.fr"])
+    assert (answer.status_code, answer.json()["request"]["count"]) == (202, 1)
+    assert "people" not in answer.json()["request"]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from archive_service.following import make_follower
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord
@@ -11,7 +12,7 @@ from archive_service.vault.stores.base import Lock
 from tests.flow.archive_fixtures import PATIENCE, done, no_settings_around, run
 from tests.flow.test_compartments import mail, taken
 from tests.flow.test_holds import erased, flagged, forget, holds_of, opened, placed, seen
-from tests.flow.test_holds_and_directory import person
+from tests.flow.test_holds_and_directory import changed, person
 
 __all__ = ["no_settings_around"]
 
@@ -96,3 +97,18 @@ def test_hold_check_names_what_came_in_its_days_and_is_not_covered(api, monkeypa
     who = api.token("legal", "zoe")
     said = run("holds", "check", hold, "--tenant", "acme", "--token", who, *api.where, "--json")
     assert (said.code, said.answer["uncovered"]) == (1, 1)
+
+
+def test_hold_is_looked_through_anew_by_a_follower_that_goes_on_when_the_directory_changes(api, tmp_path):
+    mail(tmp_path / "m", "a", "anne@ex.fr", "bob@ex.fr", "contrat")
+    (capture,) = taken(api, tmp_path / "m")
+    anne, matter = person(api, "Anne", "other@ex.fr"), opened(api)
+    placed(api, matter, custodians=[anne["id"]])
+    follower = make_follower(api.core, api.tenant, api.pool)
+    while follower.follow():
+        continue
+    assert not holds_of(api, capture)
+    changed(api, anne, name="Anne", addresses=[{"address": "anne@ex.fr"}])
+    while follower.follow():
+        continue
+    assert holds_of(api, capture) == {"Contrats"}

@@ -101,7 +101,7 @@ class Caller:
         for them, Invalid (``purpose.required``) or BadRequest (``matter.required``, ``matter.unknown``): then nothing
         may be shown."""
         if outcome == "shown":
-            purpose, matter = self._stated(purpose, matter)
+            purpose, matter = self.stated(purpose, matter)
         pen.write(
             self.tenant,
             self._request,
@@ -116,18 +116,9 @@ class Caller:
         )
         self.recorded = True
 
-    def require_purpose(self, captures: Sequence[CaptureRow] | None, purpose: str | None = None) -> None:
-        """Before anything of these captures (None: of what a query finds) is shown; what the body does not say the
-        query parameter does. Raises Invalid (``purpose.required``) where a retention class asks for a purpose."""
-        said = purpose or self._request.query_params.get("purpose")
-        require_purpose(self.tenant.schedules, said, captures)
-
-    def once(self, prefix: str, size: int = 16) -> str:
-        """The id of what this request makes; the same when it is repeated with its ``Idempotency-Key``."""
-        return made_by(self._request, self.tenant.id, self.actor.subject, prefix, size)
-
-    def _stated(self, purpose: str | None, matter: str | None) -> tuple[str | None, str | None]:
-        """What somebody looks for, as he says it; of rights that show mail only."""
+    def stated(self, purpose: str | None, matter: str | None) -> tuple[str | None, str | None]:
+        """What somebody looks for, as his body or else his query parameters say it; asked for of rights that show mail
+        only. Raises Invalid (``purpose.required``), BadRequest (``matter.required``, ``matter.unknown``)."""
         if self.right not in CONTENT:
             return purpose, matter
         said = self._request.query_params
@@ -139,6 +130,16 @@ class Caller:
         if "matter" in required:
             self._require_matter(matter)
         return purpose, matter
+
+    def require_purpose(self, captures: Sequence[CaptureRow] | None, purpose: str | None = None) -> None:
+        """Before anything of these captures (None: of what a query finds) is shown; what the body does not say the
+        query parameter does. Raises Invalid (``purpose.required``) where a retention class asks for a purpose."""
+        said = purpose or self._request.query_params.get("purpose")
+        require_purpose(self.tenant.schedules, said, captures)
+
+    def once(self, prefix: str, size: int = 16) -> str:
+        """The id of what this request makes; the same when it is repeated with its ``Idempotency-Key``."""
+        return made_by(self._request, self.tenant.id, self.actor.subject, prefix, size)
 
     def _require_matter(self, matter: str | None) -> None:
         if not matter:

@@ -36,6 +36,19 @@ def test_an_export_asked_for_twice_with_one_key_is_one(archive):
     assert keyed(archive, "/v1/exports", "legal", BODY, "k2").json()["id"] != first.json()["id"]
 
 
+def test_an_export_keeps_the_purpose_that_a_query_parameter_says_and_is_met_again(archive):
+    """It is asked for once more when the export is made, and by a repetition."""
+    archive.one.authority.required = frozenset({"purpose"})
+    is_problem(keyed(archive, "/v1/exports", "legal", BODY, "k1"), 422, "purpose.required")
+    first = keyed(archive, "/v1/exports?purpose=x", "legal", BODY, "k1")
+    again = keyed(archive, "/v1/exports", "legal", BODY | {"purpose": "x"}, "k1")
+    assert (first.status_code, again.status_code, again.json()) == (202, 202, first.json())
+    assert archive.one.jobs.jobs[first.json()["id"]].request["purpose"] == "x"
+    assert [event.purpose for event in archive.one.access_log.events] == [None, "x", "x"]
+    other = keyed(archive, "/v1/exports?purpose=y", "legal", BODY, "k1")
+    is_problem(other, 409, "idempotency.mismatch")
+
+
 def test_an_export_asked_for_again_whose_mail_was_erased_is_gone(archive):
     first = keyed(archive, "/v1/exports", "legal", BODY, "k1").json()["id"]
     known = archive.one.jobs.jobs[first]

@@ -34,6 +34,8 @@ def ask(asked: ExportAsked, caller: CallerDep, services: ServicesDep) -> ExportA
     """Queue an export of what a query finds, or of the messages named."""
     caller.wants(asked.ids or (), query=asked.query)
     _require_no_incident(caller)
+    purpose, matter = caller.stated(asked.purpose, asked.matter)
+    asked = asked.model_copy(update={"purpose": purpose, "matter": matter})
     ids, named = _checked(asked, caller)
     job = Job(
         id=caller.once("", 32),
@@ -112,7 +114,8 @@ def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
         raise Gone("mail of this export was erased; ask for the rest again", code="export.expired")
     if (known.kind, known.actor, known.request) != (job.kind, job.actor, job.request):
         raise Conflict("this key was used for another request", code="idempotency.mismatch")
-    caller.record(job=known.id, repeated=True)
+    said = job.request.get("purpose"), job.request.get("matter")
+    caller.record(purpose=said[0], matter=said[1], job=known.id, repeated=True)
     return export_answer(known)
 
 

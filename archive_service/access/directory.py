@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from archive_service.model.custodians import AddressKind, Custodian, Directory, HeldAddress, address_key
+from archive_service.model.custodians import (
+    AddressKind,
+    Custodian,
+    Directory,
+    HeldAddress,
+    address_forms,
+    address_key,
+)
 from archive_service.model.errors import ArchiveError, Invalid, NotFound, QueryError, Refused
 from search.query_language import MAX_TERMS
 from search.query_tree import And, Named, Near, Node, Not, Or, Sent, Text
@@ -29,8 +36,9 @@ class Used:
         return {"address": self.address, "from": self.begins, "until": self.until}
 
     def node(self) -> Node:
-        """Mail with this address in any place, sent on those days."""
-        held = Text(self.address, "participants")
+        """Mail with this address in any place, in either form of its domain, sent on those days."""
+        forms = tuple(Text(form, "participants") for form in address_forms(address_key(self.address)))
+        held: Node = forms[0] if len(forms) == 1 else Or(forms)
         if self.begins is None and self.until is None:
             return held
         return And((held, Sent(self.begins, self.until)))

@@ -27,6 +27,21 @@ def address_key(address: str) -> str:
     return unicodedata.normalize("NFC", address.strip().casefold())
 
 
+def address_forms(key: str) -> tuple[str, ...]:
+    """An address by its key, and by the other form of its domain where it has one: A-labels or U-labels (RFC 5890
+    section 2.3.2.1) are one domain, and mail bears either."""
+    local, _, domain = key.rpartition("@")
+    try:
+        other = (
+            domain.encode("ascii").decode("idna")
+            if domain.isascii()
+            else domain.encode("idna").decode("ascii")
+        )
+    except UnicodeError:
+        return (key,)  # no host name: it has no other form
+    return tuple(dict.fromkeys((key, address_key(f"{local}@{other}"))))
+
+
 def is_smtp(address: str) -> bool:
     """Whether it has the form of a mail address: something on both sides of an ``@``, no space, no control sign."""
     return len(address) <= _LONGEST_ADDRESS and _SMTP.fullmatch(address) is not None

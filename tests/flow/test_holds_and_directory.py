@@ -139,3 +139,16 @@ def test_hold_with_a_search_that_is_placed_while_a_stray_is_moved_is_looked_for_
     answer = api.call("POST", f"/v1/approvals/{ask}/approve", "legal", "zoe", reason="vu").json()
     assert (answer["state"], answer["error"]) == ("approved", "reseal.hold_undecided")
     assert not api.tenant.acts.erasures.barred(first)
+
+
+def test_hold_upon_a_person_covers_mail_with_either_form_of_the_domain(api, tmp_path):
+    """A directory says U-labels, mail A-labels, or the other way round (RFC 5890): it is one domain."""
+    anne = person(api, "Anne", "anne@été.fr", "a@xn--t-9fab.fr")
+    placed(api, opened(api), custodians=[anne["id"]])
+    (tmp_path / "m").mkdir()
+    for number, sender in enumerate(("anne@xn--t-9fab.fr", "a@été.fr", "a@ete.fr")):
+        text = f"From: {sender}\r\nTo: bob@ex.fr\r\nMessage-ID: <{number}@ex.fr>\r\n\r\ntexte\r\n"
+        (tmp_path / "m" / f"{number}.eml").write_bytes(text.encode())
+    captures = taken(api, tmp_path / "m")
+    api.follow()
+    assert (len(captures), sum(bool(holds_of(api, capture)) for capture in captures)) == (3, 2)

@@ -4,15 +4,19 @@ from datetime import timedelta
 
 import pytest
 
+from archive_service.disposing import advance
 from archive_service.following import make_follower
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord
+from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock
+from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import PATIENCE, done, no_settings_around, run
 from tests.flow.test_compartments import mail, taken
 from tests.flow.test_holds import erased, flagged, forget, holds_of, opened, placed, seen
 from tests.flow.test_holds_and_directory import changed, person
+from tests.flow.test_orders import ordered
 
 __all__ = ["no_settings_around"]
 
@@ -112,3 +116,22 @@ def test_hold_is_looked_through_anew_by_a_follower_that_goes_on_when_the_directo
     while follower.follow():
         continue
     assert holds_of(api, capture) == {"Contrats"}
+
+
+def test_hold_does_not_look_into_what_was_withdrawn_or_ordered_to_be_erased(api):
+    """An exclusion and an order stand above it: their mail is read for no hold, and counted in none."""
+    excluded, erased_, kept = (arrived(api, f"contrat {each}") for each in ("un", "deux", "trois"))
+    api.follow()
+    rows = api.tenants.get(api.tenant.id).catalog
+    places = {each: rows.capture(each) for each in (excluded, erased_)}
+    acts = api.tenant.acts
+    acts.refresh()
+    withdraw(acts, Capture(LogId.parse(places[excluded].log), places[excluded].seq, excluded), "rob")
+    ordered(api, "erase", captures=[erased_])
+    advance(api.core, api.tenant)
+    api.follow()
+    matter = opened(api)
+    hold = placed(api, matter, query="contrat")
+    view = seen(api, matter, hold)["progress"]
+    assert (view["covered"], view["found"]) == (1, True)
+    assert [bool(holds_of(api, each)) for each in (excluded, erased_, kept)] == [False, False, True]

@@ -160,3 +160,12 @@ def test_over_the_rate_is_429_with_retry_after(archive):
     answer = search(archive)
     is_problem(answer, 429, "rate.exceeded")
     assert answer.headers["retry-after"] == "31"
+
+
+def test_one_key_at_two_routes_is_two_requests(archive):
+    first = keyed(archive, "/v1/grants", "admin", GRANT, "k1")
+    request = {name: GRANT[name] for name in GRANT if name != "reason"}
+    body = {"action": "grant.give", "request": request, "reason": "why"}
+    second = keyed(archive, "/v1/approvals", "admin", body, "k1")
+    assert (first.status_code, second.status_code) == (202, 201)
+    assert first.json()["id"] != second.json()["id"]

@@ -167,6 +167,8 @@ def test_where_every_role_needs_a_grant_it_stands_for_one_and_is_marked():
             "break_glass": True,
         }
     )
+    unnamed = world.call("GET", "/v1/messages/m1", "legal", "rita")
+    is_problem(unnamed, 403, "auth.forbidden")  # it lends itself to nothing that is not marked
     assert world.read(role="legal").status_code == 200
     assert world.one.access_log.events[-1].detail["break_glass"] is True
 

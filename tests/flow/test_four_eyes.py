@@ -1,7 +1,10 @@
 """Strong changes by API and command line: never by one person, never twice, never anything but what was asked."""
 
+from datetime import timedelta
+
 import pytest
 
+from archive_service.access.four_eyes import LIFE
 from tests.flow.api_fakes import NOW, FakeTenant, archive_with_export, is_problem
 from tests.flow.archive_fixtures import SAMPLES, approve, done, no_settings_around, run, token
 
@@ -101,12 +104,23 @@ def test_four_eyes_only_one_of_the_two_carries_out_again(archive, monkeypatch):
 
 
 def test_four_eyes_requests_expire(archive, monkeypatch):
-    from datetime import timedelta
-
     approval = asked(archive)
-    monkeypatch.setattr(archive.one.four_eyes, "_clock", lambda: NOW + timedelta(days=8))
-    answer = by(archive, "POST", f"/v1/approvals/{approval}/approve", "legal", "zoe", reason="vu")
-    is_problem(answer, 409, "approval.expired")
+    path = f"/v1/approvals/{approval}/approve"
+    monkeypatch.setattr(archive.one.four_eyes, "_clock", lambda: NOW + LIFE)
+    is_problem(by(archive, "POST", path, "legal", "zoe", reason="vu"), 409, "approval.expired")
+    monkeypatch.setattr(archive.one.four_eyes, "_clock", lambda: NOW + LIFE - timedelta(microseconds=1))
+    assert by(archive, "POST", path, "legal", "zoe", reason="vu").json()["state"] == "executed"
+
+
+def test_four_eyes_what_was_approved_is_not_carried_out_after_its_time(archive, monkeypatch):
+    approval = asked(archive)
+    with monkeypatch.context() as away:
+        away.setattr("archive_service.strong_actions.ask", _away)
+        by(archive, "POST", f"/v1/approvals/{approval}/approve", "legal", "zoe", reason="vu")
+    monkeypatch.setattr(archive.one.four_eyes, "_clock", lambda: NOW + LIFE)
+    late = by(archive, "POST", f"/v1/approvals/{approval}/execute", "legal", "zoe")
+    is_problem(late, 409, "approval.expired")
+    assert archive.one.acts.erasures.asked == {}
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,16 @@ def test_a_filter_that_is_not_understood_is_said_to_be(scim, wanted):
     assert scim("GET", f"Users?filter={wanted.replace(' ', '%20')}", code=400)["scimType"] == "invalidFilter"
 
 
+@pytest.mark.parametrize("attribute", ["id", "emails", "emails.value", "displayName"])
+def test_a_filter_finds_nobody_whom_the_provider_does_not_keep(scim, attribute):
+    body = {"name": "Max Noir", "addresses": [{"address": "max@ex.fr"}]}
+    made = scim.archive.call("POST", "/v1/custodians", "admin", json=body)
+    assert made.status_code == 201, made.text
+    value = {"id": made.json()["id"], "displayName": "Max Noir"}.get(attribute, "max@ex.fr")
+    found = scim("GET", f"Users?filter={attribute}%20eq%20%22{value}%22".replace("Max Noir", "Max%20Noir"))
+    assert (found["totalResults"], found["Resources"]) == (0, [])
+
+
 def test_it_says_what_it_can(scim):
     config = scim("GET", "ServiceProviderConfig")
     assert config["patch"]["supported"] and not config["bulk"]["supported"]

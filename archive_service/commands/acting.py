@@ -1,6 +1,7 @@
 """Who gives a command that the policy has a say in: the holder of a token, as at the API."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,11 @@ from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
 from archive_service.settings import Settings
 from archive_service.tenant_services import OpenTenant, open_tenant
 from archive_service.web import HttpWeb
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MAIL = ("message", "capture")
+_TARGETS = ("approval", "matter", "hold", "order", "incident", "grant", "account", "list", "id")
+"""Where commands take the id of what they are about."""
 
 
 def take_token(command: argparse.ArgumentParser) -> None:
@@ -90,11 +96,25 @@ def _who(core: Core, opened: OpenTenant, token: str) -> Identified:
 def _record(opened: OpenTenant, actor: Actor, given: argparse.Namespace, outcome: str) -> None:
     words = " ".join(str(word) for word in (given.command, getattr(given, "action", None)) if word)
     detail: dict[str, Any] = {"command": words}
-    opened.services.access_log.record(
-        AccessEvent(
-            actor=actor.subject, role=actor.role.value, action="command", outcome=outcome, detail=detail
-        )
+    named = [each for name in _TARGETS for each in _ids(given, name)]
+    if named:
+        detail["named"] = named
+    event = AccessEvent(
+        actor=actor.subject,
+        role=actor.role.value,
+        action="command",
+        outcome=outcome,
+        ids=tuple(each for name in _MAIL for each in _ids(given, name)),
+        detail=detail,
     )
+    opened.services.access_log.record(event)
+
+
+def _ids(given: argparse.Namespace, name: str) -> list[str]:
+    """What the command names there, as far as it can be an id; a filter is a text and names nothing."""
+    said = getattr(given, name, None)
+    listed = said if isinstance(said, list) else [said] if name not in _MAIL else []
+    return [each for each in listed if isinstance(each, str) and _ID.fullmatch(each)]
 
 
 def _token(text: str) -> str:

@@ -2,6 +2,9 @@
 
 import pytest
 
+from archive_service.bootstrap import open_core
+from archive_service.settings import load
+from archive_service.tenant_services import open_tenant
 from tests.flow.archive_fixtures import done, no_settings_around, run
 
 assert no_settings_around
@@ -126,3 +129,21 @@ def test_who_may_not_is_refused(data, who):
         said = by(data, who["paul" if words[0] == "matters" else "zoe"], *words)
         assert said.code == 1
         assert "auth.forbidden" in said.out + said.err
+
+
+def test_the_access_log_says_what_a_command_was_about(data, who):
+    asked = by(data, who["paul"], "grants", "ask", "--subject", "max", "--role", "reviewer", "--reason", "r")
+    approval = asked.answer["approval"]
+    assert by(data, who["paul"], "approvals", "approve", approval, "--reason", "r").code == 1
+    capture = "c" + "0" * 20
+    words = ("--capture", capture, "--ground", "request", "--basis", "RGPD 17")
+    assert by(data, who["zoe"], "erasures", "ask", *words).code == 1  # there is no such capture
+    core = open_core(load(data=data))
+    try:
+        log = open_tenant(core, core.tenant("acme")).services.access_log
+        last, before = (each.event for each in log.newest(2, None)[0])
+    finally:
+        core.close()
+    assert (before.actor, before.ids) == ("paul", ())
+    assert before.detail == {"command": "approvals approve", "named": [approval]}
+    assert (last.actor, last.ids, last.detail) == ("zoe", (capture,), {"command": "erasures ask"})

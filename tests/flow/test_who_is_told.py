@@ -5,12 +5,15 @@ from datetime import timedelta
 
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenVerifier
+from archive_service.exporting import ExportAsked, select
 from archive_service.model.clock import rfc3339
-from tests.flow.archive_fixtures import done, have_erased, no_settings_around
+from archive_service.tenant_services import open_tenant
+from tests.flow.archive_fixtures import SAMPLES, done, have_erased, no_settings_around
 from tests.flow.real_api import RealApi
-from tests.flow.test_bypasses import code, granted, two_mails
-from tests.flow.test_compartments import found, made_compartment
+from tests.flow.test_bypasses import asked_grant, code, granted, matter, two_mails
+from tests.flow.test_compartments import found, made_compartment, taken
 from tests.flow.test_incidents import opened
+from tests.unit.test_dialect_zimbra import INNER, body, intercept
 
 __all__ = ["no_settings_around"]
 
@@ -85,3 +88,21 @@ def test_gdpr_article_33_the_report_counts_what_was_seen_and_is_gone_since(api, 
     (eve,) = [each for each in report["looks"] if each["actor"] == "eve"]
     assert set(eve["messages"]) == set(ids.values())
     assert (eve["records"], eve["gone"], eve["people"]) == (2, 1, report["people"])
+
+
+def test_within_a_grant_no_count_tells_of_drafts_or_unread_text_beyond_it(api, tmp_path):
+    done("import", "eml", SAMPLES, "--tenant", "acme", "--kind", "m365", "--data", api.data)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "saved.eml").write_bytes(intercept(body("save draft", "Drafts"), INNER))
+    taken(api, tmp_path / "m", name="zimbra", kind="zimbra")
+    everything = found(api, "legal", "zoe")
+    assert everything["drafts_left_out"] and everything["not_fully_indexed"]
+    about = matter(api, "subject:virement")
+    api.approved(asked_grant(api, subject="rita", matter=about))
+    seen = found(api, "reviewer", "rita")
+    assert (seen["total"], seen["drafts_left_out"], seen["not_fully_indexed"]) == (1, 0, 0)
+    asked = ExportAsked("e", "rita", "reviewer", "now", "*", None, bound="subject:virement")
+    here = open_tenant(api.core, api.tenant)
+    chosen = select(here, asked)
+    here.close()
+    assert (len(chosen.ids), chosen.drafts_left_out) == (1, 0)

@@ -88,6 +88,6 @@ def _folded(subject: str) -> str:
 
 
 def is_reserved(subject: str, providers: Iterable[str]) -> bool:
-    """Whether a subject of the built-in issuer looks like one of somebody else's."""
-    kind, colon, _ = subject.partition(":")
+    """Whether a subject of the built-in issuer looks like one of somebody else's, to a reader of the access log too."""
+    kind, colon, _ = _folded(subject).partition(":")
     return bool(colon) and kind in {ACCOUNT, *providers}

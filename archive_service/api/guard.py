@@ -80,8 +80,24 @@ class Caller:
         return self.decided(right).allowed
 
     def decided(self, right: Right) -> Decision:
-        """Whether he has another right as he acts in this request, and why."""
+        """Whether he has a right as he acts in this request, and why."""
         return _decided(self, right)
+
+    def require_still(self) -> None:
+        """That he would be let in now too, and as far as now: where an answer waited, or is long in leaving. That his
+        token's hour is over ends no answer. Raises Denied, NoSuchThing where he is not in a compartment any more,
+        ArchiveError."""
+        services = services_of(self._request)
+        if self.actor.only is not None:
+            identify(self._request, services)  # revoked
+        self.now = rfc3339(services.clock())
+        self.incident = self.tenant.authority.incident()
+        if void(self.actor, self.incident.valid_from):
+            raise Denied("the token is not valid", code="auth.required")
+        self.decision = _decided(self, self.right)
+        if not self.decision.allowed:
+            raise NoSuchThing if self.tenant.parent is not None else _forbidden()
+        self.bound = _bound(self)
 
     def wants(self, ids: Sequence[str] = (), **detail: Any) -> None:
         """What the request's body asks for, for the entry of its refusal; of a path the door knows it."""
@@ -115,6 +131,10 @@ class Caller:
             detail=detail | ({"break_glass": True} if self.actor.break_glass else {}),
         )
         self.recorded = True
+
+    def break_off(self, reason: str, export: str) -> None:
+        """The entry of an answer that began and is not finished, for what let it begin holds no more."""
+        self.record(outcome="refused", reason=reason, export=export, broken_off=True)
 
     def stated(self, purpose: str | None, matter: str | None) -> tuple[str | None, str | None]:
         """What somebody looks for, as his body or else his query parameters say it; asked for of rights that show mail
@@ -227,10 +247,18 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
         caller.decision = _decided(caller, right)
     if not caller.decision.allowed:
         _refuse(caller, request, route, "auth.forbidden")
-        raise Denied("this role does not have the right", code="auth.forbidden")
-    if caller.decision.within is not None:
-        caller.bound = caller.tenant.authority.scope(caller.decision.within)
+        raise _forbidden()
+    caller.bound = _bound(caller)
     return caller
+
+
+def _forbidden() -> Denied:
+    return Denied("this role does not have the right", code="auth.forbidden")
+
+
+def _bound(caller: Caller) -> Node | None:
+    within = caller.decision.within
+    return None if within is None else caller.tenant.authority.scope(within)
 
 
 def _behind_the_wall(

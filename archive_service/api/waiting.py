@@ -24,16 +24,20 @@ async def caught_up(
     ] = None,
 ) -> None:
     """Raises Unavailable (``projection.behind``) when the position is not reached in time, BadRequest
-    (``projection.min_seq``) for one that no act has yet."""
+    (``projection.min_seq``) for one that no act has yet; where it waited, as ``Caller.require_still``."""
     if min_seq is None:
         return
     if min_seq > await run_in_threadpool(caller.tenant.acts_position):
         raise BadRequest("min_seq lies beyond everything that was decided", code="projection.min_seq")
     deadline = time.monotonic() + services.projection_wait
+    waited = False
     while (await run_in_threadpool(caller.tenant.catalog.position)).acts < min_seq:
         if time.monotonic() >= deadline:
             raise Unavailable("the projections have not reached min_seq yet", code="projection.behind")
         await asyncio.sleep(_PAUSE)
+        waited = True
+    if waited:
+        await run_in_threadpool(caller.require_still)
 
 
 CaughtUp = Depends(caught_up)

@@ -11,6 +11,7 @@ from archive_service.access.policy import Right
 from archive_service.access.wanted import Wanted, moment
 from archive_service.api.errors import NoSuchThing
 from archive_service.api.guard import CallerDep, GuardedRoute, needs
+from archive_service.api.long_answer import Still, while_still
 from archive_service.api.views import AccessLogAnswer, PageSize, access_entry_view
 
 router = APIRouter(route_class=GuardedRoute, tags=["access log"])
@@ -75,7 +76,10 @@ def export(
     chosen = files.choose(wanted)
     caller.record(export=name, entries=chosen.count, places=chosen.places, asked=wanted.plain())
     return StreamingResponse(
-        files.lines(chosen, name, caller.actor.subject, caller.now),
+        while_still(
+            files.lines(chosen, name, caller.actor.subject, caller.now),
+            Still(caller.require_still, lambda code: caller.break_off(code, name)),
+        ),
         media_type="application/jsonl",
         headers={"Content-Disposition": f'attachment; filename="access-log-{name}.jsonl"'},
     )

@@ -9,6 +9,7 @@ from archive_service.api import lookups
 from archive_service.api.errors import BadRequest, Conflict, Gone, NoSuchThing
 from archive_service.api.file_response import resumable_zip
 from archive_service.api.guard import Caller, CallerDep, GuardedRoute, ServicesDep, needs, well_formed
+from archive_service.api.long_answer import Still
 from archive_service.api.views import ExportAnswer, ExportAsked, export_answer
 from archive_service.api.waiting import CaughtUp
 from archive_service.catalog.base import EXPORT, Job
@@ -90,13 +91,13 @@ def download(id: str, caller: CallerDep) -> Response:
     if job.state != "done":
         raise Conflict("the export is not finished yet", code="export.not_ready")
     result = job.result or {}
-    if "expired_at" in result or caller.tenant.barred(result.get("capture_ids", ())):
-        raise Gone("mail of this export was erased; ask for the rest again", code="export.expired")
+    _require_unbarred(caller, job)
     if "messages" not in result:
         raise Gone("the export's file is gone; ask for it again", code="export.gone")
     _require_still_shown(caller, result["messages"], job.request.get("purpose"))
     # The name follows from the job: a row of the jobs table must not choose which file leaves.
-    response = resumable_zip(caller.tenant.exports / f"{job.id}.zip", job.id)
+    still = Still(lambda: _require_to_go_on(caller, job), lambda code: caller.break_off(code, job.id))
+    response = resumable_zip(caller.tenant.exports / f"{job.id}.zip", job.id, still)
     caller.record(
         result["messages"],
         purpose=job.request.get("purpose"),
@@ -105,6 +106,23 @@ def download(id: str, caller: CallerDep) -> Response:
         formats=job.request.get("formats"),
     )
     return response
+
+
+def _require_to_go_on(caller: Caller, job: Job) -> None:
+    """While a download is under way: what is asked before it begins and may change. Raises as ``download``."""
+    bound = caller.bound
+    caller.require_still()
+    _require_no_incident(caller)
+    _require_unbarred(caller, job)
+    if caller.bound != bound:
+        _require_still_shown(caller, (job.result or {})["messages"], job.request.get("purpose"))
+
+
+def _require_unbarred(caller: Caller, job: Job) -> None:
+    """Raises Gone."""
+    result = job.result or {}
+    if "expired_at" in result or caller.tenant.barred(result.get("capture_ids", ())):
+        raise Gone("mail of this export was erased; ask for the rest again", code="export.expired")
 
 
 def _again(known: Job, job: Job, caller: Caller) -> ExportAnswer:
@@ -153,7 +171,7 @@ def _checked(asked: ExportAsked, caller: Caller) -> tuple[list[str], list[dict[s
     catalog = caller.tenant.catalog
     for start in range(0, len(ids), _LOOKUP):
         some = ids[start : start + _LOOKUP]
-        rows = catalog.messages(some)
+        rows = lookups.unbarred(caller, catalog.messages(some))
         if len(rows) < len(some) or not lookups.within(caller, some):
             raise NoSuchThing
         caller.require_purpose([each for row in rows for each in row.captures], asked.purpose)

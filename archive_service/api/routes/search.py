@@ -39,18 +39,19 @@ def search(asked: SearchAsked, caller: CallerDep) -> SearchAnswer:
     page = found.hits[: asked.limit]
     following = cursors.cursor(asked.query, page[-1].rank) if len(found.hits) > len(page) else None
     hits = _hits(caller, page)
+    total = found.total - (len(page) - len(hits))  # what is not shown here is not counted either
     caller.record(
         [hit.id for hit in hits],
         purpose=asked.purpose,
         matter=asked.matter,
         query=asked.query,
-        total=found.total,
+        total=total,
         drafts_left_out=left_out,
         page="first" if asked.cursor is None else "later",
         custodians=[each.plain() for each in named] or None,
     )
     answer = SearchAnswer(
-        total=found.total,
+        total=total,
         hits=hits,
         facets={},
         next=following,

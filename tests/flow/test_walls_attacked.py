@@ -1,0 +1,269 @@
+"""Walls attacked over a real archive: answers that wait or are long while the door is shut, what is barred, replays,
+path variants, and explanations for who may not know."""
+
+import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from archive_service.access.events import RoleName
+from archive_service.access.identity import Identity
+from archive_service.access.tokens import TokenIssuer, TokenVerifier
+from archive_service.api import long_answer, waiting
+from archive_service.api.middleware import AnswerBrokenOff
+from archive_service.following import make_checkpointer
+from archive_service.model.errors import Denied
+from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.real_api import RealApi
+from tests.flow.test_bypasses import asked_grant, code, matter, two_mails
+from tests.flow.test_compartments import made_compartment
+from tests.flow.test_exports_expire import work
+
+__all__ = ["no_settings_around"]
+
+
+class Interrupted:
+    """The app, and something that happens once an answer has begun. ``body``: what left of it."""
+
+    def __init__(self, app, meanwhile):
+        self.app, self.meanwhile, self.body = app, meanwhile, b""
+
+    async def __call__(self, scope, receive, send):
+        async def sending(message):
+            if message["type"] == "http.response.start":
+                await asyncio.to_thread(self.meanwhile)
+            self.body += message.get("body", b"")
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+
+def begun(api, path, token, meanwhile):
+    """What left of an answer while something happened; whether it was broken off."""
+    whole, api.app = api.app, Interrupted(api.app, lambda: after(api, whole, meanwhile))
+    interrupted = api.app
+    try:
+        api.with_token("GET", path, token)
+    except AnswerBrokenOff:
+        return interrupted.body, True
+    finally:
+        api.app = whole
+    return interrupted.body, False
+
+
+def after(api, whole, meanwhile):
+    api.app = whole
+    meanwhile()
+
+
+def exported(api, role, subject, *ids):
+    asked = api.call("POST", "/v1/exports", role, subject, ids=list(ids), formats=["bundle"])
+    assert asked.status_code == 202, asked.text
+    work(api)
+    return f"/v1/exports/{asked.json()['id']}/download"
+
+
+def ended(api, grant):
+    assert api.call("POST", f"/v1/grants/{grant}/revoke", "admin", "eve", reason="fini").status_code == 200
+
+
+def erased(api, message):
+    asked = {"messages": [message], "ground": "request", "basis": "RGPD 17", "reason": "r"}
+    api.approved(api.call("POST", "/v1/erasures", "dpo", "paul", **asked))
+
+
+def last(api, action):
+    path = f"/v1/access-log?limit=1&action={action}"
+    return api.call("GET", path, "auditor", "aude").json()["entries"][0]
+
+
+def test_a_download_under_way_is_cut_when_its_door_is_shut(api, tmp_path, monkeypatch):
+    """Grant, erasure, incident: each of them after the answer has begun."""
+    ids = two_mails(api, tmp_path)
+    about = matter(api, "subject:alpha")
+    grant = api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=about))["grant"]
+    within = exported(api, "alert_officer", "rita", ids["alpha"])
+    beta, alpha = (exported(api, "legal", "lou", ids[name]) for name in ("beta", "alpha"))
+    token = api.token("legal", "lou")
+    monkeypatch.setattr(long_answer, "EVERY", 0.0)
+    whole, cut = begun(api, alpha, token, lambda: None)
+    assert (whole[:2], cut) == (b"PK", False)
+
+    def incident():
+        api.later()
+        assert api.call("POST", "/v1/incidents", "dpo", "paul", reason="r").status_code == 201
+
+    for path, who, role, meanwhile, reason in (
+        (within, "rita", "alert_officer", lambda: ended(api, grant), "auth.forbidden"),
+        (beta, "lou", "legal", lambda: erased(api, ids["beta"]), "export.expired"),
+        (alpha, "lou", "legal", incident, "auth.required"),
+    ):
+        assert begun(api, path, api.token(role, who), meanwhile) == (b"", True), reason
+        if reason == "auth.required":
+            api.later()
+        entry = last(api, "export.download")
+        assert (entry["actor"], entry["outcome"]) == (who, "refused")
+        assert (entry["detail"]["reason"], entry["detail"]["broken_off"]) == (reason, True)
+
+
+def test_a_download_goes_on_within_what_its_grant_still_holds(api, tmp_path, monkeypatch):
+    ids = two_mails(api, tmp_path)
+    first, other = (
+        matter_named(api, name, f"subject:{word}") for name, word in (("A", "alpha"), ("B", "beta"))
+    )
+    grants = [
+        api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=each))["grant"]
+        for each in (first, other)
+    ]
+    path = exported(api, "alert_officer", "rita", ids["alpha"])
+    monkeypatch.setattr(long_answer, "EVERY", 0.0)
+    token = api.token("alert_officer", "rita")
+    assert begun(api, path, token, lambda: ended(api, grants[1]))[1] is False
+    grants.append(api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=other))["grant"])
+    assert begun(api, path, token, lambda: ended(api, grants[0])) == (b"", True)
+    assert last(api, "export.download")["detail"]["reason"] == "not_found"
+
+
+def matter_named(api, name, query):
+    made = api.call("POST", "/v1/matters", "legal", "lou", name=name, purpose="p", query=query)
+    return made.json()["id"]
+
+
+def test_an_access_log_file_under_way_is_cut_when_its_grant_ends(api, monkeypatch):
+    api.call("POST", "/v1/search", "legal", "lou", query="x")
+    api.follow()
+    make_checkpointer(api.core, 0).run_once()
+    grant = api.approved(asked_grant(api, subject="ext", role="external_auditor"))["grant"]
+    token = api.token("external_auditor", "ext")
+    monkeypatch.setattr(long_answer, "EVERY", 0.0)
+    body, cut = begun(api, "/v1/access-log/export?actor=lou", token, lambda: ended(api, grant))
+    assert (body, cut) == (b"", True)
+    entry = last(api, "access_log.export")
+    assert (entry["outcome"], entry["detail"]["reason"]) == ("refused", "auth.forbidden")
+
+
+def test_who_lost_his_grant_while_he_waited_is_shown_nothing(api, tmp_path, monkeypatch):
+    ids = two_mails(api, tmp_path)
+    about = matter(api, "subject:alpha")
+    grant = api.approved(asked_grant(api, subject="rita", matter=about))["grant"]
+    api.follow()
+    seq = api.tenant.acts.refresh() + 1
+
+    async def meanwhile(_):
+        await asyncio.to_thread(lambda: (ended(api, grant), api.follow()))
+
+    matter_named(api, "später", "subject:x")
+    path = f"/v1/messages/{ids['alpha']}/raw?min_seq={seq}"
+    monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(sleep=meanwhile))
+    assert code(api.call("GET", path, "reviewer", "rita")) == (403, "auth.forbidden")
+    assert last(api, "message.raw")["outcome"] == "refused"
+
+
+def test_what_is_barred_is_neither_exported_nor_counted_before_the_projections_know(api, tmp_path):
+    ids = two_mails(api, tmp_path)
+    erased(api, ids["beta"])
+    body = {"formats": ["bundle"]}
+    for wanted in ([ids["beta"]], [ids["alpha"], ids["beta"]], ["m" + "a" * 32]):
+        answer = api.call("POST", "/v1/exports", "legal", "lou", ids=wanted, **body)
+        assert code(answer) == (404, "not_found"), wanted
+    for query, total in (("subject:beta", 0), ("*", 1)):
+        answer = api.call("POST", "/v1/search", "legal", "lou", query=query).json()
+        assert (answer["total"], len(answer["hits"])) == (total, total)
+
+
+def test_a_repeated_request_leaves_an_entry_with_what_it_is_for_and_is_nobody_elses(tmp_path, pool):
+    with RealApi(tmp_path / "archive", pool, require_purpose=True) as api:
+
+        def asked(subject, role="legal", **body):
+            headers = {"Authorization": f"Bearer {api.token(role, subject)}", "Idempotency-Key": "k"}
+            given = {"query": "*", "formats": ["bundle"], "purpose": "litige", **body}
+            return asyncio.run(api._call("POST", "/v1/exports", headers, {"json": given}))
+
+        first, again, other = asked("lou"), asked("lou"), asked("eve")
+        assert [each.status_code for each in (first, again, other)] == [202, 202, 202]
+        assert first.json()["id"] == again.json()["id"] != other.json()["id"]
+        entries = api.call("GET", "/v1/access-log?actor=lou", "auditor", "aude").json()["entries"]
+        assert [(each["purpose"], each["detail"].get("repeated")) for each in entries] == [
+            ("litige", True),
+            ("litige", None),
+        ]
+        mismatch = (409, "idempotency.mismatch")
+        assert code(asked("lou", query="x")) == code(asked("lou", purpose="autre")) == mismatch
+        assert code(asked("lou", role="compliance_officer")) == mismatch
+        assert code(asked("lou", role="admin")) == (403, "auth.forbidden")
+
+
+def test_why_tells_nothing_of_others_to_who_sees_a_part(api):
+    """Also in a compartment, where every role needs a grant."""
+    where = f"?compartment={made_compartment(api)}"
+    about = {"name": "M", "purpose": "p", "query": "subject:x"}
+    part = api.call("POST", f"/v1/matters{where}", "legal", "lou", **about).json()["id"]
+    given = {"subject": "nina", "role": "legal", "matter": part, "reason": "r"}
+    asked = api.call("POST", f"/v1/grants{where}", "compliance_officer", "max", **given)
+    api.approved(asked, "legal", "lou", where)
+    path = f"/v1/policy/why{where}&right=read"
+    other = api.call("GET", f"{path}&subject=rita&role=alert_officer", "legal", "nina")
+    assert code(other) == (403, "auth.forbidden")
+    own = api.call("GET", path, "legal", "nina").json()
+    assert (own["allowed"], len(own["within"])) == (True, 1)
+    assert api.call("GET", f"{path}&subject=rita&role=alert_officer", "legal", "lou").json()["allowed"]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["Account:siem", "account\uff1asiem", "account :siem", "acc\u200bount:siem", "\uff21ccount:siem"],
+    ids=ascii,
+)
+def test_nobody_of_the_built_in_issuer_reads_like_an_account(api, subject):
+    verifier = Identity(TokenVerifier(api.tenants.token_key))
+    issuer = TokenIssuer(api.tenant.id, api.tenant.token_key())
+    token = issuer.issue(subject, RoleName.LEGAL, timedelta(hours=1), api.core.clock)
+    with pytest.raises(Denied):
+        verifier.identify(token)
+
+
+@pytest.mark.parametrize(
+    "path", ["//v1/messages/ID", "/v1//messages/ID", "/V1/messages/ID", "/v1/messages/%2e%2e/ID", "/v1/messages/ID/",
+             "/v1/messages/ID/raw/", "/v1/messages/ID/RAW", "/v1/messages/ID%2fraw", "/v1/./messages/ID",
+             "/v1/messages/ID/%72aw", "/v1/messages/ID;x/raw", "/v1/messages/%49D/raw"],
+)  # fmt: skip
+def test_no_spelling_of_a_path_passes_the_door(mails, path):
+    api, ids = mails
+    answer = api.call("GET", path.replace("ID", ids["alpha"]), "reviewer", "nobody")
+    assert answer.status_code in (403, 404)
+    assert "alpha" not in answer.text.replace(ids["alpha"], "")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND"])
+def test_other_methods_show_nothing(mails, method):
+    api, ids = mails
+    for path in (f"messages/{ids['alpha']}/raw", "exports/x/download", "access-log"):
+        answer = api.call(method, f"/v1/{path}", "legal", "lou")
+        assert (answer.status_code, "alpha" in answer.text) == (405, False)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"If-None-Match": "*"}, {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, {"Range": "bytes=0-9"}],
+    ids=["etag", "since", "range"],
+)
+def test_a_conditional_look_is_a_look(mails, header):
+    api, ids = mails
+    path = f"/v1/messages/{ids['alpha']}/raw"
+    headers = {"Authorization": f"Bearer {api.token('legal', 'lou')}", **header}
+    before = last(api, "message.raw")["seq"]
+    answer = asyncio.run(api._call("GET", path, headers, {}))
+    assert (answer.status_code, b"alpha" in answer.content) == (200, True)
+    entry = last(api, "message.raw")
+    assert entry["seq"] > before
+    assert ids["alpha"] in entry["ids"]
+
+
+@pytest.fixture(scope="module")
+def mails(tmp_path_factory, pool):
+    folder = tmp_path_factory.mktemp("walls")
+    with RealApi(folder / "archive", pool) as api:
+        ids = two_mails(api, folder)
+        api.call("GET", f"/v1/messages/{ids['alpha']}/raw", "legal", "lou")
+        yield api, ids

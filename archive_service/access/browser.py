@@ -106,34 +106,39 @@ class Browser:
         if not who.roles:
             raise NoRole(who.subject)
         name = secrets.token_hex(16)
+        now = self.cookies.clock().timestamp()
         value = {
             "id": name,
+            "begun": now,
             "subject": who.subject,
             "roles": sorted(who.roles),
             "provider": begun.provider,
         }
         sealed = self.cookies.seal("session", who.tenant, value, self.session_seconds)
-        ends = self.cookies.clock().timestamp() + self.session_seconds
         kept = Cookie(self.session_name, sealed, int(self.session_seconds))
-        return Session(name, who, begun.provider, ends), (kept, self.gone(begun))
+        return Session(name, who, begun.provider, now + self.session_seconds), (kept, self.gone(begun))
 
     def gone(self, begun: Begun) -> Cookie:
         """The sign-in's cookie is of no more use."""
         return Cookie(self._begun_name(begun.state), "", 0)
 
     def session(self, kept: Mapping[str, str]) -> Session | None:
-        """The session of a browser, or None: none, not ours, over, or of a provider that the settings know no more.
-        Whether it was signed out the acts say."""
+        """The session of a browser, or None: none, not ours, over by its end or by the settings of now, or of a
+        provider that they know no more. When it began stands in it: an incident voids it by that. Whether it was signed
+        out the acts say."""
         opened = self.cookies.open("session", kept.get(self.session_name, ""))
         if opened is None:
             return None
         tenant, value = opened
         if value["provider"] not in self.sign_ins:
             return None
-        begun = value["ends"] - self.session_seconds
+        begun = value.get("begun", 0.0)  # one of a release that did not say it is over
+        ends = min(value["ends"], begun + self.session_seconds)
+        if self.cookies.clock().timestamp() >= ends:
+            return None
         roles = frozenset(map(RoleName, value["roles"]))
         who = Identified(value["subject"], tenant, roles, issued_at=begun, session=value["id"])
-        return Session(value["id"], who, value["provider"], value["ends"])
+        return Session(value["id"], who, value["provider"], ends)
 
     def end(self, session: Session) -> tuple[Cookie, str | None]:
         """Sign out: the cookie's end, and where the provider's own session is ended."""

@@ -357,6 +357,22 @@ def test_a_session_ends_by_itself(idp):
     is_problem(surfer.ask("GET", "/v1/messages/m1"), 401, "auth.required")
 
 
+@pytest.mark.parametrize("seconds", [1800, 7200], ids=["shorter", "longer"])
+def test_a_session_began_when_it_did_though_the_settings_changed(idp, seconds):
+    """An incident voids by that what it was opened after; and a time that was made shorter counts at once."""
+    archive = wired(idp)
+    surfer = Surfer(archive)
+    surfer.sign_in()
+    browser = archive.app.state.services.browser
+    first = browser.session(surfer.jar)
+    browser.session_seconds = seconds
+    again = browser.session(surfer.jar)
+    assert again.who.issued_at == first.who.issued_at
+    assert again.ends == pytest.approx(min(first.ends, first.who.issued_at + seconds), abs=1)
+    archive.clock.more = 1801
+    assert surfer.ask("GET", "/v1/messages/m1").status_code == (401 if seconds == 1800 else 200)
+
+
 def test_a_session_that_was_signed_out_opens_nothing_where_it_was(idp):
     surfer = Surfer(wired(idp))
     surfer.sign_in()

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenVerifier
+from archive_service.catalog.base import Job
 from archive_service.exporting import ExportAsked, select
 from archive_service.model.clock import rfc3339
 from archive_service.tenant_services import open_tenant
@@ -106,3 +107,20 @@ def test_within_a_grant_no_count_tells_of_drafts_or_unread_text_beyond_it(api, t
     chosen = select(here, asked)
     here.close()
     assert (len(chosen.ids), chosen.drafts_left_out) == (1, 0)
+
+
+def test_one_id_beyond_a_grant_makes_all_of_an_export_one_that_never_was(api, tmp_path):
+    ids = two_mails(api, tmp_path)
+    about = matter(api, "subject:beta")
+    api.approved(asked_grant(api, subject="al", role="alert_officer", matter=about))
+    asked = {"ids": [ids["beta"]], "formats": ["bundle"]}
+    assert api.call("POST", "/v1/exports", "alert_officer", "al", **asked).status_code == 202
+    for mixed in ([*ids.values()], [ids["beta"], "mnever"]):
+        answer = api.call("POST", "/v1/exports", "alert_officer", "al", **asked | {"ids": mixed})
+        assert code(answer) == (404, "not_found")
+    jobs, name = api.tenants.get(api.tenant.id).jobs, "e" * 32
+    made = Job(id=name, kind="export", actor="al", request={}, created_at=rfc3339(api.core.clock()))
+    jobs.add(made)
+    jobs.update(replace(made, state="done", result={"messages": [*ids.values()]}))
+    answer = api.call("GET", f"/v1/exports/{name}/download", "alert_officer", "al")
+    assert code(answer) == (404, "not_found")

@@ -49,11 +49,13 @@ class ObjectHolds:
         return len(piece)
 
     def _free(self, hold: Hold) -> int:
-        """Those that nothing else holds. One that a hold covers a moment later is locked again by that hold's turn."""
+        """Those that nothing else holds, but what an order to erase took: its own run looks after that. One that a hold
+        covers a moment later is locked again by that hold's turn."""
         if hold.unlocked >= len(hold.covered):
             return 0
         piece = hold.piece(hold.unlocked, _PIECE)
-        self._each(self._clear, [place for place in piece if not self._held(place[1])])
+        free = (place for place in piece if not self._held(place[1]))
+        self._each(self._clear, [place for place in free if taken_by(self._acts, place[1]) is None])
         note_unlocked(self._acts, hold.id, hold.unlocked + len(piece))
         return len(piece)
 

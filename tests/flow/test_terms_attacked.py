@@ -22,6 +22,7 @@ from retention.erasure import Capture, withdraw
 from tests.flow.archive_fixtures import no_settings_around
 from tests.flow.test_decided_meanwhile import counted
 from tests.flow.test_disposition import SCHEDULE, WORD, archived, asked, at_once, decided, forward, state
+from tests.flow.test_holds import flagged, opened, placed, released, seen
 from tests.flow.test_holds_and_directory import changed, person
 from tests.flow.test_orders import WORDS, ordered
 from tests.flow.test_orders import asked as ask_order
@@ -335,3 +336,18 @@ def test_order_to_erase_names_a_list_and_no_persons_addresses(api, tmp_path):
     answer = ask_order(api, "erase", custodians=["one@ex.fr"])
     assert (answer.status_code, answer.json()["request"]["count"]) == (202, 1)
     assert "people" not in answer.json()["request"]
+
+
+def test_hold_that_is_released_looks_for_no_object_that_an_order_took(api, tmp_path, caplog):
+    captures = archived(api, tmp_path)
+    matter = opened(api)
+    hold = placed(api, matter, captures=[captures[WORD], captures["autre"]])
+    assert seen(api, matter, hold)["progress"]["locked"] == 2
+    order = ordered(api, "erase", captures=[captures[WORD]])
+    for _ in range(2):
+        forward(api)
+    assert api.call("GET", f"/v1/orders/{order}", "legal", "zoe").json()["state"] == "done"
+    released(api, matter, hold)
+    assert seen(api, matter, hold)["state"] == "released"
+    assert not [each for each in caplog.records if each.name.endswith("holds.objects")]
+    assert not flagged(api, captures["autre"])

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from pypdf import PdfReader
 
 from archive_service import bootstrap
 from archive_service.access.log import LedgerAccessLog
+from archive_service.event_journal.certificate import certify
 from archive_service.event_journal.desk import EventJournal
 from archive_service.event_journal.events import Kind
 from archive_service.export.proving import LedgerProofs
@@ -24,7 +26,7 @@ from archive_service.ledger.merkle import leaf_hash, verify_inclusion
 from archive_service.ledger.moves import KIND
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
-from archive_service.model.errors import StoreError
+from archive_service.model.errors import StoreError, Tampered
 from archive_service.model.mail import Source
 from tests.flow.archive_fixtures import done, no_settings_around, run, token
 from tests.flow.real_api import RealApi
@@ -206,6 +208,19 @@ def test_certificate_of_each_kind_is_checked_by_itself_and_on_paper(api, tmp_pat
     assert words == ["disposition.run", "erasure.ask", "disposition.done"]
     words = [each["entry_of"] for each in papers["erasure.done"]["proofs"]]
     assert words == ["erasure.begin", "erasure.done"]
+
+
+def test_certificate_is_made_over_no_entry_but_the_one_under_the_checkpoint(api, tmp_path):
+    """Who answers the second look with another entry than the first gets no signature over it."""
+    archived(api, tmp_path)
+    make_checkpointer(api.core, 0).run_once()
+    desk = api.tenants.get(api.tenant.id).journal
+    shown = desk.page(100, kinds=(Kind.DEPOSIT,))["events"][0]["id"]
+    event = desk._find(shown)
+    other = replace(event, entry=replace(event.entry, line=event.entry.line + b" "))
+    with pytest.raises(Tampered):
+        certify(other, desk.acts, desk.owner, desk.proofs)
+    assert certify(event, desk.acts, desk.owner, desk.proofs)["certificate"]["event"] == shown
 
 
 def on_paper(api, event):

@@ -12,9 +12,11 @@ from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api import long_answer, waiting
 from archive_service.api.middleware import AnswerBrokenOff
+from archive_service.compartments import make_compartment
 from archive_service.following import make_checkpointer
+from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
-from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.archive_fixtures import done, no_settings_around
 from tests.flow.real_api import RealApi
 from tests.flow.test_bypasses import asked_grant, code, matter, two_mails
 from tests.flow.test_compartments import made_compartment
@@ -267,3 +269,47 @@ def mails(tmp_path_factory, pool):
         ids = two_mails(api, folder)
         api.call("GET", f"/v1/messages/{ids['alpha']}/raw", "legal", "lou")
         yield api, ids
+
+
+# --- compartments
+
+
+def test_a_compartment_of_another_tenant_is_not_there_whatever_its_grants_say(api):
+    """People of two tenants may have one name: the built-in issuer's subjects are each tenant's own."""
+    done("init", "--data", api.data, "--tenant", "autre")
+    other = api.core.tenant("autre")
+    now = api.core.clock()
+    grant = {"subject": "rita", "role": "alert_officer", "from": rfc3339(now - timedelta(hours=1))}
+    grants = [grant | {"until": rfc3339(now + timedelta(hours=1))}]
+    theirs, own = (
+        make_compartment(api.core, tenant, "alertes", "p1", "paul", grants).id
+        for tenant in (other, api.tenant)
+    )
+    api.follow()
+    token = api.token("alert_officer", "rita")
+    path = "/v1/search?compartment="
+    assert api.with_token("POST", path + own, token, query="*").status_code == 200
+    for hidden in (theirs, other.id, api.tenant.id, "0" * 20):
+        assert code(api.with_token("POST", path + hidden, token, query="*")) == (404, "not_found"), hidden
+    there = api.token("alert_officer", "rita", other)
+    assert api.with_token("POST", path + theirs, there, query="*").status_code == 200
+
+
+def test_an_incident_of_a_compartment_voids_what_was_issued_before_there_and_there_alone(api):
+    where = f"?compartment={made_compartment(api)}"
+    api.follow()
+    token = api.token("legal", "lou")
+
+    def looked(given, inside=where):
+        return api.with_token("POST", f"/v1/search{inside}", given, query="*").status_code
+
+    assert (looked(token), looked(token, "")) == (200, 200)
+    api.later()
+    opened = api.call("POST", f"/v1/incidents{where}", "compliance_officer", "max", reason="r")
+    assert opened.status_code == 201, opened.text
+    api.later()
+    assert (looked(token), looked(token, "")) == (404, 200)
+    assert looked(api.token("legal", "lou")) == 200
+    body = {"query": "*", "formats": ["bundle"]}
+    assert code(api.call("POST", f"/v1/exports{where}", "legal", "lou", **body)) == (409, "incident.open")
+    assert api.call("POST", "/v1/exports", "legal", "lou", **body).status_code == 202

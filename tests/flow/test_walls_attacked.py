@@ -174,6 +174,29 @@ def test_what_is_barred_is_neither_exported_nor_counted_before_the_projections_k
         assert (answer["total"], len(answer["hits"])) == (total, total)
 
 
+def test_an_export_by_ids_holds_what_is_within_the_grant_or_is_not_made(api, tmp_path):
+    ids = two_mails(api, tmp_path)
+    first, other = (matter_named(api, name, f"subject:{name}") for name in ("alpha", "beta"))
+    grants = [
+        api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=each))["grant"]
+        for each in (first, other)
+    ]
+    path = exported(api, "alert_officer", "rita", ids["alpha"], ids["beta"])
+    assert api.call("GET", path, "alert_officer", "rita").status_code == 200
+    ended(api, grants[1])
+    assert code(api.call("GET", path, "alert_officer", "rita")) == (404, "not_found")
+    never = "m" + "a" * 32
+    answers = []
+    for wanted in ([ids["beta"]], [never], [ids["alpha"], ids["beta"]], [ids["alpha"], never]):
+        asked = api.call("POST", "/v1/exports", "alert_officer", "rita", ids=wanted, formats=["bundle"])
+        assert code(asked) == (404, "not_found"), wanted
+        answers.append({name: said for name, said in asked.json().items() if name != "request_id"})
+        assert last(api, "export.request")["ids"] == wanted
+    assert answers == [answers[0]] * 4
+    twice = {"ids": [ids["alpha"]] * 2, "formats": ["bundle"]}
+    assert api.call("POST", "/v1/exports", "alert_officer", "rita", **twice).json()["progress"]["total"] == 1
+
+
 def test_a_repeated_request_leaves_an_entry_with_what_it_is_for_and_is_nobody_elses(tmp_path, pool):
     with RealApi(tmp_path / "archive", pool, require_purpose=True) as api:
 

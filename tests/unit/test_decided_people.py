@@ -111,6 +111,31 @@ def test_four_eyes_days_are_not_widened_either(desk):
     assert "2025-12-31" not in desk.shown()
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "shown"),
+    [
+        (("2025-03-01", "2025-03-31"), ("2025-03-10", "2025-03-20"), "sent:2025-03-10..2025-03-20"),
+        (("2025-03-10", "2025-03-20"), ("2025-03-01", "2025-03-31"), "sent:2025-03-10..2025-03-20"),
+        (("2025-03-01", "2025-03-20"), ("2025-03-10", None), "sent:2025-03-10..2025-03-20"),
+        (("2025-03-10", None), (None, "2025-03-20"), "sent:2025-03-10..2025-03-20"),
+        (
+            ("2025-03-01", "2025-03-10"),
+            ("2025-03-10", "2025-03-20"),
+            "sent:2025-03-10",
+        ),  # one day that both hold
+        (("2025-03-01", "2025-03-09"), ("2025-03-10", "2025-03-20"), None),
+        (("2025-03-10", "2025-03-20"), ("2025-03-01", "2025-03-09"), None),
+    ],
+)
+def test_four_eyes_the_days_of_an_address_are_those_of_then_that_are_of_now_too(desk, then, now, shown):
+    desk.person("boss", "boss@ex.fr", ("old@ex.fr", *then))
+    desk.grant(custodians=["boss"])
+    desk.person("boss", "boss@ex.fr", ("old@ex.fr", *now))
+    always = 'participants:"boss@ex.fr"'
+    wanted = always if shown is None else f'{always} OR participants:"old@ex.fr" AND {shown}'
+    assert desk.shown() == wanted
+
+
 def test_a_new_grant_of_two_people_shows_what_was_added(granted):
     granted.person("anne", "anne@ex.fr", "new@ex.fr")
     assert "new@ex.fr" not in granted.shown()

@@ -2,6 +2,7 @@
 path variants, and explanations for who may not know."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -143,6 +144,32 @@ def test_an_access_log_file_under_way_is_cut_when_its_grant_ends(api, monkeypatc
     assert (body, cut) == (b"", True)
     entry = last(api, "access_log.export")
     assert (entry["outcome"], entry["detail"]["reason"]) == ("refused", "auth.forbidden")
+
+
+def test_what_a_service_account_is_reading_is_cut_when_it_is_revoked(api, monkeypatch):
+    whose = Identity(TokenVerifier(api.tenants.token_key), accounts=services_of(api).accounts.holder)
+    api.app.state.services = replace(api.app.state.services, bearers=whose)
+    ends = rfc3339(api.core.clock() + timedelta(days=1))
+    body = {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": ends}
+    made = api.call("POST", "/v1/accounts", "admin", "eve", **body).json()
+    make_checkpointer(api.core, 0).run_once()
+    monkeypatch.setattr(long_answer, "EVERY", 0.0)
+    path = "/v1/access-log/export?actor=eve"
+    whole, cut = begun(api, path, made["token"], lambda: None)
+    assert (whole.count(b"account.make"), cut) == (1, False)
+
+    def revoked():
+        assert api.call("DELETE", f"/v1/accounts/{made['id']}", "admin", "eve").status_code == 200
+
+    assert begun(api, path, made["token"], revoked) == (b"", True)
+    entry = last(api, "access_log.export")
+    assert (entry["actor"], entry["detail"]["reason"]) == ("account:siem", "auth.required")
+
+
+def services_of(api):
+    found = api.tenants.get(api.tenant.id)
+    assert found is not None
+    return found
 
 
 def test_who_lost_his_grant_while_he_waited_is_shown_nothing(api, tmp_path, monkeypatch):

@@ -60,4 +60,5 @@ def break_glass_action(acts: Acts, cases: Cases, clock: Clock) -> StrongAction:
         seq = acts.append(act)
         return {"grant": made["grant"], "until": made["until"], "seq": seq + 1}
 
-    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out, lasting=True, forms=texts("role", "matter"))
+    forms, beside = texts("role", "matter"), frozenset({"minutes"})
+    return StrongAction(NAME, _ASKS, _DECIDES, check, carry_out, lasting=True, forms=forms, beside=beside)

@@ -144,7 +144,9 @@ class TenantDispositions:
             return {"disposition": name, "captures": len(run.captures), "due": run.due, "seq": seq}
 
         forms = lists("classes", "omit") | texts("elimination")
-        return StrongAction("disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out, forms=forms)
+        return StrongAction(
+            "disposition.run", OVERSIGHT, OVERSIGHT, check, carry_out, forms=forms, beside=frozenset()
+        )
 
     def _listed(self, version: Version | None, elimination: str | None) -> Elimination | None:
         """The list that a run goes by; public archives have one, with its visa. Raises Refused, NotFound."""

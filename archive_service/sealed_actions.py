@@ -103,7 +103,10 @@ def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:
         return {"exclusion": request["exclusion"], "seq": tenant.acts.append(act) + 1}
 
     forms = texts("exclusion") | lists("sources")
-    return StrongAction("exclusion.set", _ASKS, _DECIDES, check, carry_out, private=True, forms=forms)
+    beside = frozenset({"name", "basis", "addresses", "domains", "compartment"})
+    return StrongAction(
+        "exclusion.set", _ASKS, _DECIDES, check, carry_out, private=True, forms=forms, beside=beside
+    )
 
 
 def exclusion_end_action(core: Core, tenant: Tenant) -> StrongAction:

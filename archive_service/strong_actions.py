@@ -137,6 +137,7 @@ def grant_action(acts: Acts, cases: Cases) -> StrongAction:
         gains=lambda it: str(it["subject"]),
         lasting=True,
         forms=forms,
+        beside=frozenset(),
     )
 
 
@@ -215,7 +216,7 @@ def matter_action(acts: Acts, cases: Cases) -> StrongAction:
 
     roles = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL})
     forms = texts("matter", "name", "purpose", "query") | lists("custodians")
-    return StrongAction("matter.change", roles, roles, check, carry_out, forms=forms)
+    return StrongAction("matter.change", roles, roles, check, carry_out, forms=forms, beside=frozenset())
 
 
 def places(catalog: Catalog, given: Mapping[str, Any]) -> Sequence[Capture]:

@@ -114,7 +114,10 @@ class Cases:
 
     def bounds(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """What bounds a grant, as it is kept: with the matter's version and the people's addresses that it is decided
-        with, so that nobody alone makes more of it afterwards. Raises NotFound."""
+        with, so that nobody alone makes more of it afterwards. Raises NotFound, Invalid (``grant.bounds``) for a matter
+        or people that are said and are none: that is not the whole of it."""
+        if any(given.get(name) in ("", []) for name in ("matter", "custodians")):
+            raise Invalid("a grant is for a matter or people that there are", code="grant.bounds")
         self._require_people(given)
         bounds = {name: given[name] for name in ("matter", "custodians") if given.get(name)}
         if not bounds:

@@ -50,6 +50,9 @@ class StrongAction:
     go on by itself for ever."""
     forms: Mapping[str, Form] = field(default_factory=dict)
     """What fields of a request may be, where ``check`` rests on it."""
+    beside: frozenset[str] | None = None
+    """The fields that a request may have beside those of ``forms``; None: any. Where a field that is left out widens
+    what is done, one that is misspelt must not be left out unseen."""
 
 
 class _Asked(Exception):
@@ -76,6 +79,8 @@ class FourEyes:
             raise Denied("this role may not ask for it", code="auth.forbidden")
         asked = _digest(given)
         require_form(action.forms, given)
+        if action.beside is not None and not set(given) <= action.beside | set(action.forms):
+            raise Invalid("the request has a field that this change does not know", code="approval.request")
         request = action.check(given, actor)
         _digest(request)
         require_reason(reason)

@@ -55,7 +55,16 @@ class OrderActions:
 
     def actions(self) -> tuple[StrongAction, StrongAction]:
         """Both."""
-        place = StrongAction(PLACE, _ROLES, _ROLES, self._check, self._carry_out, private=True, forms=_FORMS)
+        place = StrongAction(
+            PLACE,
+            _ROLES,
+            _ROLES,
+            self._check,
+            self._carry_out,
+            private=True,
+            forms=_FORMS,
+            beside=frozenset(),
+        )
         return place, StrongAction(END, _ROLES, _ROLES, self._check_end, self._carry_out_end, private=True)
 
     def _check(self, given: Mapping[str, Any], _: Actor) -> dict[str, Any]:

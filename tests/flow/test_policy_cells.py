@@ -84,6 +84,17 @@ def test_with_a_grant_there_a_compartment_answers_and_keeps_its_own_record(archi
         is_problem(other, 404, "not_found")
 
 
+def test_a_grant_in_another_tenants_compartment_opens_nothing(archive):
+    """Two tenants may have people of one name."""
+    sealed = archive.two
+    sealed.parent, sealed.authority.always = "c" * 20, True
+    times = ("2026-01-01T00:00:00.000000Z", "2026-12-31T00:00:00.000000Z")
+    sealed.authority.given = [Grant("g1", "lea", "alert_officer", *times, reason="r", by="paul")]
+    there = archive.call("POST", f"/v1/search?compartment={sealed.id}", "alert_officer", json={"query": "*"})
+    is_problem(there, 404, "not_found")
+    assert sealed.access_log.events == []
+
+
 @pytest.mark.parametrize(
     "times", [("2026-03-02", "2026-12-31"), ("2026-01-01", "2026-02-28")], ids=["yet", "over"]
 )

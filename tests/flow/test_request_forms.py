@@ -58,7 +58,7 @@ def known(api, tmp_path_factory):
         "erasure.ask": ("dpo", {**listed, "ground": "request", "basis": "b"}),
         "grant.give": (
             "admin",
-            {"subject": "s", "role": "legal", "matter": matter, "custodians": [], "until": None},
+            {"subject": "s", "role": "legal", "matter": matter, "custodians": None, "until": None},
         ),
         "account.make": ("admin", {"name": "s", "role": "legal", "only": ["search"], "ends": "x"}),
         "matter.change": (
@@ -118,3 +118,28 @@ def test_the_field_that_is_wrong_is_named(api, known, action, name, junk):
     )
     assert (answer.status_code, answer.json()["code"]) == (422, "approval.request")
     assert answer.json()["detail"].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [
+        ("grant.give", "custodian"),
+        ("break_glass", "matters"),
+        ("matter.change", "custodian"),
+        ("disposition.run", "omits"),
+        ("order.place", "since"),
+        ("exclusion.set", "source"),
+    ],
+)
+def test_four_eyes_a_bound_that_is_misspelt_is_not_left_out_unseen(api, known, action, name):
+    role, body = known[action]
+    asked = {"action": action, "request": {**body, name: "x"}, "reason": "r"}
+    answer = api.call("POST", "/v1/approvals", role, "fuzz", **asked)
+    assert (answer.status_code, answer.json()["code"]) == (422, "approval.request")
+
+
+@pytest.mark.parametrize("bounds", [{"custodians": []}, {"matter": ""}], ids=["people", "matter"])
+def test_four_eyes_a_grant_for_nobody_is_none_for_everything(api, bounds):
+    asked = {"action": "grant.give", "request": {"subject": "s", "role": "reviewer", **bounds}, "reason": "r"}
+    answer = api.call("POST", "/v1/approvals", "admin", "paul", **asked)
+    assert (answer.status_code, answer.json()["code"]) == (422, "grant.bounds")

@@ -124,3 +124,15 @@ def test_one_id_beyond_a_grant_makes_all_of_an_export_one_that_never_was(api, tm
     jobs.update(replace(made, state="done", result={"messages": [*ids.values()]}))
     answer = api.call("GET", f"/v1/exports/{name}/download", "alert_officer", "al")
     assert code(answer) == (404, "not_found")
+
+
+def test_a_token_of_a_compartment_is_void_after_an_incident_of_its_tenant(api):
+    made_compartment(api)
+    (sealed,) = [tenant for tenant in api.core.tenants(0) if tenant.acts.parent]
+    token = api.token("alert_officer", "rita", sealed)
+    assert api.with_token("POST", "/v1/search", token, query="*").status_code == 200
+    api.later()
+    opened(api)
+    assert code(api.with_token("POST", "/v1/search", token, query="*")) == (401, "auth.required")
+    fresh = api.token("alert_officer", "rita", sealed)
+    assert api.with_token("POST", "/v1/search", fresh, query="*").status_code == 200

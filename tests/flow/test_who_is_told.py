@@ -129,6 +129,7 @@ def test_one_id_beyond_a_grant_makes_all_of_an_export_one_that_never_was(api, tm
 def test_a_token_of_a_compartment_is_void_after_an_incident_of_its_tenant(api):
     made_compartment(api)
     (sealed,) = [tenant for tenant in api.core.tenants(0) if tenant.acts.parent]
+    api.follow()
     token = api.token("alert_officer", "rita", sealed)
     assert api.with_token("POST", "/v1/search", token, query="*").status_code == 200
     api.later()

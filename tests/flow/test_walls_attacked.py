@@ -13,6 +13,7 @@ from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api import long_answer, waiting
 from archive_service.api.middleware import AnswerBrokenOff
+from archive_service.api.services import IncidentState
 from archive_service.compartments import make_compartment
 from archive_service.following import make_checkpointer
 from archive_service.model.clock import rfc3339
@@ -363,3 +364,11 @@ def test_an_incident_of_a_compartment_voids_what_was_issued_before_there_and_the
     body = {"query": "*", "formats": ["bundle"]}
     assert code(api.call("POST", f"/v1/exports{where}", "legal", "lou", **body)) == (409, "incident.open")
     assert api.call("POST", "/v1/exports", "legal", "lou", **body).status_code == 202
+
+
+def test_an_incident_of_the_tenant_is_one_of_its_compartments(api):
+    """Asked of the compartment alone, as a long answer does on its way."""
+    there = api.tenants.get(made_compartment(api))
+    assert there.authority.incident() == IncidentState()
+    opened = api.call("POST", "/v1/incidents", "dpo", "paul", reason="r").json()
+    assert there.authority.incident() == IncidentState(True, opened["opened_at"])

@@ -225,6 +225,32 @@ def test_an_export_by_ids_holds_what_is_within_the_grant_or_is_not_made(api, tmp
     assert api.call("POST", "/v1/exports", "alert_officer", "rita", **twice).json()["progress"]["total"] == 1
 
 
+def test_an_export_for_a_matter_is_not_fetched_once_the_matter_is_closed(tmp_path, pool):
+    """By its grant, which holds nothing any more; and, where a matter is to be named, by anybody."""
+    with RealApi(tmp_path / "archive", pool) as api:
+        ids = two_mails(api, tmp_path)
+        about = matter(api, "subject:alpha")
+    with RealApi(tmp_path / "archive", pool, require_matter=True) as api:
+        api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=about))
+        people = (("alert_officer", "rita"), ("legal", "lou"))
+        body = {"ids": [ids["alpha"]], "formats": ["bundle"], "matter": about}
+        asked = [api.call("POST", "/v1/exports", *who, **body).json()["id"] for who in people]
+        work(api)
+        paths = [f"/v1/exports/{each}/download" for each in asked]
+        got = [api.call("GET", path, *who) for path, who in zip(paths, people, strict=True)]
+        assert [each.status_code for each in got] == [200, 200]
+        second = api.call(
+            "GET", paths[1], "compliance_officer", "anne"
+        )  # sees all of the tenant, in his own name
+        assert (second.status_code, last(api, "export.download")["actor"]) == (200, "anne")
+        assert code(api.call("GET", paths[1], "alert_officer", "rita")) == (404, "not_found")
+        closed = api.call("POST", f"/v1/matters/{about}/close", "legal", "lou", reason="fini")
+        assert closed.status_code == 200, closed.text
+        got = [code(api.call("GET", path, *who)) for path, who in zip(paths, people, strict=True)]
+        assert got == [(404, "not_found"), (422, "matter.unknown")]
+        assert last(api, "export.download")["outcome"] == "refused"
+
+
 def test_a_repeated_request_leaves_an_entry_with_what_it_is_for_and_is_nobody_elses(tmp_path, pool):
     with RealApi(tmp_path / "archive", pool, require_purpose=True) as api:
 

@@ -59,7 +59,7 @@ def compartment_action(core: Core, tenant: Tenant, cases: Cases) -> StrongAction
         _spent(tenant, spend, core)
         return {"compartment": made.id}
 
-    return StrongAction("compartment.make", _ASKS, _DECIDES, check, carry_out, private=True)
+    return StrongAction("compartment.make", _ASKS, _DECIDES, check, carry_out, private=True, lasting=True)
 
 
 def exclusion_action(core: Core, tenant: Tenant) -> StrongAction:

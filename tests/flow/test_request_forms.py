@@ -85,6 +85,50 @@ def test_every_strong_change_is_tried(api, known):
     assert set(known) == set(services.four_eyes._actions)
 
 
+LETTERS = {
+    "A": "admin",
+    "C": "compliance_officer",
+    "D": "dpo",
+    "L": "legal",
+    "P": "privilege_reviewer",
+    "R": "records_manager",
+    "U": "auditor",
+    "V": "reviewer",
+}
+# By hand: who asks, who decides, whether it is private, and whether it lets somebody in.
+CHANGES = {
+    "account.make": ("A", "CL", False, True),
+    "erasure.ask": ("CDLR", "CDLR", False, False),
+    "grant.give": ("AC", "CDL", False, True),
+    "matter.change": ("CL", "CL", False, False),
+    "break_glass": ("ACDLPRUV", "ACDLR", False, True),
+    "hold.release": ("CL", "CDL", False, False),
+    "compartment.make": ("ACDL", "CDL", True, True),
+    "exclusion.set": ("ACDL", "CDL", True, False),
+    "exclusion.end": ("ACDL", "CDL", True, False),
+    "incident.close": ("ACD", "ACDL", False, False),
+    "reseal": ("CDL", "CDL", True, False),
+    "schedule.set": ("CDLR", "CDLR", False, False),
+    "retention.relabel": ("CDLR", "CDLR", False, False),
+    "disposition.run": ("CDLR", "CDLR", False, False),
+    "order.place": ("CDL", "CDL", True, False),
+    "order.end": ("CDL", "CDL", True, False),
+}
+
+
+def test_four_eyes_who_asks_for_each_change_and_who_decides_it(api):
+    def letters(roles):
+        return "".join(sorted(letter for letter, role in LETTERS.items() if role in roles))
+
+    actions = api.tenants.get(api.tenant.id).four_eyes._actions
+    assert all(set(LETTERS.values()) >= each.asks | each.decides for each in actions.values())
+    said = {
+        name: (letters(each.asks), letters(each.decides), each.private, each.lasting)
+        for name, each in actions.items()
+    }
+    assert said == CHANGES
+
+
 def test_a_field_of_any_other_form_is_refused_by_a_code_and_no_fault(api, known):
     faults = []
     for action, (role, body) in known.items():

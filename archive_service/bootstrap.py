@@ -29,7 +29,7 @@ from archive_service.ledger.slots import Slots
 from archive_service.ledger.trusted_notes import OwnerVerifiers, TrustedNotes
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
-from archive_service.model.mail import UNDELIVERABLE, Source, SourceKind
+from archive_service.model.mail import UNDELIVERABLE, IntakeLock, Source, SourceKind
 from archive_service.opening import Stores, open_embedded
 from archive_service.placement import Embedded, placement
 from archive_service.settings import Settings
@@ -320,9 +320,12 @@ def secret_local_part() -> str:
     return base64.b32encode(secrets.token_bytes(20)).decode("ascii").lower()
 
 
-def add_source(tenant: Tenant, name: str, kind: SourceKind, domain: str) -> tuple[Source, int]:
+def add_source(
+    tenant: Tenant, name: str, kind: SourceKind, domain: str, intake: IntakeLock | None = None
+) -> tuple[Source, int]:
     """A source with a new secret address, a second one for undeliverable reports where its kind has such, and the
-    acts-log position that has passed it. Durable on return. Raises Refused when the name is taken."""
+    acts-log position that has passed it. ``intake``: decided here, once and for all. Durable on return. Raises Refused
+    when the name is taken."""
     if not name.strip() or len(name) > 200 or any(ord(letter) < 32 for letter in name):
         raise Invalid("a source's name has 1 to 200 printable characters", code="source.name")
     source = Source(
@@ -333,6 +336,7 @@ def add_source(tenant: Tenant, name: str, kind: SourceKind, domain: str) -> tupl
         undeliverable=f"{UNDELIVERABLE}{secret_local_part()}@{domain}".lower()
         if kind in _REPORTING
         else None,
+        **({} if intake is None else intake.plain()),
     )
 
     def act(_: object) -> dict[str, object]:

@@ -35,7 +35,7 @@ from archive_service.ledger.group_log import GroupLog
 from archive_service.ledger.integrity import LedgerIntegrity
 from archive_service.ledger.sessions import digest_of
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.mail import SourceKind
+from archive_service.model.mail import IntakeLock, SourceKind
 from archive_service.notices.desk import NoticeDesk
 from archive_service.orders.asking import OrderActions
 from archive_service.orders.desk import OrderDesk
@@ -73,9 +73,9 @@ class AddSources:
         self.tenant.acts.refresh()
         return [source.plain() for source in self.tenant.acts.sources()]
 
-    def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
+    def add(self, name: str, kind: SourceKind, intake: IntakeLock | None = None) -> dict[str, Any]:
         """See ``api.services.SourcesAdmin``."""
-        source, seq = add_source(self.tenant, name, kind, self.domain)
+        source, seq = add_source(self.tenant, name, kind, self.domain, intake)
         return {**source.plain(), "seq": seq}
 
     def set(self, source_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:

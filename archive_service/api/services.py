@@ -26,7 +26,7 @@ from archive_service.ledger.holds import Hold
 from archive_service.ledger.orders import Document
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.evidence import Evidence
-from archive_service.model.mail import SourceKind
+from archive_service.model.mail import IntakeLock, SourceKind
 from archive_service.yearly_pack.pack import YearlyPack
 from search.indexes.base import SearchIndex
 from search.query_language import Node
@@ -96,9 +96,10 @@ class SourcesAdmin(Protocol):
         """Every source: id, name, kind, address, ...; JSON-ready."""
         ...
 
-    def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
+    def add(self, name: str, kind: SourceKind, intake: IntakeLock | None = None) -> dict[str, Any]:
         """A new source, durable in the acts log on return: id, address, and seq, the acts-log position
-        that has passed it (what a later read gives as ``min_seq``). Raises Invalid."""
+        that has passed it (what a later read gives as ``min_seq``). ``intake``: None for the usual one. Raises
+        Invalid."""
         ...
 
     def set(self, source_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:

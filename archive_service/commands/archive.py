@@ -3,12 +3,14 @@
 import argparse
 from typing import Any
 
+from pydantic import ValidationError
+
 from archive_service.bootstrap import add_source, make_tenant, open_core
 from archive_service.commands.output import Output
 from archive_service.commands.source_watching import register_watching
 from archive_service.commands.sources import register_changes
 from archive_service.model.errors import Invalid
-from archive_service.model.mail import SourceKind
+from archive_service.model.mail import IntakeLock, SourceKind
 from archive_service.placement import OnS3, placement
 from archive_service.settings import Settings
 
@@ -29,6 +31,14 @@ def register(commands: Commands) -> None:
     add.add_argument("--tenant", required=True, metavar="T")
     add.add_argument("--kind", required=True, choices=[str(kind) for kind in SourceKind])
     add.add_argument("--name", required=True, metavar="N")
+    add.add_argument(
+        "--intake-days",
+        type=int,
+        default=30,
+        metavar="N",
+        help="how long its mail is locked until it is classified (30)",
+    )
+    add.add_argument("--lock-mode", choices=["COMPLIANCE", "GOVERNANCE"], default="COMPLIANCE")
     add.set_defaults(run=_add)
     listing = actions.add_parser("list", help="a tenant's sources")
     listing.add_argument("--tenant", required=True, metavar="T")
@@ -79,14 +89,22 @@ def prepare_buckets(settings: Settings, *, create: bool = False) -> list[str]:
 def _add(given: argparse.Namespace, settings: Settings, output: Output) -> int:
     core = open_core(settings)
     try:
-        source, seq = add_source(
-            core.tenant(given.tenant), given.name, SourceKind(given.kind), settings.smtp_domain
-        )
+        kind, intake = SourceKind(given.kind), _intake(given)
+        source, seq = add_source(core.tenant(given.tenant), given.name, kind, settings.smtp_domain, intake)
     finally:
         core.close()
     answer = {"id": source.id, "address": source.address, "undeliverable": source.undeliverable, "seq": seq}
     output.answer({name: value for name, value in answer.items() if value is not None}, source.address)
     return 0
+
+
+def _intake(given: argparse.Namespace) -> IntakeLock | None:
+    """Raises Invalid."""
+    try:
+        intake = IntakeLock(intake_days=given.intake_days, lock_mode=given.lock_mode)
+    except ValidationError as error:
+        raise Invalid("an intake lock is of 1 to 365 days", code="source.intake") from error
+    return intake if intake != IntakeLock() else None
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -114,6 +114,14 @@ UNDELIVERABLE = "ndr-"
 has a hyphen."""
 
 
+class IntakeLock(Frozen):
+    """The lock that an object of a source is born with, for as long as nothing has classified it. ``mode``: a retention
+    class may only raise it."""
+
+    intake_days: Annotated[int, Field(ge=1, le=365)] = 30
+    lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+
+
 class Source(Frozen):
     """A configured feed. ``address`` is its secret recipient address, lower case; ``undeliverable`` a second one, for
     non-delivery reports of what the first did not get."""

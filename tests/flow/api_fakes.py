@@ -36,7 +36,7 @@ from archive_service.ledger.orders import Document
 from archive_service.ledger.recertifications import Recertification
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, StoreError
-from archive_service.model.mail import Finding, Parsed, Part, Recipient, Role, SourceKind
+from archive_service.model.mail import Finding, IntakeLock, Parsed, Part, Recipient, Role, SourceKind
 from archive_service.strong_actions import erasure_action, grant_action, incident_close_action
 from archive_service.tenant_services import erasures_of
 from archive_service.yearly_pack.pack import YearlyPack
@@ -243,7 +243,7 @@ class FakeSources:
     def list(self) -> list[dict[str, Any]]:
         return self.sources
 
-    def add(self, name: str, kind: SourceKind) -> dict[str, Any]:
+    def add(self, name: str, kind: SourceKind, intake: IntakeLock | None = None) -> dict[str, Any]:
         source = {"id": f"s{len(self.sources)}", "name": name, "kind": kind.value, "address": "x@in.example"}
         self.sources.append(source)
         return {"id": source["id"], "address": source["address"], "seq": len(self.sources)}

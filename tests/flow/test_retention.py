@@ -38,10 +38,10 @@ def set_schedule(api, whole=None, **more):
     return api.approved(api.call("POST", "/v1/schedules", "records_manager", "rob", **body))
 
 
-def archived(api, tmp_path):
+def archived(api, tmp_path, source="feed"):
     mail(tmp_path / "m", "one", "a@ex.fr", "b@dehors.fr", "facture 7")
     mail(tmp_path / "m", "two", "a@ex.fr", "b@ex.fr", "déjeuner")
-    taken(api, tmp_path / "m")
+    taken(api, tmp_path / "m", name=source)
     return {hit["subject"]: hit["id"] for hit in found(api)["hits"]}
 
 
@@ -337,3 +337,25 @@ def test_a_capture_that_is_not_locked_as_its_class_asks_is_told_at_half_of_its_i
         assert (used(14) < 0.5, used(16) > 0.5) == (True, True)
     api.follow()
     assert used(16) == 0
+
+
+def test_a_source_decides_the_lock_that_its_mail_is_born_with_and_a_class_raises_it(api, tmp_path):
+    add = ("source", "add", "--tenant", "acme", "--kind", "generic", "--data", api.data, "--json")
+    for wrong in (("--intake-days", "0"), ("--intake-days", "366")):
+        said = run(*add, "--name", "x", *wrong)
+        assert (said.code, said.answer["error"]["code"]) == (2, "source.intake")
+    body = {"name": "léger", "kind": "generic", "intake_days": 3, "lock_mode": "GOVERNANCE"}
+    assert api.call("POST", "/v1/sources", "admin", "paul", **body).status_code == 201
+    done(*add, "--name", "imports", "--intake-days", "5", "--lock-mode", "GOVERNANCE")
+    light = next(each for each in api.tenant.acts.sources() if each.name == "léger")
+    assert (light.intake_days, light.lock_mode) == (3, "GOVERNANCE")
+    ids = archived(api, tmp_path, source="imports")
+    lock = lock_of(api, ids["facture 7"])[1]
+    days = (lock.until - api.core.clock()).total_seconds() / 86400
+    assert (lock.mode, 4.9 < days < 5) == (LockMode.GOVERNANCE, True)
+    set_schedule(api, {**schedule(), "classes": [klass("ordinary", "P1Y"), LAW],
+                       "rules": [{"id": "law", "class": "law", "subject": ["facture"]}]})  # fmt: skip
+    api.follow()
+    assert lock_of(api, ids["facture 7"])[1].mode is LockMode.COMPLIANCE
+    assert lock_of(api, ids["déjeuner"])[1].mode is LockMode.GOVERNANCE
+    assert run("verify", "--data", api.data).code == 0

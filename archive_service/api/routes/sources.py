@@ -23,10 +23,11 @@ def list_sources(caller: CallerDep) -> SourceList:
 
 @router.post("/v1/sources", status_code=201, openapi_extra=needs(Right.SOURCES, "source.add"))
 def add(asked: SourceAsked, caller: CallerDep) -> dict[str, Any]:
-    """A new source. ``seq`` is what a later read gives as ``min_seq`` to see it."""
+    """A new source. ``seq`` is what a later read gives as ``min_seq`` to see it. The lock of its mail until it is
+    classified, ``intake_days`` and ``lock_mode``, is decided here, once and for all."""
     # The entry goes first: the answer shows an address that must not get out unrecorded.
-    caller.record(kind=asked.kind.value)
-    return caller.tenant.sources.add(asked.name, asked.kind)
+    caller.record(kind=asked.kind.value, intake_days=asked.intake_days, lock_mode=asked.lock_mode)
+    return caller.tenant.sources.add(asked.name, asked.kind, asked.intake())
 
 
 @router.patch("/v1/sources/{id}", openapi_extra=needs(Right.SOURCES, "source.set"))

@@ -169,3 +169,12 @@ def test_one_key_at_two_routes_is_two_requests(archive):
     second = keyed(archive, "/v1/approvals", "admin", body, "k1")
     assert (first.status_code, second.status_code) == (202, 201)
     assert first.json()["id"] != second.json()["id"]
+
+
+def test_one_key_of_two_people_is_two_requests(archive):
+    made = []
+    for subject in ("lea", "max"):
+        headers = {"Authorization": f"Bearer {archive.one.token('legal', subject)}", "Idempotency-Key": "k1"}
+        made.append(archive.call("POST", "/v1/exports", None, headers=headers, json=BODY))
+    assert [each.status_code for each in made] == [202, 202]
+    assert made[0].json()["id"] != made[1].json()["id"]

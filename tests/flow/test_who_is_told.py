@@ -137,3 +137,26 @@ def test_a_token_of_a_compartment_is_void_after_an_incident_of_its_tenant(api):
     assert code(api.with_token("POST", "/v1/search", token, query="*")) == (401, "auth.required")
     fresh = api.token("alert_officer", "rita", sealed)
     assert api.with_token("POST", "/v1/search", fresh, query="*").status_code == 200
+
+
+def test_who_has_no_grant_there_any_more_is_not_told_of_a_compartment(api):
+    where = f"?compartment={made_compartment(api)}"
+    grants = api.call("GET", f"/v1/grants{where}", "compliance_officer", "max").json()["grants"]
+    (hers,) = [each["id"] for each in grants if each["subject"] == "rita"]
+    assert api.call("GET", "/v1/compartments", "alert_officer", "rita").json()["compartments"]
+    path = f"/v1/grants/{hers}/revoke{where}"
+    assert api.call("POST", path, "compliance_officer", "max", reason="fini").status_code == 200
+    assert api.call("GET", "/v1/compartments", "alert_officer", "rita").json()["compartments"] == []
+
+
+def test_an_incident_of_a_compartment_voids_tokens_there_alone(api):
+    where = f"?compartment={made_compartment(api)}"
+    old = api.token("compliance_officer", "max")
+    api.later()
+    made = api.call("POST", f"/v1/incidents{where}", "compliance_officer", "max", reason="poste volé")
+    assert made.status_code == 201
+    api.later()
+    assert code(api.with_token("GET", f"/v1/incidents{where}", old)) == (404, "not_found")
+    assert api.with_token("GET", "/v1/incidents", old).status_code == 200
+    fresh = api.call("GET", f"/v1/incidents{where}", "compliance_officer", "max")
+    assert [each["id"] for each in fresh.json()["incidents"]] == [made.json()["id"]]

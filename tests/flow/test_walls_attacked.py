@@ -61,8 +61,9 @@ def after(api, whole, meanwhile):
     meanwhile()
 
 
-def exported(api, role, subject, *ids):
-    asked = api.call("POST", "/v1/exports", role, subject, ids=list(ids), formats=["bundle"])
+def exported(api, role, subject, *ids, **query):
+    wanted = query or {"ids": list(ids)}
+    asked = api.call("POST", "/v1/exports", role, subject, formats=["bundle"], **wanted)
     assert asked.status_code == 202, asked.text
     work(api)
     return f"/v1/exports/{asked.json()['id']}/download"
@@ -213,6 +214,9 @@ def test_an_export_by_ids_holds_what_is_within_the_grant_or_is_not_made(api, tmp
     assert api.call("GET", path, "alert_officer", "rita").status_code == 200
     ended(api, grants[1])
     assert code(api.call("GET", path, "alert_officer", "rita")) == (404, "not_found")
+    by_query = exported(api, "alert_officer", "rita", query="*")
+    assert api.call("GET", by_query, "alert_officer", "rita").status_code == 200
+    assert last(api, "export.make")["ids"] == last(api, "export.download")["ids"] == [ids["alpha"]]
     never = "m" + "a" * 32
     answers = []
     for wanted in ([ids["beta"]], [never], [ids["alpha"], ids["beta"]], [ids["alpha"], never]):

@@ -88,6 +88,7 @@ class Archive:
         about = {"name": "H", "purpose": "litige"}
         matter = self.api.call("POST", "/v1/matters", "legal", "lou", **about).json()["id"]
         body = {"name": "h", "ground": "litige", "claim": "RG 1", "owner": "lou", "query": "subject:held"}
+        body["silent"] = False  # a silent one is told to fewer anyway
         path = f"/v1/matters/{matter}/holds"
         review = rfc3339(self.api.core.clock() + timedelta(days=90))
         made = self.api.call("POST", path, "legal", "lou", review=review, **body)

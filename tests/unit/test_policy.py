@@ -4,7 +4,8 @@ import pytest
 
 from archive_service.access import policy
 from archive_service.access.events import Actor, RoleName
-from archive_service.access.policy import RULES, Right, permit
+from archive_service.access.policy import RULES, Right, decide, permit
+from archive_service.ledger.grants import Grant
 from archive_service.model.errors import Denied
 
 CASE = {"search", "read", "export"}
@@ -90,3 +91,30 @@ def test_a_right_without_a_rule_is_nobodys(monkeypatch):
 def test_the_table_cannot_be_changed_by_accident():
     with pytest.raises(TypeError):
         RULES[Right.READ] = RULES[Right.PUBLIC]
+
+
+FIRST, LAST = "2026-03-01T00:00:00.000000Z", "2026-03-31T00:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("change", "now", "allowed"),
+    [
+        ({}, FIRST, True),
+        ({}, "2026-03-30T23:59:59.999999Z", True),
+        ({}, LAST, False),
+        ({}, "2026-02-28T23:59:59.999999Z", False),
+        ({"revoked": FIRST}, FIRST, False),
+        ({"subject": "Rita"}, FIRST, False),
+        ({"subject": "rita "}, FIRST, False),
+        ({"subject": "somebody"}, FIRST, False),
+        ({"role": "privilege_reviewer"}, FIRST, False),
+    ],
+)
+def test_a_grant_is_its_subjects_in_its_role_from_its_first_moment_until_before_its_last(
+    change, now, allowed
+):
+    """Whichever grants the decision is handed: it looks whose they are."""
+    said = {"id": "g", "subject": "rita", "role": "reviewer", "begins": FIRST, "ends": LAST} | change
+    grant = Grant(reason="r", by="paul", **said)
+    actor = Actor("rita", RoleName.REVIEWER, "t")
+    assert decide(actor, Right.READ, [grant], now=now).allowed is allowed

@@ -84,7 +84,7 @@ def test_an_account_is_never_one_of_two_people(archive):
     """Not the one who asks either, whatever rights its role has (four eyes)."""
     ends = NOW + timedelta(days=9)
     rights = ["erasures.ask", "approvals"]
-    _, token, _ = archive.one.accounts.make("paul", "bot", RoleName.LEGAL, rights, ends)
+    _, token, _ = archive.one.accounts.make("paul", "bot", RoleName.LEGAL, rights, ends, lambda: "p1")
     body = {"ground": "request", "basis": "GDPR 17", "messages": ["m1"], "reason": "asked"}
     answer = as_account(archive, token, "POST", "/v1/erasures", json=body)
     is_problem(answer, 403, "approval.person")

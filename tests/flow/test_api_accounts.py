@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from archive_service.access import accounts
 from archive_service.access.events import RoleName
 from archive_service.access.identity import Identity
+from archive_service.access.policy import Right
 from archive_service.access.tokens import TokenVerifier
 from archive_service.model.errors import Overloaded
 from tests.flow.api_fakes import NOW, Archive, is_problem
@@ -80,11 +82,12 @@ def test_an_account_has_one_role(archive):
     assert event.detail["reason"] == "auth.role_not_held"
 
 
-def test_an_account_is_never_one_of_two_people(archive):
+def test_an_account_is_never_one_of_two_people(archive, monkeypatch):
     """Not the one who asks either, whatever rights its role has (four eyes)."""
     ends = NOW + timedelta(days=9)
+    monkeypatch.setattr(accounts, "ALONE", frozenset(Right))  # as if two people had made it
     rights = ["erasures.ask", "approvals"]
-    _, token, _ = archive.one.accounts.make("paul", "bot", RoleName.LEGAL, rights, ends, lambda: "p1")
+    _, token, _ = archive.one.accounts.make("paul", "bot", RoleName.LEGAL, rights, ends)
     body = {"ground": "request", "basis": "GDPR 17", "messages": ["m1"], "reason": "asked"}
     answer = as_account(archive, token, "POST", "/v1/erasures", json=body)
     is_problem(answer, 403, "approval.person")

@@ -69,8 +69,8 @@ def rests_on(acts: Acts, capture: str, now: str) -> object:
 def _kept(acts: Acts, row: CaptureRow, now: str) -> Iterator[tuple[str, str, str]]:
     for since, found in minimums(acts, row, now):
         yield str(found.keep_until), since, found.klass.article
-    for keep in acts.erasures.keeps.values():  # of a request that was not carried out in the end
-        if row.id in keep.captures and keep.until is not None and keep.until > now:
+    for keep in acts.erasures.keeps_named(row.id):  # of a request that was not carried out in the end
+        if keep.until is not None and keep.until > now:
             yield keep.until, keep.since, "a minimum that stood where it was"
 
 

@@ -106,11 +106,11 @@ class Leftovers:
     def _lift(self, stray: Stray) -> int:
         """A hold that moved along ends with the holds of the original, which two people have released."""
         above = self._acts.above
-        if above is None or not moved_away(above, stray.of):
+        held = [each for each in stray.copies if held_name(each.capture) in self._acts.erasures.keeps]
+        if not held or above is None or not moved_away(above, stray.of):
             return 0
         if KeepGround.HOLD in above.erasures.keeps_of(stray.of, rfc3339(self._clock())):
             return 0
-        held = [each for each in stray.copies if held_name(each.capture) in self._acts.erasures.keeps]
         for each in held:
             if not self._acts.holds.holds_of(each.capture):
                 self._free(LogId.parse(each.log), each.capture)

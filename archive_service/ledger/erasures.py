@@ -84,6 +84,8 @@ class Erasures:
     last: int = -1
     """The acts-log position of the last act that barred anything."""
     _begun: set[str] = field(default_factory=set)
+    _upon: dict[str, dict[str, Keep]] = field(default_factory=dict)
+    """By capture, what keeps it."""
     left: set[str] = field(default_factory=set)
     """Captures of orders to erase that were ended before ``free`` was written: kept, and that no read shows."""
     _before: dict[str, list[Asked]] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class Erasures:
 
     def keeps_of(self, capture: str, now: str) -> list[KeepGround]:
         """Every ground in force at ``now`` (RFC 3339) to keep a capture; a hold of a matter is one as a keep is."""
-        keeps = [keep.ground for keep in self.keeps.values() if capture in keep.captures and keep.stands(now)]
+        keeps = [keep.ground for keep in self.keeps_upon(capture, now)]
         keeps += [KeepGround.ORDER] * (capture in self.left)
         return keeps + [
             KeepGround.ORDER if hold.order else KeepGround.HOLD for hold in self.holds.holds_of(capture)
@@ -141,12 +143,16 @@ class Erasures:
 
     def kept_until(self, capture: str, now: str) -> str | None:
         """The latest end of what keeps a capture at ``now`` (RFC 3339) for a legal minimum by an act; None without."""
-        ends = (
-            keep.until
-            for keep in self.keeps.values()
-            if capture in keep.captures and keep.stands(now) and keep.until is not None
-        )
+        ends = (keep.until for keep in self.keeps_upon(capture, now) if keep.until is not None)
         return max(ends, default=None)
+
+    def keeps_upon(self, capture: str, now: str) -> list[Keep]:
+        """The keeps in force at ``now`` (RFC 3339) that name a capture; holds of matters aside."""
+        return [keep for keep in self.keeps_named(capture) if keep.stands(now)]
+
+    def keeps_named(self, capture: str) -> list[Keep]:
+        """As ``keeps_upon``, those that are over or to come too."""
+        return list(self._upon.get(capture, {}).values())
 
     def take(self, act: dict[str, Any], position: int) -> bool:
         """Apply an act, if it is one of these. Raises KeyError, TypeError or ValueError for a malformed one."""
@@ -186,9 +192,12 @@ class Erasures:
             until = None if act["until"] is None else str(act["until"])
             captures = frozenset(map(str, act["captures"]))
             ground, since = KeepGround(act["ground"]), str(act.get("since", ""))
-            self.keeps[str(act["keep"])] = Keep(ground, captures, until, since)
+            self._place(str(act["keep"]), Keep(ground, captures, until, since))
         elif word == "keep.lift":
-            self.keeps.pop(str(act["keep"]), None)
+            name = str(act["keep"])
+            lifted = self.keeps.pop(name, None)
+            for capture in () if lifted is None else lifted.captures:
+                self._upon[capture].pop(name, None)
         elif word == "stray.take":
             self._carry(str(act["capture"]), act)
             return False  # it is the strays' own act
@@ -204,10 +213,16 @@ class Erasures:
     def _carry(self, capture: str, act: dict[str, Any]) -> None:
         only = frozenset([capture])
         if act["held"]:
-            self.keeps[held_name(capture)] = Keep(KeepGround.HOLD, only, None)
+            self._place(held_name(capture), Keep(KeepGround.HOLD, only, None))
         for kept in act["kept"]:
             until, since = str(kept["until"]), str(kept.get("since", ""))
-            self.keeps[kept_name(capture, until, since)] = Keep(KeepGround.MINIMUM, only, until, since)
+            minimum = Keep(KeepGround.MINIMUM, only, until, since)
+            self._place(kept_name(capture, until, since), minimum)
+
+    def _place(self, name: str, keep: Keep) -> None:
+        self.keeps[name] = keep
+        for capture in keep.captures:
+            self._upon.setdefault(capture, {})[name] = keep
 
     def _ask(self, asked: Asked) -> None:
         """The first to ask counts, but an order comes before all, and before what an ended one has left."""

@@ -22,7 +22,7 @@ from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.faults import Effect
 from retention.erasure import Capture
 from retention.keeping import place_keep
-from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.archive_fixtures import no_settings_around, run
 from tests.flow.stray_world import YEARS, StrayWorld, schedule
 
 __all__ = ["no_settings_around"]
@@ -81,6 +81,8 @@ def test_a_move_that_ends_at_any_write_and_is_tried_again_leaves_one_copy(strays
         assert len(strays.copies(capture)) == 1, capture
         assert KeepGround.MINIMUM in keeps(strays, strays.the_copy(capture))
     assert len(strays.captures_of()) == strays.tenant.acts.erasures.withdrawn == len(captures) + 1
+    said = run("verify", "--data", strays.world.folder)
+    assert said.code == 0, said.out
 
 
 def test_a_copy_that_was_never_chained_goes_when_recovery_brings_it_to_life(strays, monkeypatch):

@@ -14,7 +14,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.locking import wanted_until
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Overloaded, Refused
-from archive_service.model.grounds import EraseGround, KeepGround
+from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import RetentionClass
 from archive_service.retaining import assessed, judged_by, minimums
 from archive_service.vault.key_layout import LogId
@@ -161,5 +161,4 @@ def leave(compartment: Tenant, of: Capture, by: str, clock: Clock) -> None:
 
 def moved_away(acts: Acts, capture: str) -> bool:
     """Whether the tenant's acts as read say that a capture was withdrawn: what was copied of it is all there is."""
-    asked = acts.erasures.asked.get(capture)
-    return asked is not None and asked.ground is EraseGround.EXCLUSION
+    return acts.erasures.withdrew(capture)

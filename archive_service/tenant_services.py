@@ -180,7 +180,8 @@ def _required(core: Core) -> frozenset[str]:
 
 
 def erasures_of(acts: Acts) -> list[dict[str, Any]]:
-    """Each capture that is to be forgotten, by the acts at their head: id, capture, ground, state."""
+    """Each capture that is to be forgotten, by the acts at their head: id, capture, ground, state. What was withdrawn
+    is counted elsewhere and not named: a capture that somebody has seen here before would be one that was moved."""
     acts.refresh()
     gone = acts.erasures.gone()
 
@@ -195,6 +196,7 @@ def erasures_of(acts: Acts) -> list[dict[str, Any]]:
             "state": state(asked.capture),
         }
         for asked in acts.erasures.asked.values()
+        if not acts.erasures.withdrew(asked.capture)
     ]
 
 

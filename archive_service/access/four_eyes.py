@@ -192,6 +192,11 @@ class FourEyes:
             return {}
         return {"asked_for": approval.action, "reason": reason}
 
+    def private(self, action: str) -> bool:
+        """Whether only who asked, who may ask and who may decide know of requests for it."""
+        known = self._actions.get(action)
+        return known is not None and known.private
+
     def state(self, approval: Approval) -> str:
         """Its state now."""
         return approval.state(rfc3339(self._clock()))

@@ -64,6 +64,8 @@ class Caller:
     incident = IncidentState()
     wanted: tuple[Sequence[str], Mapping[str, Any]] = ((), {})
     decision: Decision = Decision(False, ())
+    hushed: bool = False
+    """Whether what he asks for or decides is for few to know: a refusal's entry then says neither it nor why."""
 
     def __init__(
         self, actor: Actor, tenant: TenantServices, right: Right, action: str, request: Request
@@ -299,6 +301,9 @@ def _within_rate(services: ApiServices, who: Identified, request: Request) -> No
 def _refuse(caller: Caller, request: Request, route: str, reason: str) -> None:
     """Every refusal of somebody we know, before he hears of it. An id that is not for him and one that never was leave
     the same entry."""
+    if caller.hushed:
+        caller.record(outcome="refused", reason="approval.private")
+        return
     asked = str(request.path_params.get("id", ""))
     named, said = caller.wanted
     ids = [*([asked] if well_formed(asked) else []), *named]

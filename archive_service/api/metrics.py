@@ -5,6 +5,8 @@ from collections import Counter
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_PRIVATE = frozenset({"/v1/compartments", "/v1/exclusions"})
+"""What is asked for here only few know of, and anybody may read the counters: it counts as any request for a change."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -18,6 +20,8 @@ class RequestCounter:
     def add(self, method: str, route: str, status: int) -> None:
         """One answered request; ``status`` 0 when the caller went away first. An invented method counts
         as OTHER, so that no caller can make the table grow."""
+        if method == "POST" and route in _PRIVATE:
+            route, status = "/v1/approvals", 201 if status == 202 else status
         with self._lock:
             self._requests[(method if method in _METHODS else "OTHER", route, status)] += 1
 

@@ -95,7 +95,7 @@ def _who(core: Core, opened: OpenTenant, token: str) -> Identified:
 
 def _record(opened: OpenTenant, actor: Actor, given: argparse.Namespace, outcome: str) -> None:
     words = " ".join(str(word) for word in (given.command, getattr(given, "action", None)) if word)
-    detail: dict[str, Any] = {"command": words}
+    detail: dict[str, Any] = {"command": getattr(given, "recorded", words)}
     named = [each for name in _TARGETS for each in _ids(given, name)]
     if named:
         detail["named"] = named

@@ -26,7 +26,7 @@ def register(commands: Any) -> None:
         help="who works in it, until when (RFC 3339; 30 days when not given); two at least",
     )
     asking.add_argument("--reason", required=True, metavar="TEXT")
-    asking.set_defaults(run=_ask)
+    asking.set_defaults(run=_ask, recorded="approvals ask")  # who reads the access log is told no more
     listing = actions.add_parser("list", help="those that the holder of the token works in")
     listing.set_defaults(run=_list)
     for command in actions.choices.values():

@@ -2,7 +2,7 @@
 statement that can be made again and compared: count, digest, and the places in the logs that it rests on."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.catalog.base import Catalog, MessageRow
 from archive_service.holds.found import found_of
-from archive_service.holds.taken import taken_by
+from archive_service.holds.taken import standing, taken_by
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.clock import Clock, rfc3339
@@ -63,16 +63,17 @@ def check_hold(
 ) -> HoldReport:
     """Read it all back. Raises QueryError, StoreError: then nothing is said."""
     acts.refresh()
+    covered = standing(acts, hold)
     report = HoldReport(
         hold=hold.id,
         matter=hold.matter,
         at=rfc3339(clock()),
         acts=acts.seen,
         order=catalog.position().indexed,
-        count=len(hold.covered),
-        digest=digest_of(hold),
+        count=len(covered),
+        digest=digest_of(covered),
     )
-    for place in hold.piece(0, len(hold.covered)):
+    for place in ((LogId.parse(hold.covered[capture]), capture) for capture in covered):
         if taken_by(acts, place[1]) is not None:
             report.taken += 1
         else:
@@ -83,10 +84,10 @@ def check_hold(
     return report
 
 
-def digest_of(hold: Hold) -> str:
+def digest_of(covered: Iterable[str]) -> str:
     """See ``HoldReport``."""
     made = hashlib.sha256()
-    for capture in sorted(hold.covered):
+    for capture in sorted(covered):
         made.update(f"{capture}\n".encode("ascii"))
     return made.hexdigest()
 

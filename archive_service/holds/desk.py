@@ -10,7 +10,7 @@ from archive_service.access.events import Actor
 from archive_service.access.hold_scopes import HoldScopes, node_of
 from archive_service.access.placed_people import placed
 from archive_service.catalog.base import Catalog
-from archive_service.holds.taken import taken_from
+from archive_service.holds.taken import standing, taken_from
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.holds import Hold
 from archive_service.model.clock import Clock, rfc3339
@@ -109,9 +109,9 @@ class HoldDesk:
         """``found``: whether all there was has been looked through, with the directory as it is now."""
         found = not hold.searched or (hold.head and hold.scope == digest)
         return {
-            "covered": len(hold.covered),
-            "locked": hold.locked,
-            "unlocked": hold.unlocked,
+            "covered": len(standing(self._acts, hold)),
+            "locked": len(standing(self._acts, hold, hold.locked)),
+            "unlocked": len(standing(self._acts, hold, hold.unlocked)),
             "rows": hold.rows,
             "of_rows": self._catalog.position().rows,
             "found": found,

@@ -1,4 +1,5 @@
-"""What orders of a court or authority took from a hold: such an order stands above it, and the hold says so."""
+"""What is no longer a hold's. What orders of a court or authority took: such an order stands above it, and the hold
+says so. What was withdrawn: a stray's holds have moved along, and nothing here tells that it was one."""
 
 from collections import Counter
 
@@ -16,3 +17,10 @@ def taken_from(acts: Acts, hold: Hold) -> dict[str, int]:
     """By order, how many of the captures that a hold covers it took."""
     taken = (order for capture in list(hold.covered) if (order := taken_by(acts, capture)))
     return dict(sorted(Counter(taken).items()))
+
+
+def standing(acts: Acts, hold: Hold, first: int | None = None) -> list[str]:
+    """Of the captures that a hold covers, or of the first so many, those that were not withdrawn; by the acts as read.
+    An order to keep stands above that, and keeps its own."""
+    covered = list(hold.covered)[:first]
+    return covered if hold.order else [each for each in covered if not acts.erasures.withdrew(each)]

@@ -98,7 +98,12 @@ class Erasures:
     @property
     def withdrawn(self) -> int:
         """How many captures were never to be here, or lie elsewhere now: one count for both."""
-        return sum(asked.ground is EraseGround.EXCLUSION for asked in self.asked.values())
+        return sum(map(self.withdrew, self.asked))
+
+    def withdrew(self, capture: str) -> bool:
+        """Whether a capture is one of these."""
+        asked = self.asked.get(capture)
+        return asked is not None and asked.ground is EraseGround.EXCLUSION
 
     def begun(self, capture: str) -> bool:
         """Whether its key may be gone by right."""

@@ -7,6 +7,7 @@ from typing import Any
 from archive_service.event_journal.desk import EventJournal
 from archive_service.event_journal.events import Kind
 from archive_service.export.certificate import statement
+from archive_service.holds.taken import standing
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.dispositions import Disposition
 from archive_service.ledger.holds import Hold
@@ -19,7 +20,7 @@ def holds_part(acts: Acts, span: Span) -> dict[str, Any]:
     """Holds that stood at the end of the span, with the day by which each is to be looked at again as it is now. Orders
     to keep are counted: they end when the court says so."""
     stood = [each for each in acts.holds.known.values() if _stood(each, span)]
-    rows = [_hold(each, span) for each in stood if not each.order]
+    rows = [_hold(acts, each, span) for each in stood if not each.order]
     ended = [
         each
         for each in acts.holds.known.values()
@@ -38,7 +39,7 @@ def _stood(hold: Hold, span: Span) -> bool:
     return hold.at < span.ends and (hold.released is None or hold.released.at >= span.ends)
 
 
-def _hold(hold: Hold, span: Span) -> dict[str, Any]:
+def _hold(acts: Acts, hold: Hold, span: Span) -> dict[str, Any]:
     return {
         "id": hold.id,
         "matter": hold.matter,
@@ -46,7 +47,7 @@ def _hold(hold: Hold, span: Span) -> dict[str, Any]:
         "ground": hold.ground,
         "owner": hold.owner,
         "placed_at": hold.at,
-        "captures": len(hold.covered),
+        "captures": len(standing(acts, hold)),
         "reviews": hold.reviewed,
         "review": hold.review,
         "overdue": hold.review < span.ends,

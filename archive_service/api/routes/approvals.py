@@ -76,10 +76,19 @@ def approval_view(desk: FourEyes, approval: Approval, **more: Any) -> ApprovalVi
     )
 
 
+def _found(caller: CallerDep, approval: str) -> Approval:
+    """A request that he may know of. Where few may, an entry of a refusal says nothing of it."""
+    desk = caller.tenant.four_eyes
+    found = desk.get(caller.actor, approval)
+    caller.hushed = desk.private(found.action)
+    return found
+
+
 @router.post("/v1/approvals", status_code=201, openapi_extra=needs(Right.APPROVALS, "approval.ask"))
 def ask(asked: ApprovalAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a strong change."""
     desk = caller.tenant.four_eyes
+    caller.hushed = desk.private(asked.action)
     made = desk.ask(caller.actor, asked.action, asked.request, asked.reason, caller.once("p"))
     caller.record(approval=made.id, **desk.told(made, asked.reason))
     return approval_view(desk, made)
@@ -106,7 +115,7 @@ def list_approvals(
 def view(id: str, caller: CallerDep) -> ApprovalView:
     """One request."""
     desk = caller.tenant.four_eyes
-    found = desk.get(caller.actor, id)
+    found = _found(caller, id)
     caller.record(approval=found.id)
     return approval_view(desk, found)
 
@@ -115,7 +124,7 @@ def view(id: str, caller: CallerDep) -> ApprovalView:
 def approve(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
     """Approve somebody else's request; it is carried out at once."""
     desk = caller.tenant.four_eyes
-    found = desk.decidable(caller.actor, id)
+    found = desk.decidable(caller.actor, _found(caller, id).id)
     caller.record(approval=found.id, **desk.told(found, asked.reason))
     approved = desk.decide(caller.actor, id, Verdict.APPROVED, asked.reason)
     return _carried_out(desk, approved)
@@ -125,7 +134,7 @@ def approve(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
 def refuse(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
     """Refuse somebody else's request."""
     desk = caller.tenant.four_eyes
-    found = desk.decidable(caller.actor, id)
+    found = desk.decidable(caller.actor, _found(caller, id).id)
     caller.record(approval=found.id, **desk.told(found, asked.reason))
     return approval_view(desk, desk.decide(caller.actor, id, Verdict.REFUSED, asked.reason))
 
@@ -134,7 +143,7 @@ def refuse(id: str, asked: VerdictAsked, caller: CallerDep) -> ApprovalView:
 def execute(id: str, caller: CallerDep) -> ApprovalView:
     """Try again to carry out what was approved and could not be done then."""
     desk = caller.tenant.four_eyes
-    found = desk.get(caller.actor, id)
+    found = _found(caller, id)
     caller.record(approval=found.id)
     result = desk.carry_out_again(caller.actor, found.id)
     return approval_view(desk, desk.get(caller.actor, id), result=result)

@@ -69,7 +69,7 @@ class ExclusionList(BaseModel):
     next: str | None = None
 
 
-@router.post("/v1/compartments", status_code=202, openapi_extra=needs(Right.COMPARTMENTS, "compartment.ask"))
+@router.post("/v1/compartments", status_code=202, openapi_extra=needs(Right.COMPARTMENTS, "approval.ask"))
 def ask(asked: CompartmentAsked, caller: CallerDep) -> ApprovalView:
     """Ask for a compartment; another person approves it (``/v1/approvals``)."""
     return _asked(caller, "compartment.make", asked)
@@ -90,7 +90,7 @@ def list_compartments(caller: CallerDep, services: ServicesDep, request: Request
     return CompartmentList(compartments=[CompartmentView(**each) for each in found])
 
 
-@router.post("/v1/exclusions", status_code=202, openapi_extra=needs(Right.EXCLUSIONS, "exclusion.ask"))
+@router.post("/v1/exclusions", status_code=202, openapi_extra=needs(Right.EXCLUSIONS, "approval.ask"))
 def ask_exclusion(asked: ExclusionAsked, caller: CallerDep) -> ApprovalView:
     """Ask for an exclusion list, new or set anew; another person approves it."""
     return _asked(caller, "exclusion.set", asked)
@@ -102,12 +102,13 @@ def list_exclusions(
 ) -> ExclusionList:
     """The lists that are in force."""
     found = list(caller.tenant.sealed.exclusions(addresses))
-    caller.record(exclusions=[each["id"] for each in found], addresses=addresses)
+    caller.record(addresses=addresses)
     return ExclusionList(exclusions=found, withdrawn=caller.tenant.sealed.withdrawn())
 
 
 def _asked(caller: CallerDep, action: str, asked: CompartmentAsked | ExclusionAsked) -> ApprovalView:
     desk = caller.tenant.four_eyes
+    caller.hushed = desk.private(action)
     given = asked.model_dump(mode="json", exclude_none=True, exclude={"reason"})
     made = desk.ask(caller.actor, action, given, asked.reason, caller.once("p"))
     caller.record(approval=made.id)

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from archive_service.leases import Leases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import Appender, LedgerPolicy
 from archive_service.ledger.capture_writer import WriterLimits
@@ -30,8 +29,9 @@ from archive_service.ledger.trusted_notes import OwnerVerifiers, TrustedNotes
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.mail import UNDELIVERABLE, IntakeLock, Source, SourceKind
-from archive_service.opening import Stores, open_embedded
-from archive_service.placement import Embedded, placement
+from archive_service.places.leases import Leases
+from archive_service.places.opening import Stores, open_embedded
+from archive_service.places.placement import Embedded, placement
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId
@@ -41,7 +41,7 @@ from archive_service.vault.kms import Kms
 from archive_service.vault.stores.base import ObjectStore
 
 if TYPE_CHECKING:
-    from archive_service.projection_engines import ProjectionEngines
+    from archive_service.engines.projection_engines import ProjectionEngines
 
 _log = logging.getLogger(__name__)
 _REPORTING = (SourceKind.EXCHANGE, SourceKind.M365)  # wrap mail into reports that can come back undelivered
@@ -211,10 +211,14 @@ class Core:
         """What lies under catalogs and indexes. Raises Invalid, StoreError."""
         folder = self.work / "projections"
         if self.settings.catalog_url is None and self.settings.index == "tantivy":
-            from archive_service.projection_engines import FolderEngines  # nor by an SMTP process at all
+            from archive_service.engines.projection_engines import (
+                FolderEngines,  # nor by an SMTP process at all
+            )
 
             return FolderEngines(folder)
-        from archive_service.shared_engines import SharedEngines  # slow to load: only who needs it does
+        from archive_service.engines.shared_engines import (
+            SharedEngines,  # slow to load: only who needs it does
+        )
 
         return SharedEngines(self.settings, folder)
 
@@ -224,7 +228,7 @@ class Core:
         url = self.settings.catalog_url
         if url is None:
             return self.leases
-        from archive_service.order_leases import OrderLeases  # slow to load: only who needs it does
+        from archive_service.engines.order_leases import OrderLeases  # slow to load: only who needs it does
 
         return OrderLeases(url.get_secret_value(), self.settings.slot_takeover_seconds)
 
@@ -255,7 +259,9 @@ def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_no
     if isinstance(placed, Embedded):
         stores = open_embedded(settings, placed.data, clock, create=create)
     else:
-        from archive_service.opening_s3 import open_on_s3  # boto3 is slow to load: only who needs it does
+        from archive_service.places.opening_s3 import (
+            open_on_s3,  # boto3 is slow to load: only who needs it does
+        )
 
         stores = open_on_s3(settings, placed, clock, create=create)
     verifiers = OwnerVerifiers(lambda owner: Keyring(owner, stores.keys, stores.kms))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from archive_service.bootstrap import Core, Tenant
 from archive_service.following import make_checkpointer, make_follower
-from archive_service.leases import Leases
 from archive_service.ledger.reader import find_head
 from archive_service.model.errors import Overloaded, StoreError
+from archive_service.places.leases import Leases
 from archive_service.vault.key_layout import LogId
 from ingest.parser_pool import ParserPool
 

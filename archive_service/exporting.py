@@ -13,8 +13,8 @@ from archive_service.export.bundle import write_bundle
 from archive_service.export.collect import Collector, Extract, all_ids
 from archive_service.export.evidence import ArchiveKeys, BundleRequest, BundleResult
 from archive_service.model.errors import ArchiveError, Invalid, NotFound, Refused
-from archive_service.purposes import require_purpose, require_stated
 from archive_service.tenant_services import OpenTenant
+from archive_service.terms.purposes import require_purpose, require_stated
 from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import And, parse
 

@@ -8,23 +8,23 @@ from functools import partial
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
-from archive_service.classifying import Classifier
-from archive_service.excluding import Excluding
+from archive_service.compartments.excluding import Excluding
+from archive_service.compartments.leftovers import Leftovers
+from archive_service.disposal.tidying import Tidying
+from archive_service.engines.projection_engines import Pair
 from archive_service.holds.asked import AskedReader
 from archive_service.holds.covering import Covering
 from archive_service.holds.objects import ObjectHolds
 from archive_service.holds.step import HoldsStep
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
-from archive_service.leftovers import Leftovers
-from archive_service.locking import LockKeeper, in_turn, mark_file
 from archive_service.looking import Looking, make_desk
 from archive_service.model.canaries import is_canary
 from archive_service.model.errors import SlotLost, StoreError
 from archive_service.model.mail import SourceKind
-from archive_service.projection_engines import Pair
 from archive_service.settings import Settings
-from archive_service.tidying import Tidying
+from archive_service.terms.classifying import Classifier
+from archive_service.terms.locking import LockKeeper, in_turn, mark_file
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.keyring import Keyring
 from ingest.identity import message_id

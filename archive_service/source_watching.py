@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from archive_service.bootstrap import Tenant, secret_local_part
-from archive_service.mailing import is_address, trusting
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.mail import UNDELIVERABLE, Canary, Source, Watch
+from archive_service.notices.mailing import is_address, trusting
 from archive_service.source_changes import known
 
 

@@ -10,15 +10,15 @@ from archive_service.access.forms import lists, texts
 from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
-from archive_service.carrying import moved_away
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import vouched
+from archive_service.compartments.carrying import moved_away
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import EraseGround
-from archive_service.retaining import assessed_to_go, judged_by, keep_to_minimum, require_judged
+from archive_service.terms.retaining import assessed_to_go, judged_by, keep_to_minimum, require_judged
 from archive_service.vault.key_layout import LogId
 from retention.elimination import require_visa
 from retention.erasure import Capture, ask

@@ -19,10 +19,16 @@ from archive_service.bounded_time import bounded_now
 from archive_service.break_glass import break_glass_action
 from archive_service.catalog.base import Catalog
 from archive_service.catalog.sealed_jobs import SealedJobs
-from archive_service.compartments import compartments_of
+from archive_service.compartments.resealing import compartments_of
+from archive_service.compartments.sealed_actions import (
+    compartment_action,
+    exclusion_action,
+    exclusion_end_action,
+    reseal_action,
+)
 from archive_service.directory.people import People
-from archive_service.disposing import TenantDispositions
-from archive_service.eliminating import TenantEliminations
+from archive_service.disposal.disposing import TenantDispositions
+from archive_service.disposal.eliminating import TenantEliminations
 from archive_service.event_journal.desk import EventJournal
 from archive_service.export.access_file import AccessFiles
 from archive_service.export.proving import LedgerProofs
@@ -39,15 +45,6 @@ from archive_service.model.mail import IntakeLock, SourceKind
 from archive_service.notices.desk import NoticeDesk
 from archive_service.orders.asking import OrderActions
 from archive_service.orders.desk import OrderDesk
-from archive_service.retaining import TenantSchedules
-from archive_service.retention_actions import schedule_action
-from archive_service.reviewing import TenantReviews
-from archive_service.sealed_actions import (
-    compartment_action,
-    exclusion_action,
-    exclusion_end_action,
-    reseal_action,
-)
 from archive_service.source_changes import rotate, set_guard
 from archive_service.strong_actions import (
     account_action,
@@ -56,6 +53,9 @@ from archive_service.strong_actions import (
     incident_close_action,
     matter_action,
 )
+from archive_service.terms.retaining import TenantSchedules
+from archive_service.terms.retention_actions import schedule_action
+from archive_service.terms.reviewing import TenantReviews
 from archive_service.yearly_pack.pack import YearlyPack
 from archive_service.yearly_pack.prices import Price
 from search.query_language import Node

@@ -10,9 +10,9 @@ from archive_service.alarms.canary_book import CanaryBook
 from archive_service.alarms.tally import Tally
 from archive_service.bootstrap import Tenant
 from archive_service.completeness.canary_mail import canary_mail, server_of
-from archive_service.mailing import hand_over
 from archive_service.model.errors import ArchiveError
 from archive_service.model.mail import Canary, Source
+from archive_service.notices.mailing import hand_over
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 4

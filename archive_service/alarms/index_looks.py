@@ -2,8 +2,8 @@
 
 from archive_service.alarms import names
 from archive_service.alarms.tally import Sample
+from archive_service.engines.projection_engines import Pair
 from archive_service.model.errors import StoreError
-from archive_service.projection_engines import Pair
 
 
 def index_difference(owner: str, live: Pair) -> list[Sample]:

@@ -5,8 +5,8 @@ from email.message import EmailMessage
 from email.utils import formatdate
 
 from archive_service.alarms.notices import Notice
-from archive_service.mailing import MailServer, hand_over, is_address
 from archive_service.model.errors import Invalid
+from archive_service.notices.mailing import MailServer, hand_over, is_address
 from archive_service.settings import Settings, host_port
 
 

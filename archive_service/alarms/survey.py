@@ -24,11 +24,11 @@ from archive_service.alarms.tally import Sample
 from archive_service.alarms.verify_record import verify_samples
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import Catalog
-from archive_service.locking import first_unkept
+from archive_service.engines.projection_engines import Pair
 from archive_service.looking import looks
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError
-from archive_service.projection_engines import Pair
+from archive_service.terms.locking import first_unkept
 from archive_service.vault.key_layout import LogId
 
 _log = logging.getLogger(__name__)

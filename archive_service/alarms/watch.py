@@ -21,7 +21,7 @@ from archive_service.alarms.survey import Found, Remembered, Survey, work_sample
 from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.errors import ArchiveError, KeyUnavailable, StoreError
-from archive_service.placement import Embedded, placement
+from archive_service.places.placement import Embedded, placement
 from archive_service.settings import Settings
 
 _log = logging.getLogger(__name__)

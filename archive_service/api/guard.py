@@ -28,7 +28,7 @@ from archive_service.api.services import ApiServices, IncidentState, TenantServi
 from archive_service.catalog.base import CaptureRow
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Denied
-from archive_service.purposes import require_purpose, require_stated
+from archive_service.terms.purposes import require_purpose, require_stated
 from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"

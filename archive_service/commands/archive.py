@@ -11,7 +11,7 @@ from archive_service.commands.source_watching import register_watching
 from archive_service.commands.sources import register_changes
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import IntakeLock, SourceKind
-from archive_service.placement import OnS3, placement
+from archive_service.places.placement import OnS3, placement
 from archive_service.settings import Settings
 
 Commands = Any
@@ -78,7 +78,7 @@ def prepare_buckets(settings: Settings, *, create: bool = False) -> list[str]:
         if create:
             raise Invalid("--create-buckets is for an archive on S3", code="settings.invalid")
         return []
-    from archive_service.probing import Probes  # boto3 is slow to load: only who needs it does
+    from archive_service.places.probing import Probes  # boto3 is slow to load: only who needs it does
 
     probes = Probes(settings, placed)
     made = probes.make_buckets() if create else []

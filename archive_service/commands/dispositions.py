@@ -10,7 +10,7 @@ from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.acting import acting, acting_in, take_token
 from archive_service.commands.output import Output
-from archive_service.disposing import advance
+from archive_service.disposal.disposing import advance
 from archive_service.following import parser_pool
 from archive_service.settings import Settings
 

@@ -13,7 +13,7 @@ from archive_service.ledger.reader import find_head, logs, read_entry
 from archive_service.misspelt import misspelt, said
 from archive_service.model.clock import from_rfc3339
 from archive_service.model.errors import ArchiveError, Refused, StoreError
-from archive_service.placement import OnS3, placement
+from archive_service.places.placement import OnS3, placement
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
 
@@ -53,7 +53,7 @@ def _doctor(given: argparse.Namespace, settings: Settings, output: Output) -> in
 
 
 def _check_buckets(checks: dict[str, str], settings: Settings, placed: OnS3) -> None:
-    from archive_service.probing import Probes  # boto3 is slow to load: only who needs it does
+    from archive_service.places.probing import Probes  # boto3 is slow to load: only who needs it does
 
     for name, seen in Probes(settings, placed).run().items():
         if isinstance(seen, ArchiveError):

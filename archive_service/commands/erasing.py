@@ -8,7 +8,7 @@ from archive_service.bootstrap import open_core
 from archive_service.catching_up import catch_up
 from archive_service.commands.acting import acting, take_token
 from archive_service.commands.output import Output
-from archive_service.erasing import run_batch
+from archive_service.disposal.erasing import run_batch
 from archive_service.following import parser_pool
 from archive_service.settings import Settings
 from archive_service.strong_actions import ASKED_FOR

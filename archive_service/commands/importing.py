@@ -12,7 +12,7 @@ from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.commands.mail_servers import on_server, server_of
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
-from archive_service.importing import Imported, Importer, Told, find_source, find_undeliverable
+from archive_service.imports.importing import Imported, Importer, Told, find_source, find_undeliverable
 from archive_service.model.errors import Invalid
 from archive_service.model.mail import Source, SourceKind
 from archive_service.settings import Settings

@@ -9,13 +9,13 @@ from typing import Any
 
 from archive_service.bootstrap import Core, open_core
 from archive_service.commands.output import Output
-from archive_service.erasing import alone, sweep
+from archive_service.disposal.erasing import alone, sweep
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import owners
 from archive_service.model.errors import ArchiveError, Invalid, Refused, StoreError
-from archive_service.opening import kms_of
+from archive_service.places.opening import kms_of
 from archive_service.settings import Settings, load
 from archive_service.vault.healing import Healed, heal
 from archive_service.vault.key_layout import LogId

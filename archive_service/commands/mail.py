@@ -14,9 +14,9 @@ from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.output import Output
 from archive_service.following import parser_pool
 from archive_service.model.errors import Invalid
-from archive_service.purposes import require_purpose, require_stated
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
+from archive_service.terms.purposes import require_purpose, require_stated
 from search.drafts import drafts_among, sets_aside, without_drafts
 from search.query_language import parse
 

@@ -13,9 +13,9 @@ from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.commands.archive import prepare_buckets
 from archive_service.commands.mail import operator
 from archive_service.commands.output import Output
-from archive_service.compartments import compartments_of
+from archive_service.compartments.resealing import compartments_of
+from archive_service.engines.rebuilding import rebuild
 from archive_service.model.errors import Invalid, NotFound, Refused
-from archive_service.rebuilding import rebuild
 from archive_service.relocation.handover import Handover, load_package, make_package
 from archive_service.relocation.package import TransportKey
 from archive_service.relocation.relocating import Plan, Relocation, abandon

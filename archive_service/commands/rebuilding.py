@@ -5,10 +5,10 @@ from typing import Any
 
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.commands.output import Output
+from archive_service.engines.rebuilding import Rebuilt, cores, drill, plain, rebuild
 from archive_service.ledger.reader import find_head
 from archive_service.ledger.verify.report import Report
 from archive_service.model.errors import ArchiveError, Invalid
-from archive_service.rebuilding import Rebuilt, cores, drill, plain, rebuild
 from archive_service.settings import Settings
 from archive_service.vault.key_layout import LogId
 

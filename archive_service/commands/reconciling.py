@@ -15,11 +15,11 @@ from archive_service.catching_up import catch_up, seal_looks
 from archive_service.commands.mail import operator, require_said, the_tenant
 from archive_service.commands.mail_servers import on_server, server_of
 from archive_service.commands.output import Output
+from archive_service.completeness.reconciling import Period, Reconciled, reconcile
+from archive_service.completeness.reconciling_mailboxes import ByContent, Held, by_content, held
 from archive_service.following import parser_pool
 from archive_service.model.errors import Invalid, NotFound
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
-from archive_service.reconciling import Period, Reconciled, reconcile
-from archive_service.reconciling_mailboxes import ByContent, Held, by_content, held
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from ingest.identity import message_id

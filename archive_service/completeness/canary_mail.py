@@ -3,9 +3,9 @@
 from email.message import EmailMessage
 from email.utils import formatdate
 
-from archive_service.mailing import MailServer, trusting
 from archive_service.model.canaries import canary_message_id
 from archive_service.model.mail import Canary, Source
+from archive_service.notices.mailing import MailServer, trusting
 
 SUBJECT = "Archive canary"
 _SECONDS = 20.0

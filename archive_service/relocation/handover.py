@@ -15,7 +15,7 @@ from archive_service.ledger.moves import KIND, move_log
 from archive_service.ledger.reader import LogReader, owners
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, Refused, Tampered
-from archive_service.opening import open_package
+from archive_service.places.opening import open_package
 from archive_service.relocation import package
 from archive_service.relocation.copying import Copier
 from archive_service.relocation.keys import KeyCarrier

@@ -16,19 +16,19 @@ from archive_service.alarms.tally import Tally
 from archive_service.alarms.watch import Watch
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.catalog.base import EXPORT, Job
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
-from archive_service.expiring import Expiring, exports_place
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
+from archive_service.disposal.expiring import Expiring, exports_place
+from archive_service.disposal.sweeping import Sweeping
 from archive_service.exporting import ExportAsked, run_export, summary
 from archive_service.following import parser_pool
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Overloaded
 from archive_service.model.trouble import Trouble
-from archive_service.notifying import sending_of
+from archive_service.notices.notifying import sending_of
 from archive_service.recovering import make_recovery
 from archive_service.serving import child
 from archive_service.settings import Settings
-from archive_service.sweeping import Sweeping
 from archive_service.tenant_services import OpenTenant, open_tenant
 from ingest.parser_pool import ParserPool
 

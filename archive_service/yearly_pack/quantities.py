@@ -13,7 +13,7 @@ from archive_service.event_journal.walk import chained
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.reader import find_head, logs
 from archive_service.model.errors import Tampered
-from archive_service.retaining import assessed
+from archive_service.terms.retaining import assessed
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
 from archive_service.yearly_pack.prices import Price

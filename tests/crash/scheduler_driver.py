@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from archive_service import expiring
 from archive_service.alarms import mail as alarm_mail
 from archive_service.bootstrap import open_core
 from archive_service.catalog.sqlite import SqliteDatabase
 from archive_service.catching_up import catch_up
+from archive_service.disposal import expiring
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.reader import Place
 from archive_service.model.clock import utc_now

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from archive_service.cli import parser
-from archive_service.placement import OnS3, placement
+from archive_service.places.placement import OnS3, placement
 from archive_service.settings import Settings
 from tests.deploy.values_schema import secret_names
 

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from archive_service.placement import OnS3, placement
+from archive_service.places.placement import OnS3, placement
 from archive_service.settings import Settings
 from tests.deploy.manifests import (
     ROLES,

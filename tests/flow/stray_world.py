@@ -9,8 +9,8 @@ from typing import Any
 from archive_service.access.events import Actor, RoleName
 from archive_service.bootstrap import Tenant
 from archive_service.catching_up import catch_up
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.reader import LogReader
 from archive_service.ledger.trusted_notes import TrustedNotes

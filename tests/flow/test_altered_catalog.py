@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.catalog import tables
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
 from archive_service.model.errors import ArchiveError
 from archive_service.model.mail import Text
 from archive_service.serving.scheduler import Scheduler

@@ -19,10 +19,10 @@ from archive_service.bootstrap import open_core
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.commands import mail as mail_commands
 from archive_service.commands.tokens import duration
-from archive_service.leases import FileLeases
 from archive_service.ledger.payloads import open_capture
 from archive_service.ledger.reader import LogReader
 from archive_service.model.errors import Invalid, StoreError
+from archive_service.places.leases import FileLeases
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.key_layout import LogId

@@ -197,7 +197,7 @@ def test_a_compartments_own_log_says_who_looked_and_its_grants_need_two_people_i
 
 
 def test_four_eyes_a_compartment_that_was_made_and_not_told_of_is_made_once(api, monkeypatch):
-    from archive_service import sealed_actions
+    from archive_service.compartments import sealed_actions
 
     cut = []
 
@@ -358,7 +358,7 @@ def test_nothing_withdrawn_tells_by_its_act_what_it_was(api, tmp_path):
 
 
 def test_a_capture_that_cannot_be_sealed_now_is_shown_to_nobody_and_taken_later(api, tmp_path, monkeypatch):
-    from archive_service.compartments import Resealer
+    from archive_service.compartments.resealing import Resealer
     from archive_service.model.errors import StoreError
 
     compartment = made_compartment(api)
@@ -382,7 +382,7 @@ def test_a_capture_that_cannot_be_sealed_now_is_shown_to_nobody_and_taken_later(
 
 @pytest.mark.parametrize("list_changed", [False, True], ids=["the same list", "another compartment by now"])
 def test_a_sealing_that_is_cut_off_and_tried_again_leaves_one_copy(api, tmp_path, monkeypatch, list_changed):
-    from archive_service import excluding
+    from archive_service.compartments import excluding
     from archive_service.model.errors import StoreError
 
     compartment = made_compartment(api)

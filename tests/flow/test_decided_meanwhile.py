@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service import disposing, strong_actions
+from archive_service import strong_actions
 from archive_service.catalog.sql import SqlCatalog
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal import disposing
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.grounds import KeepGround
 from retention.keeping import place_keep

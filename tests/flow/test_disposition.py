@@ -14,14 +14,14 @@ from pypdf import PdfReader
 
 from archive_service import bootstrap
 from archive_service.bounded_time import bounded_now
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
+from archive_service.disposal.tidying import Tidying
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import Refused, StoreError
 from archive_service.model.grounds import KeepGround
 from archive_service.model.mail import Source
-from archive_service.tidying import Tidying
 from retention.keeping import lift_keep, place_keep
 from search.indexes.tantivy_index import TantivyIndex
 from tests.flow.archive_fixtures import done, no_settings_around, run, token

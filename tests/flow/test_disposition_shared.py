@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from archive_service import bootstrap
-from archive_service.disposing import advance
+from archive_service.disposal.disposing import advance
 from archive_service.model.mail import Source
-from archive_service.notifying import sending_of
+from archive_service.notices.notifying import sending_of
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, mail, taken

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from archive_service import expiring
 from archive_service.bootstrap import open_core
 from archive_service.catalog.base import Job
 from archive_service.catalog.jobs import SqlJobs
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
-from archive_service.expiring import Expiring
+from archive_service.disposal import expiring
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
+from archive_service.disposal.expiring import Expiring
 from archive_service.exporting import write_bundle
 from archive_service.model.errors import StoreError
 from archive_service.model.grounds import KeepGround

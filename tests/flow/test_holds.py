@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service.erasing import run_batch
+from archive_service.disposal.erasing import run_batch
 from archive_service.ledger.acts import Acts
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError

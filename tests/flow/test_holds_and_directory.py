@@ -2,7 +2,7 @@
 
 import pytest
 
-from archive_service import sealed_actions
+from archive_service.compartments import sealed_actions
 from archive_service.holds.step import HoldsStep
 from archive_service.model.grounds import KeepGround
 from tests.flow.archive_fixtures import no_settings_around

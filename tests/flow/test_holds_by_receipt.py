@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service.disposing import advance
+from archive_service.disposal.disposing import advance
 from archive_service.following import make_follower
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339

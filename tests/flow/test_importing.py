@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from archive_service.bootstrap import open_core
-from archive_service.importing import Importer, Told, find_source
-from archive_service.importing_journal import Journal
+from archive_service.imports.importing import Importer, Told, find_source
+from archive_service.imports.importing_journal import Journal
 from archive_service.ledger.capture_writer import CaptureDraft
 from archive_service.ledger.write_steps import WriteSteps
 from archive_service.model.clock import rfc3339

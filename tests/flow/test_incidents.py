@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from archive_service.access.tokens import TokenIssuer
-from archive_service.compartments import make_compartment
+from archive_service.compartments.resealing import make_compartment
 from archive_service.model.errors import Refused
 from tests.flow.archive_fixtures import SAMPLES, done, have_erased, no_settings_around, run
 
@@ -106,7 +106,7 @@ def test_one_incident_at_a_time_and_no_time_to_come(api):
 
 def test_an_incident_stops_the_act_that_begins_a_batch_too(api):
     """Opened between the choice and the act: the choice is judged again where the act lands."""
-    from archive_service.erasing import _batch
+    from archive_service.disposal.erasing import _batch
 
     captures = done(
         "import", "eml", SAMPLES, "--tenant", "acme", "--kind", "m365", "--data", api.data, "--json"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from archive_service.bootstrap import open_core
-from archive_service.leases import FileLeases
+from archive_service.places.leases import FileLeases
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
 from archive_service.vault.keyring import owners

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service import adopting, sealed_actions
-from archive_service.carrying import Carried, Terms, rests_on
+from archive_service.compartments import adopting, sealed_actions
+from archive_service.compartments.carrying import Carried, Terms, rests_on
+from archive_service.compartments.leftovers import Leftovers
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.holds import Holds
 from archive_service.ledger.reader import read_from
 from archive_service.ledger.recovery import Recovery
 from archive_service.ledger.recovery_marks import MemoryMarks
-from archive_service.leftovers import Leftovers
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, NotFound, Overloaded, Refused
 from archive_service.model.grounds import EraseGround, KeepGround

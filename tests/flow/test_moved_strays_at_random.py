@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from archive_service import adopting, sealed_actions
-from archive_service.carrying import moved_away
+from archive_service.compartments import adopting, sealed_actions
+from archive_service.compartments.carrying import moved_away
 from archive_service.ledger.recovery import Recovery
 from archive_service.ledger.recovery_marks import MemoryMarks
 from archive_service.model.clock import rfc3339

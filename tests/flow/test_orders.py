@@ -11,8 +11,8 @@ import pytest
 from pypdf import PdfReader
 
 from archive_service import bootstrap
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from archive_service import projections, rebuilding
 from archive_service.api.views import access_entry_view
 from archive_service.bootstrap import open_core
 from archive_service.catalog.base import Job
 from archive_service.catalog.jobs import SqlJobs
+from archive_service.engines import projections, rebuilding
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from search.indexes.tantivy_index import TantivyIndex
@@ -164,7 +164,7 @@ def test_jobs_out_of_bounds_are_wrong_use(copy: Copy, jobs: int) -> None:
 
 _KILLED = """
 import os, signal, sys
-from archive_service import rebuilding
+from archive_service.engines import rebuilding
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.cli import main
 rebuilding._STRETCH, rebuilding._WINDOW = 7, 3

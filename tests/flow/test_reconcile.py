@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_service.bootstrap import open_core
+from archive_service.completeness.reconciling import Period, reconcile
 from archive_service.model.mail import Finding, Parsed
-from archive_service.reconciling import Period, reconcile
 from archive_service.settings import Settings
 from archive_service.tenant_services import open_tenant
 from tests.flow.archive_fixtures import Said, done, no_settings_around, run

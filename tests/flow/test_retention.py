@@ -8,10 +8,10 @@ import pytest
 
 from archive_service.alarms import names
 from archive_service.alarms.log_looks import Logs, unread
-from archive_service.locking import LockKeeper, first_unkept, wanted_until
 from archive_service.model.clock import from_rfc3339, rfc3339
 from archive_service.model.errors import Locked, StoreError
 from archive_service.model.schedule import RetentionClass, after
+from archive_service.terms.locking import LockKeeper, first_unkept, wanted_until
 from archive_service.vault.stores.base import LockMode
 from retention.schedule.terms import Assessment
 from tests.flow.archive_fixtures import done, no_settings_around, run, token

@@ -6,9 +6,9 @@ from email.message import EmailMessage
 import pytest
 
 from archive_service.catalog.sql import SqlCatalog
-from archive_service.locking import first_unkept
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError
+from archive_service.terms.locking import first_unkept
 from tests.flow.archive_fixtures import done, no_settings_around, run
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, taken

@@ -12,12 +12,12 @@ from archive_service.alarms import names
 from archive_service.alarms.tally import Tally
 from archive_service.bootstrap import make_tenant, open_core
 from archive_service.catalog.base import Job
-from archive_service.expiring import Expiring
+from archive_service.disposal.expiring import Expiring
+from archive_service.disposal.sweeping import Sweeping
 from archive_service.model.errors import Overloaded, StoreError
 from archive_service.serving import scheduler as module
 from archive_service.serving.scheduler import Scheduler
 from archive_service.settings import load
-from archive_service.sweeping import Sweeping
 from tests.flow.archive_fixtures import no_settings_around
 
 __all__ = ["no_settings_around"]

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service.erasing import run_batch
+from archive_service.disposal.erasing import run_batch
+from archive_service.disposal.sweeping import Sweeping, left
 from archive_service.model.errors import StoreError
-from archive_service.sweeping import Sweeping, left
 from tests.flow.archive_fixtures import have_erased, no_settings_around, run
 from tests.flow.test_disposition import WORD, archived, at_once, objects
 
@@ -62,7 +62,7 @@ def test_what_still_has_its_key_or_is_locked_stays(api, tmp_path, monkeypatch):
     run_batch(api.core, api.tenant, today_too=True)
     far = api.core.clock() + timedelta(days=9)
     with monkeypatch.context() as locked:
-        locked.setattr("archive_service.sweeping.locked_until", lambda *_: far)
+        locked.setattr("archive_service.disposal.sweeping.locked_until", lambda *_: far)
         assert Sweeping(NOW).run(api.core, api.tenant) == 0
     assert stands(api, captures[WORD])
     assert api.tenant.acts.erasures.deleting == {}

@@ -9,12 +9,12 @@ from pypdf import PdfReader
 
 from archive_service import bootstrap
 from archive_service.catalog.base import Position
-from archive_service.disposing import _forgotten, advance
+from archive_service.disposal.disposing import _forgotten, advance
 from archive_service.ledger.erasures import Batch
-from archive_service.locking import LockKeeper, mark_file, read_mark
 from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.errors import StoreError
 from archive_service.model.mail import Source
+from archive_service.terms.locking import LockKeeper, mark_file, read_mark
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, Stored
 from retention.disposition import delete_versions, unreadable_since
@@ -195,7 +195,7 @@ def test_certificate_of_an_order_says_of_no_ciphertext_that_it_is_locked_which_n
     captures = archived(api, tmp_path)
     order = ordered(api, "erase", captures=[captures[WORD]])
     with monkeypatch.context() as busy:
-        busy.setattr("archive_service.disposing.none_left", lambda *_: False)
+        busy.setattr("archive_service.disposal.disposing.none_left", lambda *_: False)
         forward(api)
     path = f"/v1/orders/{order}/certificate?format=pdf"
     paper = api.call("GET", path, "legal", "zoe")
@@ -259,7 +259,7 @@ def test_disposition_is_over_only_when_rows_and_documents_are_seen_to_be_gone(po
 def test_order_that_ends_when_keys_are_gone_shows_nothing_of_it_again(api, tmp_path, monkeypatch):
     captures = archived(api, tmp_path)
     order = ordered(api, "erase", captures=[captures[WORD]])
-    monkeypatch.setattr("archive_service.disposing.none_left", lambda *_: False)
+    monkeypatch.setattr("archive_service.disposal.disposing.none_left", lambda *_: False)
     forward(api)
     asked_ = api.call("POST", f"/v1/orders/{order}/end", "legal", "zoe", reason="mainlevée")
     api.approved(asked_, "dpo", "paul")

@@ -14,7 +14,7 @@ from archive_service.access.tokens import TokenIssuer, TokenVerifier
 from archive_service.api import long_answer, waiting
 from archive_service.api.middleware import AnswerBrokenOff
 from archive_service.api.services import IncidentState
-from archive_service.compartments import make_compartment
+from archive_service.compartments.resealing import make_compartment
 from archive_service.following import make_checkpointer
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from archive_service import bootstrap
-from archive_service.disposing import advance
+from archive_service.disposal.disposing import advance
 from archive_service.following import make_checkpointer
 from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical

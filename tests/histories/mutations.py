@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from archive_service import bounded_time, disposing, strong_actions
+from archive_service import bounded_time, strong_actions
 from archive_service.access.hold_scopes import HoldScopes
+from archive_service.disposal import disposing
 from archive_service.following import parser_pool
 from archive_service.ledger.erasures import Erasures
 from archive_service.ledger.holds import Holds

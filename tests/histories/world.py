@@ -12,8 +12,9 @@ from typing import Any
 from archive_service.access.events import Actor, RoleName
 from archive_service.bootstrap import add_source, make_tenant, open_core
 from archive_service.catching_up import catch_up
-from archive_service.disposing import advance
-from archive_service.erasing import run_batch
+from archive_service.disposal.disposing import advance
+from archive_service.disposal.erasing import run_batch
+from archive_service.disposal.sweeping import Sweeping
 from archive_service.ledger.approvals import Verdict
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.ledger.payloads import open_capture
@@ -22,7 +23,6 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Refused
 from archive_service.model.mail import CaptureRecord, SourceKind
 from archive_service.settings import Settings
-from archive_service.sweeping import Sweeping
 from archive_service.tenant_services import open_tenant
 from archive_service.vault.key_layout import object_key
 from archive_service.vault.stores.base import Lock

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archive_service.importing_journal import Journal
+from archive_service.imports.importing_journal import Journal
 from archive_service.ledger.write_steps import WriteSteps
 from archive_service.model.backoff import Backoff
 from archive_service.model.errors import StoreError

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from archive_service.bootstrap import Core, Tenant, make_tenant
-from archive_service.leases import FileLeases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.appender import LedgerPolicy
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter, WriterLimits
@@ -20,6 +19,7 @@ from archive_service.ledger.verify.archive import ArchiveVerifier, Stores
 from archive_service.ledger.verify.report import Problem, Report, Severity
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord
+from archive_service.places.leases import FileLeases
 from archive_service.settings import load
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.key_places import KeyStore

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archive_service.cli import main
-from archive_service.locking import mark_file
+from archive_service.terms.locking import mark_file
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from archive_service.catalog.base import Changes
 from archive_service.catalog.sql import SqlCatalog
 from archive_service.commands.doctor import _check, _index
-from archive_service.projection_engines import Pair
+from archive_service.engines.projection_engines import Pair
 from search.indexes.tantivy_index import TantivyIndex
 from tests.contracts.query_scenarios import document
 from tests.contracts.test_catalog import capture

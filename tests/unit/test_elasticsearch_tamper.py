@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
+from archive_service.engines.rebuilding import compare_documents
 from archive_service.ledger.verify.report import Report
 from archive_service.model.errors import StoreError
-from archive_service.rebuilding import compare_documents
 from search.indexes.elasticsearch import ElasticsearchIndex
 from search.query_language import parse
 from tests.contracts.query_scenarios import document

@@ -16,7 +16,7 @@ from archive_service.ledger.slots import Slots
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import SlotLost
 from archive_service.model.mail import CaptureRecord, SourceKind
-from archive_service.opening import Stores
+from archive_service.places.opening import Stores
 from archive_service.serving.smtp import Writers
 from archive_service.settings import load
 from archive_service.vault.key_layout import LogId

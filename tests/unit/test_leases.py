@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from archive_service.leases import KeyPlaceLeases
 from archive_service.ledger.slots import Slots
 from archive_service.ledger.write_steps import WriteSteps
 from archive_service.model.errors import ArchiveError, SlotLost, StoreError
+from archive_service.places.leases import KeyPlaceLeases
 from archive_service.vault.key_places import in_turn
 from archive_service.vault.stores.faults import Effect, FaultPlan, FaultyKeyPlace
 from archive_service.vault.stores.memory import MemoryKeyPlace

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
-from archive_service.leases import FileLeases, KeyPlaceLeases
-from archive_service.machine_leases import MachineLeases, machine_name
+from archive_service.places.leases import FileLeases, KeyPlaceLeases
+from archive_service.places.machine_leases import MachineLeases, machine_name
 from archive_service.vault.stores.memory import MemoryKeyPlace
 from tests.unit.core_world import TestClock
 

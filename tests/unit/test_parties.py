@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive_service.compartments.parties import authors, parties, placed, plain_address, plain_domain
 from archive_service.ledger.exclusions import ExclusionList
 from archive_service.model.mail import CaptureRecord, MilterClient, SourceKind
-from archive_service.parties import authors, parties, placed, plain_address, plain_domain
 from ingest.interpret import interpret
 from retention.exclusion import Excluded, judge
 

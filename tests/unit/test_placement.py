@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archive_service.model.errors import Invalid
-from archive_service.placement import Bucket, Embedded, OnS3, placement
+from archive_service.places.placement import Bucket, Embedded, OnS3, placement
 from archive_service.settings import Settings, load
 
 SECRET = "do-not-show-me"

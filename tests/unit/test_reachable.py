@@ -11,9 +11,9 @@ import pytest
 from archive_service.alarms.notices import Notice, State
 from archive_service.alarms.webhook import WebhookChannel
 from archive_service.directory.ldap_client import LdapServer, connected
-from archive_service.mailing import MailServer, hand_over
 from archive_service.model.errors import Refused, StoreError
 from archive_service.model.reachable import connect, looked_up
+from archive_service.notices.mailing import MailServer, hand_over
 from archive_service.web import HttpWeb
 from ingest.importers.imap import Imap
 from ingest.importers.pop3 import Pop3

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from archive_service import rebuilding
+from archive_service.engines import rebuilding
 from archive_service.model.errors import Refused
 
 

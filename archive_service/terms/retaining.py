@@ -17,7 +17,7 @@ from archive_service.model.decided_people import DecidedPeople
 from archive_service.model.errors import Invalid, NotFound, Overloaded, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import Schedule, words
-from archive_service.schedule_trial import AskedWords, Trial
+from archive_service.terms.schedule_trial import AskedWords, Trial
 from archive_service.vault.stores.base import ObjectStore
 from retention.keeping import place_keep
 from retention.schedule.facts import Facts, facts_of

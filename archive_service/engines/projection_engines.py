@@ -8,10 +8,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Protocol
 
-from archive_service import projections
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.sql import SqlCatalog
-from archive_service.tidying import read_tidied
+from archive_service.disposal.tidying import read_tidied
+from archive_service.engines import projections
 from search.indexes.base import KeptIndex
 from search.indexes.tantivy_index import TantivyIndex
 from search.query_language import Everything

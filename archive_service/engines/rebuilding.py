@@ -19,8 +19,9 @@ from typing import Any
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog, Changes, EvidenceRow, MessageRow
 from archive_service.catalog.compare import compare_catalogs
+from archive_service.engines.projection_engines import Pair
+from archive_service.engines.projections import NEXT
 from archive_service.following import parser_pool
-from archive_service.leases import Leases
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault
@@ -28,8 +29,7 @@ from archive_service.ledger.reader import batch_from
 from archive_service.ledger.verify.report import Report, What
 from archive_service.model.errors import Invalid, Refused, StoreError, Tampered
 from archive_service.model.mail import Text
-from archive_service.projection_engines import Pair
-from archive_service.projections import NEXT
+from archive_service.places.leases import Leases
 from archive_service.vault.key_layout import LogId
 from search.indexes.base import KeptIndex, SearchIndex
 from search.orderer import Interpreter

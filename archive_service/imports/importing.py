@@ -20,9 +20,9 @@ from enum import StrEnum
 
 from archive_service.bootstrap import Core, Tenant, add_source
 from archive_service.catching_up import catch_up
-from archive_service.importing_journal import Journal, open_journal
-from archive_service.importing_journal import catch_up as catch_up_journal
-from archive_service.importing_orphans import orphans_of_source
+from archive_service.imports.importing_journal import Journal, open_journal
+from archive_service.imports.importing_journal import catch_up as catch_up_journal
+from archive_service.imports.importing_orphans import orphans_of_source
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import ArchiveError, Invalid, Refused

@@ -8,8 +8,8 @@ from functools import partial
 
 from archive_service.model.clock import Clock, utc_now
 from archive_service.model.errors import ArchiveError, Refused
-from archive_service.opening_s3 import connection_to
-from archive_service.placement import Bucket, OnS3
+from archive_service.places.opening_s3 import connection_to
+from archive_service.places.placement import Bucket, OnS3
 from archive_service.settings import Settings
 from archive_service.vault.stores.s3.apart import probe_apart
 from archive_service.vault.stores.s3.buckets import make_archive_bucket, make_key_bucket

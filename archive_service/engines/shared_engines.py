@@ -7,9 +7,9 @@ from pathlib import Path
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.catalog.schemas import Schemas
 from archive_service.catalog.sql import SqlCatalog
+from archive_service.engines.projection_engines import Pair
+from archive_service.engines.projections import NEXT
 from archive_service.model.errors import Invalid, StoreError
-from archive_service.projection_engines import Pair
-from archive_service.projections import NEXT
 from archive_service.settings import Settings
 from search.indexes.elasticsearch import ElasticsearchConnection, ElasticsearchIndex
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from archive_service.leases import FileLeases, Leases
 from archive_service.model.clock import Clock
 from archive_service.model.errors import AlreadyExists, Invalid, KeyUnavailable, NotFound
+from archive_service.places.leases import FileLeases, Leases
 from archive_service.settings import Settings
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.kms import Kms

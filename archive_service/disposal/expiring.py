@@ -17,9 +17,9 @@ from archive_service.catalog.base import EXPORT, Job
 from archive_service.catalog.jobs import SqlJobs
 from archive_service.export.manifest import MANIFEST
 from archive_service.ledger.erasures import Erasures
-from archive_service.machine_leases import machine_name
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import StoreError
+from archive_service.places.machine_leases import machine_name
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import vouched
-from archive_service.expiring import none_left
+from archive_service.disposal.expiring import none_left
+from archive_service.engines.projection_engines import Pair
 from archive_service.export.certificate import certificate
 from archive_service.export.proving import LedgerProofs
 from archive_service.ledger.acts import Acts
@@ -25,9 +26,8 @@ from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import ArchiveError, KeyUnavailable, NotFound, Refused, Tampered
-from archive_service.projection_engines import Pair
-from archive_service.retaining import assessed_to_go, judged_by, require_judged
-from archive_service.retention_actions import OVERSIGHT
+from archive_service.terms.retaining import assessed_to_go, judged_by, require_judged
+from archive_service.terms.retention_actions import OVERSIGHT
 from retention import disposition
 from retention.elimination import require_visa
 

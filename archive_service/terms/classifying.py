@@ -17,7 +17,7 @@ from archive_service.ledger.payloads import PayloadVault, open_capture
 from archive_service.model.errors import KeyUnavailable, NotFound, Tampered
 from archive_service.model.mail import Parsed
 from archive_service.model.schedule import Schedule, TextCondition
-from archive_service.retaining import custodians_of
+from archive_service.terms.retaining import custodians_of
 from archive_service.vault.key_layout import LogId
 from retention.schedule.facts import facts_of
 from retention.schedule.rules import unread_of

@@ -8,11 +8,11 @@ from datetime import timedelta
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import behind_ours
-from archive_service.expiring import Expiring
-from archive_service.leases import KeyPlaceLeases
-from archive_service.machine_leases import machine_name
+from archive_service.disposal.expiring import Expiring
+from archive_service.engines.rebuilding import forget_unfinished
 from archive_service.model.errors import ArchiveError, Overloaded, StoreError
-from archive_service.rebuilding import forget_unfinished
+from archive_service.places.leases import KeyPlaceLeases
+from archive_service.places.machine_leases import machine_name
 from archive_service.vault.rewrap import in_use, rewrap
 from retention.erasure import ErasureBatch, ErasureParts, Outcome
 from retention.fence import Fence

@@ -4,8 +4,8 @@ at once by its successor here, and by another machine after the takeover time.""
 import secrets
 from pathlib import Path
 
-from archive_service.leases import FileLeases, KeyPlaceLeases
 from archive_service.model.errors import StoreDenied
+from archive_service.places.leases import FileLeases, KeyPlaceLeases
 
 _NAME = "machine"
 

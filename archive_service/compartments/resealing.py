@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from archive_service.access.cases import grant_act
-from archive_service.adopting import adopted
 from archive_service.bootstrap import Core, Tenant, add_source, make_owner
-from archive_service.carrying import Carried, Terms, leave, longer
+from archive_service.compartments.adopting import adopted
+from archive_service.compartments.carrying import Carried, Terms, leave, longer
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.ledger.strays import Copy
 from archive_service.model.errors import NotFound, Overloaded

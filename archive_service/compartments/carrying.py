@@ -11,12 +11,12 @@ from archive_service.bootstrap import Tenant
 from archive_service.catalog.base import CaptureRow
 from archive_service.holds.objects import set_hold
 from archive_service.ledger.acts import Acts
-from archive_service.locking import wanted_until
 from archive_service.model.clock import Clock, rfc3339
 from archive_service.model.errors import Overloaded, Refused
 from archive_service.model.grounds import KeepGround
 from archive_service.model.schedule import RetentionClass
-from archive_service.retaining import assessed, judged_by, minimums
+from archive_service.terms.locking import wanted_until
+from archive_service.terms.retaining import assessed, judged_by, minimums
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import Lock, LockMode
 from retention.erasure import Capture

@@ -6,12 +6,12 @@ from functools import partial
 
 from archive_service.access.four_eyes import LIFE
 from archive_service.bootstrap import Core, Tenant
-from archive_service.carrying import Carried, Terms
-from archive_service.compartments import Moving, Resealer
+from archive_service.compartments.carrying import Carried, Terms
+from archive_service.compartments.parties import authors, parties, placed
+from archive_service.compartments.resealing import Moving, Resealer
 from archive_service.ledger.exclusions import ExclusionList
 from archive_service.model.clock import rfc3339
 from archive_service.model.mail import CaptureRecord, Parsed, SourceKind
-from archive_service.parties import authors, parties, placed
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw
 from retention.exclusion import Excluded, judge

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from archive_service.carrying import moved_away
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import entry_of
+from archive_service.compartments.carrying import moved_away
 from archive_service.holds.objects import set_hold
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.strays import Stray, held_name

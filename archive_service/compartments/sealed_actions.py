@@ -13,9 +13,11 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.access.hold_scopes import HoldScopes
 from archive_service.access.identified import people
 from archive_service.bootstrap import Core, Tenant
-from archive_service.carrying import Carried, Terms, moved_away, rests_on, terms_of
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.compartments import Moving, Resealer, alone, compartment_of, make_compartment
+from archive_service.compartments.carrying import Carried, Terms, moved_away, rests_on, terms_of
+from archive_service.compartments.parties import plain_address, plain_domain
+from archive_service.compartments.resealing import Moving, Resealer, alone, compartment_of, make_compartment
+from archive_service.engines.projection_engines import Pair
 from archive_service.export.reading import LedgerContents
 from archive_service.holds.known import undecided
 from archive_service.ledger.approvals import Approval
@@ -25,8 +27,6 @@ from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.grounds import EraseGround, KeepGround
 from archive_service.model.mail import CaptureRecord, SourceKind
-from archive_service.parties import plain_address, plain_domain
-from archive_service.projection_engines import Pair
 from archive_service.strong_actions import places
 from archive_service.vault.key_layout import LogId
 from retention.erasure import Capture, withdraw

@@ -21,7 +21,7 @@ from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import ArchiveError, KeyUnavailable, NotFound, Tampered
 from archive_service.model.schedule import EVENTS, Schedule
-from archive_service.retaining import assessed
+from archive_service.terms.retaining import assessed
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import LockMode, ObjectStore
 from retention.schedule.terms import Assessment

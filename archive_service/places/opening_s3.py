@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from archive_service.leases import FileLeases, KeyPlaceLeases
-from archive_service.machine_leases import MachineLeases, machine_name
 from archive_service.model.clock import Clock
 from archive_service.model.errors import NotFound
-from archive_service.opening import Stores, folder_place, kms_of, make_work, plain
-from archive_service.placement import Bucket, OnS3
+from archive_service.places.leases import FileLeases, KeyPlaceLeases
+from archive_service.places.machine_leases import MachineLeases, machine_name
+from archive_service.places.opening import Stores, folder_place, kms_of, make_work, plain
+from archive_service.places.placement import Bucket, OnS3
 from archive_service.settings import Settings
 from archive_service.vault.key_places import KeyStore
 from archive_service.vault.stores.base import KeyPlace

@@ -10,7 +10,7 @@ from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, Refused
-from archive_service.retaining import checked_schedule
+from archive_service.terms.retaining import checked_schedule
 
 _R = RoleName
 OVERSIGHT = frozenset({_R.COMPLIANCE_OFFICER, _R.LEGAL, _R.DPO, _R.RECORDS_MANAGER})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archive_service.disposing import TenantDispositions
+from archive_service.disposal.disposing import TenantDispositions
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.eliminations import Elimination
 from archive_service.model.clock import Clock, rfc3339

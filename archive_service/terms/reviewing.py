@@ -14,8 +14,8 @@ from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
 from archive_service.model.errors import Invalid, NotFound, Refused
 from archive_service.model.reasons import require_reason
-from archive_service.retention_actions import OVERSIGHT
 from archive_service.strong_actions import places
+from archive_service.terms.retention_actions import OVERSIGHT
 
 RELABEL = "retention.relabel"
 _LONGEST = timedelta(days=5 * 366)

@@ -1,0 +1,1 @@
+"""Compartments, and what is moved into them."""

@@ -1,0 +1,1 @@
+"""What is destroyed: dispositions, eliminations, erasure batches, and what they leave on the media."""

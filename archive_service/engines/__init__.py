@@ -1,0 +1,1 @@
+"""The engines under the projections, and how these are made anew."""

@@ -1,0 +1,1 @@
+"""Imports into an archive: resumable, each item once."""

@@ -29,6 +29,7 @@ from archive_service.compartments.sealed_actions import (
 from archive_service.directory.people import People
 from archive_service.disposal.disposing import TenantDispositions
 from archive_service.disposal.eliminating import TenantEliminations
+from archive_service.engines.served_index import ServedIndex
 from archive_service.event_journal.desk import EventJournal
 from archive_service.export.access_file import AccessFiles
 from archive_service.export.proving import LedgerProofs
@@ -222,6 +223,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     contents = LedgerContents(tenant.vault, tenant.acts.barred)
     proofs = LedgerProofs(tenant.vault, core.archive, contents)
     live = core.engines.live(tenant.id)
+    index = ServedIndex(live.index, live.catalog)
     cases = Cases(tenant.acts, core.clock)
     bounded = partial(bounded_now, core)
     dispositions = TenantDispositions(tenant.acts, live.catalog, proofs, bounded, core.clock, tenant.id)
@@ -229,7 +231,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
     accounts = Accounts(tenant.acts, core.clock)
     journal = EventJournal(tenant.vault, tenant.acts, proofs, tenant.id)
     integrity = CountedIntegrity(core, tenant, live.catalog)
-    holds = HoldDesk(tenant.acts, live.catalog, live.index, core.clock)
+    holds = HoldDesk(tenant.acts, live.catalog, index, core.clock)
     actions = (
         account_action(accounts),
         erasure_action(tenant.acts, live.catalog, bounded),
@@ -245,13 +247,13 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         schedule_action(tenant.acts, bounded),
         reviews.action(),
         dispositions.action(timedelta(hours=core.settings.disposition_grace_hours)),
-        *OrderActions(tenant.acts, live.catalog, live.index, holds, core.clock).actions(),
+        *OrderActions(tenant.acts, live.catalog, index, holds, core.clock).actions(),
     )
     services = TenantServices(
         id=tenant.id,
         name=tenant.name,
         catalog=live.catalog,
-        index=live.index,
+        index=index,
         jobs=SealedJobs(core.engines.jobs(tenant.id), lambda: tenant.keyring.secret("token")),
         access_log=access_log,
         contents=contents,
@@ -281,7 +283,7 @@ def open_tenant(core: Core, tenant: Tenant) -> OpenTenant:
         sealed=SealedParts(core, tenant),
         dispositions=dispositions,
         reviews=reviews,
-        schedules=TenantSchedules(tenant.acts, live.catalog, live.index, core.store, core.clock),
+        schedules=TenantSchedules(tenant.acts, live.catalog, index, core.store, core.clock),
         journal=journal,
         recertifying=Recertifying(tenant.acts, core.clock),
         yearly_pack=YearlyPack(

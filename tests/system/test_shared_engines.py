@@ -39,6 +39,15 @@ def test_s3_postgres_elasticsearch_from_init_to_rebuild(site: Site) -> None:
     one.stop()
 
 
+def test_a_search_before_any_follower_finds_nothing_and_says_so(site: Site) -> None:
+    one, _, token = start(site)
+    one.serve("--role", "api")
+    status, answer = one.http("POST", "/v1/search", token, {"query": "*"})
+    assert (status, json.loads(answer)["total"]) == (200, 0)
+    assert one.http("GET", "/health/ready", token)[0] == 200
+    one.stop()
+
+
 def test_s3_postgres_elasticsearch_two_machines_and_one_that_dies(site: Site) -> None:
     one, address, token = start(site)
     two = site.machine("two")

@@ -211,14 +211,12 @@ class Core:
         """What lies under catalogs and indexes. Raises Invalid, StoreError."""
         folder = self.work / "projections"
         if self.settings.catalog_url is None and self.settings.index == "tantivy":
-            from archive_service.engines.projection_engines import (
-                FolderEngines,  # nor by an SMTP process at all
-            )
+            # Loaded by no SMTP process at all.
+            from archive_service.engines.projection_engines import FolderEngines
 
             return FolderEngines(folder)
-        from archive_service.engines.shared_engines import (
-            SharedEngines,  # slow to load: only who needs it does
-        )
+        # Slow to load: only who needs it does.
+        from archive_service.engines.shared_engines import SharedEngines
 
         return SharedEngines(self.settings, folder)
 
@@ -259,9 +257,8 @@ def open_core(settings: Settings, *, create: bool = False, clock: Clock = utc_no
     if isinstance(placed, Embedded):
         stores = open_embedded(settings, placed.data, clock, create=create)
     else:
-        from archive_service.places.opening_s3 import (
-            open_on_s3,  # boto3 is slow to load: only who needs it does
-        )
+        # boto3 is slow to load: only who needs it does.
+        from archive_service.places.opening_s3 import open_on_s3
 
         stores = open_on_s3(settings, placed, clock, create=create)
     verifiers = OwnerVerifiers(lambda owner: Keyring(owner, stores.keys, stores.kms))

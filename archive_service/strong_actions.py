@@ -12,7 +12,6 @@ from archive_service.access.identified import same_person
 from archive_service.access.incidents import closing
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import vouched
-from archive_service.compartments.carrying import moved_away
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.approvals import Approval
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339, utc_now
@@ -82,7 +81,7 @@ def erasure_action(acts: Acts, catalog: Catalog, clock: Clock = utc_now) -> Stro
 def _not_withdrawn(acts: Acts, captures: Sequence[Capture]) -> list[Capture]:
     """Those of which a request can be true: what was withdrawn since it was asked for lies elsewhere, or goes anyway,
     and nobody is told that his request had it erased. Raises NotFound where none is left."""
-    left = [each for each in captures if not moved_away(acts, each.id)]
+    left = [each for each in captures if not acts.erasures.withdrew(each.id)]
     if not left:
         raise NotFound("no capture of this id", code="capture.unknown")
     return left

@@ -145,6 +145,11 @@ class Not(Node):
     part: Node
 
 
+def days_of(node: Node) -> tuple[Sent, ...]:
+    """The spans of days that a search asks for, each once."""
+    return tuple(dict.fromkeys(each for each in walk(node) if isinstance(each, Sent)))
+
+
 def walk(node: Node) -> Iterator[Node]:
     """The node and all below it."""
     yield node

@@ -188,7 +188,7 @@ class FourEyes:
     def told(self, approval: Approval, reason: str) -> dict[str, str]:
         """What an access entry says of a request beside its id: what for and why. Nothing where that is private: the
         acts hold it, and whoever reads the access log is not among those who may know."""
-        if self._action(approval.action).private:
+        if self.private(approval.action):
             return {}
         return {"asked_for": approval.action, "reason": reason}
 

@@ -15,7 +15,8 @@ from archive_service.ledger.holds import Hold
 from archive_service.model.custodians import Directory
 from archive_service.model.errors import QueryError
 from archive_service.model.grounds import EraseGround
-from search.query_language import And, Ids, Node, Or, Sent, parse, walk
+from search.query_language import And, Ids, Node, Or, Sent, parse
+from search.query_tree import days_of
 
 BELOW_HOLD = frozenset({EraseGround.REQUEST, EraseGround.MAXIMUM})
 """Grounds to erase that a hold stands above (``retention.precedence``)."""
@@ -117,7 +118,7 @@ class HoldScopes:
 def _digest(node: Node) -> str:
     """Of what is searched for, and how: with days, by the receipt too (``holds.found``). A hold of a release that did
     not do so is looked through anew."""
-    how = " or received" if any(isinstance(each, Sent) for each in walk(node)) else ""
+    how = " or received" if days_of(node) else ""
     return hashlib.sha256(f"{node!r}{how}".encode()).hexdigest()[:32]
 
 

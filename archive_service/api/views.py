@@ -1,7 +1,7 @@
 """What the routes take and give, as JSON. A view shows; it decides nothing."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
@@ -9,7 +9,7 @@ from archive_service.access.events import AccessRecord
 from archive_service.catalog.base import CaptureRow, Job, MessageRow
 from archive_service.catalog.merge import flags_of
 from archive_service.model.evidence import Evidence, marks
-from archive_service.model.mail import IntakeLock, Part, Role, SourceKind
+from archive_service.model.mail import IntakeDays, IntakeLock, LockName, Part, Role, SourceKind
 from search.indexes.base import Hit
 
 LARGEST_PAGE = 1000
@@ -55,13 +55,12 @@ class SourceAsked(Asked):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
     kind: Annotated[SourceKind, Field(strict=False)]
-    intake_days: Annotated[int, Field(ge=1, le=365)] = 30
-    lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    intake_days: IntakeDays = 30
+    lock_mode: LockName = "COMPLIANCE"
 
     def intake(self) -> IntakeLock | None:
         """The lock that its mail is born with; None for the usual one."""
-        asked = IntakeLock(intake_days=self.intake_days, lock_mode=self.lock_mode)
-        return None if asked == IntakeLock() else asked
+        return IntakeLock(intake_days=self.intake_days, lock_mode=self.lock_mode).unless_usual()
 
 
 class GuardAsked(Asked):

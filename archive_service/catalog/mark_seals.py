@@ -6,13 +6,13 @@ that the database does not hold, and one without is as if nobody had read the ma
 read again.
 """
 
-import hashlib
 import hmac
 import json
 from collections.abc import Mapping
 from typing import Protocol
 
 from archive_service.catalog.base import CaptureRow, Mark
+from archive_service.model.macs import mac_of
 
 _USE = b"archive-service/text-marks/v1\0"
 
@@ -40,6 +40,5 @@ def marks_of(keyring: Secrets, capture: CaptureRow) -> dict[str, bool | None]:
 
 
 def _seal(keyring: Secrets, capture: str, key: str, holds: bool | None) -> str:
-    own = hmac.digest(keyring.secret("identity"), _USE, hashlib.sha256)
     said = json.dumps([capture, key, holds])
-    return hmac.digest(own, said.encode("ascii"), hashlib.sha256).hex()
+    return mac_of(keyring.secret("identity"), _USE, said.encode("ascii"))

@@ -5,7 +5,6 @@ clear, in somebody's name: so it carries a seal under a key that the database do
 """
 
 import builtins
-import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 from archive_service.catalog.base import Job, Jobs
 from archive_service.model.clock import rfc3339, utc_now
+from archive_service.model.macs import mac_of
 
 _SEAL = "seal"
 _USE = b"archive-service/jobs/v1\0"
@@ -63,9 +63,8 @@ class SealedJobs:
         return self._inner.trim(before)
 
     def _seal(self, job: Job) -> str:
-        key = hmac.new(self._secret(), _USE, hashlib.sha256).digest()
         said = json.dumps([job.id, job.kind, job.actor, job.created_at, job.request], sort_keys=True)
-        return hmac.new(key, said.encode("ascii"), hashlib.sha256).hexdigest()
+        return mac_of(self._secret(), _USE, said.encode("ascii"))
 
 
 def _bare(job: Job) -> Job:

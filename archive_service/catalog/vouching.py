@@ -10,14 +10,18 @@ from archive_service.catalog.base import CaptureRow
 from archive_service.ledger.entry import Entry
 from archive_service.ledger.payloads import PayloadVault
 from archive_service.ledger.reader import read_entry
-from archive_service.model.errors import NotFound, Tampered
+from archive_service.model.errors import ArchiveError, Invalid, KeyUnavailable, NotFound, Tampered
 from archive_service.vault.key_layout import LogId
 from archive_service.vault.stores.base import ObjectStore
 
 
 def entry_of(store: ObjectStore, capture: CaptureRow) -> Entry:
     """The ledger entry of a capture. Raises Tampered (``integrity.row``) where the row names another, StoreError."""
-    return _at(store, LogId.parse(capture.log), capture.seq, "capture", {"capture": capture.id})
+    try:
+        log = LogId.parse(capture.log)
+    except Invalid as error:
+        raise Tampered("the catalog's row names no log", code="integrity.row") from error
+    return _at(store, log, capture.seq, "capture", {"capture": capture.id})
 
 
 def vouched(vault: PayloadVault, capture: CaptureRow) -> Entry:
@@ -37,6 +41,15 @@ def vouched(vault: PayloadVault, capture: CaptureRow) -> Entry:
     if not same:
         raise Tampered("the catalog's row does not say what the ledger says", code="integrity.row")
     return entry
+
+
+def flaw_of(vault: PayloadVault, capture: CaptureRow) -> ArchiveError | None:
+    """Why nothing may rest on a row; None where it is vouched for. Raises StoreError."""
+    try:
+        vouched(vault, capture)
+    except (Tampered, KeyUnavailable) as error:
+        return error
+    return None
 
 
 def _at(store: ObjectStore, log: LogId, seq: int, kind: str, fields: Mapping[str, object]) -> Entry:

@@ -101,10 +101,9 @@ def _add(given: argparse.Namespace, settings: Settings, output: Output) -> int:
 def _intake(given: argparse.Namespace) -> IntakeLock | None:
     """Raises Invalid."""
     try:
-        intake = IntakeLock(intake_days=given.intake_days, lock_mode=given.lock_mode)
+        return IntakeLock(intake_days=given.intake_days, lock_mode=given.lock_mode).unless_usual()
     except ValidationError as error:
         raise Invalid("an intake lock is of 1 to 365 days", code="source.intake") from error
-    return intake if intake != IntakeLock() else None
 
 
 def _list(given: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -89,14 +89,6 @@ def _lock(acts: Acts, row: CaptureRow, now: datetime) -> Lock | None:
     return None if found is None or until is None else Lock(LockMode(found[1].klass.lock), until)
 
 
-def longer(lock: Lock, other: Lock | None) -> Lock:
-    """Of two locks the longer term, in the stricter mode."""
-    if other is None or other.until is None or lock.until is None:
-        return lock
-    strict = LockMode.COMPLIANCE in (lock.mode, other.mode)
-    return Lock(LockMode.COMPLIANCE if strict else LockMode.GOVERNANCE, max(lock.until, other.until))
-
-
 @dataclass(frozen=True)
 class Carried:
     """A capture of the tenant and what it is in a compartment: ``capture`` of ``log``. ``ends``: until when the
@@ -157,8 +149,3 @@ def leave(compartment: Tenant, of: Capture, by: str, clock: Clock) -> None:
         return {"version": 1, "act": "stray.leave", "of": of.plain(), **said}
 
     compartment.acts.append(act)
-
-
-def moved_away(acts: Acts, capture: str) -> bool:
-    """Whether the tenant's acts as read say that a capture was withdrawn: what was copied of it is all there is."""
-    return acts.erasures.withdrew(capture)

@@ -13,7 +13,6 @@ from datetime import timedelta
 
 from archive_service.catalog.base import CaptureRow, Catalog
 from archive_service.catalog.vouching import entry_of
-from archive_service.compartments.carrying import moved_away
 from archive_service.holds.objects import set_hold
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.strays import Stray, held_name
@@ -99,7 +98,7 @@ class Leftovers:
         """Whether the original is still where it was though nobody may withdraw it for this any more, or has gone on
         another ground."""
         above = self._acts.above
-        if above is None or moved_away(above, stray.of):
+        if above is None or above.erasures.withdrew(stray.of):
             return False
         return stray.ends < now or above.erasures.barred(stray.of)
 
@@ -107,7 +106,7 @@ class Leftovers:
         """A hold that moved along ends with the holds of the original, which two people have released."""
         above = self._acts.above
         held = [each for each in stray.copies if held_name(each.capture) in self._acts.erasures.keeps]
-        if not held or above is None or not moved_away(above, stray.of):
+        if not held or above is None or not above.erasures.withdrew(stray.of):
             return 0
         if KeepGround.HOLD in above.erasures.keeps_of(stray.of, rfc3339(self._clock())):
             return 0

@@ -10,7 +10,7 @@ from typing import Any
 from archive_service.access.cases import grant_act
 from archive_service.bootstrap import Core, Tenant, add_source, make_owner
 from archive_service.compartments.adopting import adopted
-from archive_service.compartments.carrying import Carried, Terms, leave, longer
+from archive_service.compartments.carrying import Carried, Terms, leave
 from archive_service.ledger.capture_writer import CaptureDraft, CaptureWriter
 from archive_service.ledger.strays import Copy
 from archive_service.model.errors import NotFound, Overloaded
@@ -126,7 +126,7 @@ class Resealer:
         carried.say(terms, clock, first=True)
         record = moving.record.model_copy(update={"capture": "", "source": source.id})
         intake = Lock(LockMode(source.lock_mode), clock() + timedelta(days=source.intake_days))
-        lock = replace(longer(intake, terms.lock), hold=terms.held)
+        lock = replace(intake if terms.lock is None else intake.lengthened(terms.lock), hold=terms.held)
         draft = CaptureDraft(record, lock, compartment.acts.seen)
         raw = moving.raw
         pieces = (raw[start : start + _PIECE] for start in range(0, max(len(raw), 1), _PIECE))

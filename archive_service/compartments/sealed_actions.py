@@ -14,7 +14,7 @@ from archive_service.access.hold_scopes import HoldScopes
 from archive_service.access.identified import people
 from archive_service.bootstrap import Core, Tenant
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.compartments.carrying import Carried, Terms, moved_away, rests_on, terms_of
+from archive_service.compartments.carrying import Carried, Terms, rests_on, terms_of
 from archive_service.compartments.parties import plain_address, plain_domain
 from archive_service.compartments.resealing import Moving, Resealer, alone, compartment_of, make_compartment
 from archive_service.engines.projection_engines import Pair
@@ -190,7 +190,7 @@ def _move(
 
 def _came_of(tenant: Tenant, named: Sequence[Capture]) -> dict[str, Any]:
     """How many lie in the compartment; what somebody had erased before it was moved does not."""
-    moved = sum(moved_away(tenant.acts, each.id) for each in named)
+    moved = sum(tenant.acts.erasures.withdrew(each.id) for each in named)
     return {"captures": moved, **({"erased": len(named) - moved} if moved < len(named) else {})}
 
 

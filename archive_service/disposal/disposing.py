@@ -14,7 +14,7 @@ from archive_service.access.four_eyes import Spend, StrongAction
 from archive_service.bootstrap import Core, Tenant
 from archive_service.bounded_time import bounded_now
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.catalog.vouching import vouched
+from archive_service.catalog.vouching import flaw_of
 from archive_service.disposal.expiring import none_left
 from archive_service.engines.projection_engines import Pair
 from archive_service.export.certificate import certificate
@@ -25,7 +25,7 @@ from archive_service.ledger.dispositions import Disposition, Leaving
 from archive_service.ledger.eliminations import Elimination
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, rfc3339
-from archive_service.model.errors import ArchiveError, KeyUnavailable, NotFound, Refused, Tampered
+from archive_service.model.errors import ArchiveError, NotFound, Refused
 from archive_service.terms.retaining import assessed_to_go, judged_by, require_judged
 from archive_service.terms.retention_actions import OVERSIGHT
 from retention import disposition
@@ -280,13 +280,11 @@ def _begin(
 
 def _believed(acts: Acts, row: CaptureRow, damaged: Callable[[ArchiveError], None]) -> bool:
     """Whether the ledger says of a capture what the catalog does: nobody's mail grows old by a change in a database."""
-    try:
-        vouched(acts.vault, row)
-    except (Tampered, KeyUnavailable) as error:
-        _log.error("a capture stays, for its row cannot be believed: %s", error.code)
-        damaged(error)
-        return False
-    return True
+    flaw = flaw_of(acts.vault, row)
+    if flaw is not None:
+        _log.error("a capture stays, for its row cannot be believed: %s", flaw.code)
+        damaged(flaw)
+    return flaw is None
 
 
 def _begin_order(acts: Acts, run: Disposition, clock: Clock) -> None:

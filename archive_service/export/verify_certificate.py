@@ -122,9 +122,8 @@ def _origin(whole: _Whole, said: dict[str, Any]) -> tuple[str, int]:
     if whole.pack is not None:
         rights = said.get("rights")
         held = rights.get("in_force") if isinstance(rights, dict) else None
-        return f"archive-service/yearly-pack/v1/{said.get('year')}", len(held) if isinstance(
-            held, list
-        ) else -1
+        number = len(held) if isinstance(held, list) else -1
+        return f"archive-service/yearly-pack/v1/{said.get('year')}", number
     form = next((name for name in ("event", "order", "disposition") if name in said), "")
     places = said.get("places")
     number = len(whole.proofs) if form == "event" else len(places) if isinstance(places, list) else -1

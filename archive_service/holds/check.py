@@ -18,7 +18,7 @@ from archive_service.model.errors import NotFound, Tampered
 from archive_service.vault.key_layout import LogId, object_key
 from archive_service.vault.stores.base import ObjectStore
 from search.indexes.base import SearchIndex
-from search.query_tree import Node, Sent, walk
+from search.query_tree import Node, days_of
 
 _PAGE = 500
 _NAMED = 100  # ids that a report names
@@ -120,7 +120,7 @@ def _uncovered(acts: Acts, catalog: Catalog, index: SearchIndex, hold: Hold, nod
 
 def _finds(catalog: Catalog, index: SearchIndex, node: Node) -> Iterator[MessageRow]:
     """Page by page; where it is about days, every message there is, for then the day of a receipt counts too."""
-    if any(isinstance(each, Sent) for each in walk(node)):
+    if days_of(node):
         rows = catalog.changed(0, catalog.position().indexed)
         while messages := list(islice(rows, _PAGE)):
             found = found_of(index, node, messages)

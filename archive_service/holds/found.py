@@ -9,7 +9,7 @@ from archive_service.catalog.base import MessageRow
 from archive_service.catalog.merge import sent_or_received
 from archive_service.model.clock import from_rfc3339
 from search.indexes.base import SearchIndex
-from search.query_tree import And, Everything, Ids, Node, Not, Or, Sent, walk
+from search.query_tree import And, Everything, Ids, Node, Not, Or, Sent, days_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def found_of(index: SearchIndex, node: Node, messages: Sequence[MessageRow]) -> set[str]:
     """Ids of those of these messages that it finds, as sent or as received. Raises QueryError, StoreError."""
     found = _search(index, node, [message.id for message in messages])
-    spans = tuple(dict.fromkeys(each for each in walk(node) if isinstance(each, Sent)))
+    spans = days_of(node)
     for holds, ids in _otherwise(spans, messages).items():
         found |= _search(index, _put(node, dict(zip(spans, holds, strict=True))), ids)
     return found

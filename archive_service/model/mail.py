@@ -114,12 +114,20 @@ UNDELIVERABLE = "ndr-"
 has a hyphen."""
 
 
+IntakeDays = Annotated[int, Field(ge=1, le=365)]
+LockName = Literal["COMPLIANCE", "GOVERNANCE"]
+
+
 class IntakeLock(Frozen):
     """The lock that an object of a source is born with, for as long as nothing has classified it. ``mode``: a retention
     class may only raise it."""
 
-    intake_days: Annotated[int, Field(ge=1, le=365)] = 30
-    lock_mode: Literal["COMPLIANCE", "GOVERNANCE"] = "COMPLIANCE"
+    intake_days: IntakeDays = 30
+    lock_mode: LockName = "COMPLIANCE"
+
+    def unless_usual(self) -> "IntakeLock | None":
+        """None for the one that every source has of which nothing else is said."""
+        return None if self == IntakeLock() else self
 
 
 class Source(Frozen):

@@ -1,9 +1,10 @@
 """The link in a notice: it names a tenant and a hold, and proves who it was sent to. It opens nothing else."""
 
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable
+
+from archive_service.model.macs import mac_of
 
 _WORD = b"archive-service/notice/v1\x00"
 _LINK = re.compile(r"([A-Za-z0-9]{1,64})\.([A-Za-z0-9]{1,64})\.([0-9a-f]{64})")
@@ -27,5 +28,4 @@ def who(secret: bytes, hold: str, mac: str, custodians: Iterable[str]) -> str | 
 
 
 def _mac(secret: bytes, hold: str, custodian: str) -> str:
-    key = hmac.digest(secret, _WORD, "sha256")
-    return hmac.new(key, f"{hold}\x00{custodian}".encode(), hashlib.sha256).hexdigest()
+    return mac_of(secret, _WORD, f"{hold}\x00{custodian}".encode())

@@ -51,9 +51,9 @@ class Classifier:
         wanted = sorted(unread_of(schedule, facts, custodians_of(self.acts)), key=lambda each: each.key)
         if not wanted:
             return capture
-        log = LogId.parse(capture.log)
         try:
             entry = vouched(self.vault, capture)
+            log = LogId.parse(capture.log)
             opened = open_capture(self.vault.store, self.vault.keyring, log, entry.fields)
         except (Tampered, KeyUnavailable, NotFound) as error:
             _log.warning("a capture cannot be read for its class: %s", error.code)

@@ -10,20 +10,20 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from archive_service.catalog.base import CaptureRow, Catalog
-from archive_service.catalog.vouching import vouched
+from archive_service.catalog.vouching import flaw_of
 from archive_service.ledger.acts import Acts
 from archive_service.ledger.schedules import Version
 from archive_service.model.clock import Clock, from_rfc3339, rfc3339
-from archive_service.model.errors import ArchiveError, KeyUnavailable, NotFound, Tampered
+from archive_service.model.errors import ArchiveError, NotFound
 from archive_service.model.schedule import EVENTS, Schedule
 from archive_service.terms.retaining import assessed
 from archive_service.vault.key_layout import LogId
-from archive_service.vault.stores.base import LockMode, ObjectStore
+from archive_service.vault.stores.base import Lock, LockMode, ObjectStore
 from retention.schedule.terms import Assessment
 
 _log = logging.getLogger(__name__)
@@ -184,22 +184,16 @@ class LockKeeper:
         until = wanted_until(found[1], lock.until, now)
         if until is None:
             return
-        strict = LockMode.COMPLIANCE in (lock.mode if lock.until else None, LockMode(found[1].klass.lock))
-        mode = LockMode.COMPLIANCE if strict else LockMode.GOVERNANCE
-        later = until if lock.until is None else max(until, lock.until)
-        if (later, mode) != (lock.until, lock.mode) and self._believed(capture):
-            self._store.protect(capture.object_key, stored.version, replace(lock, until=later, mode=mode))
+        longer = lock.lengthened(Lock(LockMode(found[1].klass.lock), until))
+        if longer != lock and self._believed(capture):
+            self._store.protect(capture.object_key, stored.version, longer)
 
     def _believed(self, capture: CaptureRow) -> bool:
         """Whether the ledger says what the row does: a lock that an altered row asks for could never be undone."""
-        try:
-            vouched(self._acts.vault, capture)
-        except (Tampered, KeyUnavailable) as error:
-            _log.error(
-                "no lock is made longer by the catalog's row of %s: %s", capture.object_key, error.code
-            )
-            return False
-        return True
+        flaw = flaw_of(self._acts.vault, capture)
+        if flaw is not None:
+            _log.error("no lock is made longer by the row of %s: %s", capture.object_key, flaw.code)
+        return flaw is None
 
     def _note(self, mark: Mark) -> None:
         """Atomic; not synced, since losing it costs a look."""

@@ -96,13 +96,15 @@ def test_disposition_rings_an_alarm_for_a_row_that_was_changed(api, tmp_path, po
     assert [(sample.label("code"), sample.value) for sample in failures] == [("integrity.row", 1)]
 
 
-@pytest.mark.parametrize("column", ["seq", "order_seq"])
-def test_disposition_takes_no_mail_whose_row_stands_at_another_place(api, tmp_path, column):
+@pytest.mark.parametrize(
+    ("column", "value"), [("seq", 10_000), ("order_seq", 10_000), ("log", "no log"), ("log", "")]
+)
+def test_disposition_takes_no_mail_whose_row_stands_at_another_place(api, tmp_path, column, value):
     captures = archived(api, tmp_path)
     decided(api)
     api.follow()
     database, table = api.tenants.get(api.tenant.id).catalog._database, tables.captures
-    away = update(table).where(table.c.id == captures[WORD]).values({column: 10_000})
+    away = update(table).where(table.c.id == captures[WORD]).values({column: value})
     database.write(lambda connection: connection.execute(away))
     told: list[ArchiveError] = []
     advance(api.core, api.tenant, told.append)

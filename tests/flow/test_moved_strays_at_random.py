@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from archive_service.compartments import adopting, sealed_actions
-from archive_service.compartments.carrying import moved_away
 from archive_service.ledger.recovery import Recovery
 from archive_service.ledger.recovery_marks import MemoryMarks
 from archive_service.model.clock import rfc3339
@@ -75,7 +74,7 @@ class Moves:
 
     def moved(self, each: Original) -> bool:
         self.strays.tenant.acts.refresh()
-        return moved_away(self.strays.tenant.acts, each.id)
+        return self.strays.tenant.acts.erasures.withdrew(each.id)
 
     def copies(self, each: Original) -> list[tuple[str, str]]:
         return [(home, copy) for home in self.homes for copy in self.strays.copies(each.id, home)]

@@ -2,7 +2,7 @@
 (``tests/contracts``). Only ``bootstrap`` builds back ends."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -22,6 +22,16 @@ class Lock:
     mode: LockMode = LockMode.COMPLIANCE
     until: datetime | None = None
     hold: bool = False
+
+    def lengthened(self, other: "Lock") -> "Lock":
+        """Until the later of both ends, in the stricter of the modes of those that have one; this one's hold stays."""
+        if other.until is None:
+            return self
+        if self.until is None:
+            return replace(other, hold=self.hold)
+        strict = LockMode.COMPLIANCE in (self.mode, other.mode)
+        mode = LockMode.COMPLIANCE if strict else LockMode.GOVERNANCE
+        return replace(self, mode=mode, until=max(self.until, other.until))
 
 
 @dataclass(frozen=True)

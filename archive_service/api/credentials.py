@@ -23,10 +23,16 @@ def identify(request: Request, services: ApiServices) -> tuple[Identified, Tenan
     """Who asks, and his tenant. Raises Denied (``auth.required``, ``auth.cross_site``), counted for the tenant that it
     was meant for, Overloaded, ArchiveError."""
     who = _of_session(request, services) or _of_token(request, services)
+    return who, require_signed_in(who, services)
+
+
+def require_signed_in(who: Identified, services: ApiServices) -> TenantServices:
+    """His tenant; that his session, where it was one, was not signed out, whether or not it is over by itself. Raises
+    Denied, ArchiveError."""
     tenant = services.tenants(who.tenant)
     if tenant is None or (who.session is not None and tenant.authority.signed_out(who.session)):
         raise not_valid()
-    return who, tenant
+    return tenant
 
 
 def acting(who: Identified, tenant: TenantServices, action: str, request: Request, route: str) -> Actor:

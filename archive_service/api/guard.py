@@ -20,7 +20,7 @@ from archive_service.access.identified import Identified
 from archive_service.access.incidents import void
 from archive_service.access.policy import CONTENT, RULES, Decision, Right, decide
 from archive_service.api import pen
-from archive_service.api.credentials import acting, identify
+from archive_service.api.credentials import acting, identify, require_signed_in
 from archive_service.api.errors import BadRequest, NoSuchThing, TooMany, UntracedAnswer
 from archive_service.api.once import made_by
 from archive_service.api.problems import code_of, status_of
@@ -56,8 +56,9 @@ def well_formed(identifier: str) -> bool:
 
 
 class Caller:
-    """The actor of one request, his tenant, and the pen that writes the access entry. ``bound``: what he is shown is
-    what this query finds, and nothing else is counted or told of; None bounds nothing."""
+    """Who makes one request and the actor he is in it, his tenant or compartment, and the pen that writes the access
+    entry. ``bound``: what he is shown is what this query finds, and nothing else is counted or told of; None bounds
+    nothing."""
 
     bound: Node | None = None
     now: str = ""  # RFC 3339
@@ -68,13 +69,20 @@ class Caller:
     """Whether what he asks for or decides is for few to know: a refusal's entry then says neither it nor why."""
 
     def __init__(
-        self, actor: Actor, tenant: TenantServices, right: Right, action: str, request: Request
+        self,
+        who: Identified,
+        actor: Actor,
+        tenant: TenantServices,
+        right: Right,
+        action: str,
+        request: Request,
     ) -> None:
         self.actor = actor
         self.right = right
         self.tenant = tenant
         self.recorded = False
         self.action = action
+        self.who = who
         self._request = request
 
     def may(self, right: Right) -> bool:
@@ -87,9 +95,10 @@ class Caller:
 
     def require_still(self) -> None:
         """That he would be let in now too, and as far as now: where an answer waited, or is long in leaving. That his
-        token's hour is over ends no answer. Raises Denied, NoSuchThing where he is not in a compartment any more,
-        ArchiveError."""
+        token's or session's hour is over ends no answer. Raises Denied, NoSuchThing where he is not in a compartment
+        any more, ArchiveError."""
         services = services_of(self._request)
+        require_signed_in(self.who, services)
         if self.actor.only is not None:
             identify(self._request, services)  # revoked
         self.now = rfc3339(services.clock())
@@ -236,7 +245,7 @@ def _admit(request: Request, right: Right, action: str, route: str) -> Caller:
     services = services_of(request)
     who, tenant = identify(request, services)
     _within_rate(services, who, request)
-    caller = Caller(acting(who, tenant, action, request, route), tenant, right, action, request)
+    caller = Caller(who, acting(who, tenant, action, request, route), tenant, right, action, request)
     caller.now = rfc3339(services.clock())
     caller.incident = tenant.authority.incident()
     if void(caller.actor, caller.incident.valid_from):
@@ -271,7 +280,7 @@ def _behind_the_wall(
     services = services_of(request)
     found = services.tenants(wanted[0]) if len(wanted) == 1 and well_formed(wanted[0]) else None
     if found is not None and found.parent == caller.tenant.id:
-        within = Caller(caller.actor, found, right, caller.action, request)
+        within = Caller(caller.who, caller.actor, found, right, caller.action, request)
         within.now = caller.now
         within.incident = found.authority.incident()
         within.decision = _decided(within, right)

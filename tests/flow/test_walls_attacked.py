@@ -2,7 +2,6 @@
 path variants, and explanations for who may not know."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -11,11 +10,9 @@ import pytest
 from archive_service.access.events import RoleName
 from archive_service.access.identity import Identity
 from archive_service.access.tokens import TokenIssuer, TokenVerifier
-from archive_service.api import long_answer, waiting
-from archive_service.api.middleware import AnswerBrokenOff
+from archive_service.api import waiting
 from archive_service.api.services import IncidentState
 from archive_service.compartments.resealing import make_compartment
-from archive_service.following import make_checkpointer
 from archive_service.model.clock import rfc3339
 from archive_service.model.errors import Denied
 from tests.flow.archive_fixtures import done, no_settings_around
@@ -25,40 +22,6 @@ from tests.flow.test_compartments import made_compartment
 from tests.flow.test_exports_expire import work
 
 __all__ = ["no_settings_around"]
-
-
-class Interrupted:
-    """The app, and something that happens once an answer has begun. ``body``: what left of it."""
-
-    def __init__(self, app, meanwhile):
-        self.app, self.meanwhile, self.body = app, meanwhile, b""
-
-    async def __call__(self, scope, receive, send):
-        async def sending(message):
-            if message["type"] == "http.response.start":
-                await asyncio.to_thread(self.meanwhile)
-            self.body += message.get("body", b"")
-            await send(message)
-
-        await self.app(scope, receive, sending)
-
-
-def begun(api, path, token, meanwhile):
-    """What left of an answer while something happened; whether it was broken off."""
-    whole, api.app = api.app, Interrupted(api.app, lambda: after(api, whole, meanwhile))
-    interrupted = api.app
-    try:
-        api.with_token("GET", path, token)
-    except AnswerBrokenOff:
-        return interrupted.body, True
-    finally:
-        api.app = whole
-    return interrupted.body, False
-
-
-def after(api, whole, meanwhile):
-    api.app = whole
-    meanwhile()
 
 
 def exported(api, role, subject, *ids, **query):
@@ -83,89 +46,9 @@ def last(api, action):
     return api.call("GET", path, "auditor", "aude").json()["entries"][0]
 
 
-def test_a_download_under_way_is_cut_when_its_door_is_shut(api, tmp_path, monkeypatch):
-    """Grant, erasure, incident: each of them after the answer has begun."""
-    ids = two_mails(api, tmp_path)
-    about = matter(api, "subject:alpha")
-    grant = api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=about))["grant"]
-    within = exported(api, "alert_officer", "rita", ids["alpha"])
-    beta, alpha = (exported(api, "legal", "lou", ids[name]) for name in ("beta", "alpha"))
-    token = api.token("legal", "lou")
-    monkeypatch.setattr(long_answer, "EVERY", 0.0)
-    whole, cut = begun(api, alpha, token, lambda: None)
-    assert (whole[:2], cut) == (b"PK", False)
-
-    def incident():
-        api.later()
-        assert api.call("POST", "/v1/incidents", "dpo", "paul", reason="r").status_code == 201
-
-    for path, who, role, meanwhile, reason in (
-        (within, "rita", "alert_officer", lambda: ended(api, grant), "auth.forbidden"),
-        (beta, "lou", "legal", lambda: erased(api, ids["beta"]), "export.expired"),
-        (alpha, "lou", "legal", incident, "auth.required"),
-    ):
-        assert begun(api, path, api.token(role, who), meanwhile) == (b"", True), reason
-        if reason == "auth.required":
-            api.later()
-        entry = last(api, "export.download")
-        assert (entry["actor"], entry["outcome"]) == (who, "refused")
-        assert (entry["detail"]["reason"], entry["detail"]["broken_off"]) == (reason, True)
-
-
-def test_a_download_goes_on_within_what_its_grant_still_holds(api, tmp_path, monkeypatch):
-    ids = two_mails(api, tmp_path)
-    first, other = (
-        matter_named(api, name, f"subject:{word}") for name, word in (("A", "alpha"), ("B", "beta"))
-    )
-    grants = [
-        api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=each))["grant"]
-        for each in (first, other)
-    ]
-    path = exported(api, "alert_officer", "rita", ids["alpha"])
-    monkeypatch.setattr(long_answer, "EVERY", 0.0)
-    token = api.token("alert_officer", "rita")
-    assert begun(api, path, token, lambda: ended(api, grants[1]))[1] is False
-    grants.append(api.approved(asked_grant(api, subject="rita", role="alert_officer", matter=other))["grant"])
-    assert begun(api, path, token, lambda: ended(api, grants[0])) == (b"", True)
-    assert last(api, "export.download")["detail"]["reason"] == "not_found"
-
-
 def matter_named(api, name, query):
     made = api.call("POST", "/v1/matters", "legal", "lou", name=name, purpose="p", query=query)
     return made.json()["id"]
-
-
-def test_an_access_log_file_under_way_is_cut_when_its_grant_ends(api, monkeypatch):
-    api.call("POST", "/v1/search", "legal", "lou", query="x")
-    api.follow()
-    make_checkpointer(api.core, 0).run_once()
-    grant = api.approved(asked_grant(api, subject="ext", role="external_auditor"))["grant"]
-    token = api.token("external_auditor", "ext")
-    monkeypatch.setattr(long_answer, "EVERY", 0.0)
-    body, cut = begun(api, "/v1/access-log/export?actor=lou", token, lambda: ended(api, grant))
-    assert (body, cut) == (b"", True)
-    entry = last(api, "access_log.export")
-    assert (entry["outcome"], entry["detail"]["reason"]) == ("refused", "auth.forbidden")
-
-
-def test_what_a_service_account_is_reading_is_cut_when_it_is_revoked(api, monkeypatch):
-    whose = Identity(TokenVerifier(api.tenants.token_key), accounts=services_of(api).accounts.holder)
-    api.app.state.services = replace(api.app.state.services, bearers=whose)
-    ends = rfc3339(api.core.clock() + timedelta(days=1))
-    body = {"name": "siem", "role": "auditor", "only": ["access_log"], "ends": ends}
-    made = api.call("POST", "/v1/accounts", "admin", "eve", **body).json()
-    make_checkpointer(api.core, 0).run_once()
-    monkeypatch.setattr(long_answer, "EVERY", 0.0)
-    path = "/v1/access-log/export?actor=eve"
-    whole, cut = begun(api, path, made["token"], lambda: None)
-    assert (whole.count(b"account.make"), cut) == (1, False)
-
-    def revoked():
-        assert api.call("DELETE", f"/v1/accounts/{made['id']}", "admin", "eve").status_code == 200
-
-    assert begun(api, path, made["token"], revoked) == (b"", True)
-    entry = last(api, "access_log.export")
-    assert (entry["actor"], entry["detail"]["reason"]) == ("account:siem", "auth.required")
 
 
 def services_of(api):

@@ -76,8 +76,8 @@ class OrderActions:
         words = _words(given)
         asked = self._asked(words, given)
         require_words(self._acts, words, self._clock)
-        if kind is OrderKind.ERASE and words.document is None:
-            detail = "an order to erase comes with its document: it stands above holds and legal minimums"
+        if words.document is None:
+            detail = "an order comes with its document; until that is there a hold keeps mail"
             raise Invalid(detail, code="order.document_missing")
         said = {name: value for name, value in vars(words).items() if value is not None}
         request = {"kind": str(kind), **said, **scope_of(asked)}

@@ -241,6 +241,7 @@ def test_a_grant_for_a_matter_counts_nothing_beyond_it_by_holds_orders_or_trials
         granted(api, "eve", matter=chosen)
         assert api.call("POST", "/v1/search", "legal", "eve", query="*").json()["total"] == 1
         order = {"issuer": "i", "reference": "r", "dated": "2026-01-01", "text": "t", "query": "beta"}
+        order |= {"document": {"name": "o.pdf", "type": "application/pdf", "content": "JVBERg=="}}
         hold = {"name": "n", "ground": "g", "claim": "c", "owner": "o", "query": "beta"}
         hold["review"] = rfc3339(api.core.clock() + timedelta(days=9))
         for method, path, body in (

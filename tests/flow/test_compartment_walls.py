@@ -154,6 +154,7 @@ def test_a_refusal_to_move_a_stray_does_not_say_what_was_refused(api, tmp_path):
         "reference": "RG 1",
         "dated": "2026-01-05",
         "text": "t",
+        "document": {"name": "o.pdf", "type": "application/pdf", "content": "JVBERg=="},
         "captures": [capture],
     }
     api.approved(api.call("POST", "/v1/orders", "legal", "zoe", **kept, reason="r"), "dpo", "paul")

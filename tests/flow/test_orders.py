@@ -64,8 +64,7 @@ def archived(api, tmp_path, *subjects):
 
 
 def asked(api, kind, **more):
-    if kind == "erase":
-        more.setdefault("document", {"name": "o.pdf", "type": "application/pdf", "content": b64(PAPER)})
+    more.setdefault("document", {"name": "o.pdf", "type": "application/pdf", "content": b64(PAPER)})
     return api.call("POST", "/v1/orders", "legal", "zoe", **WORDS, kind=kind, **more)
 
 

@@ -156,8 +156,7 @@ class History:
     def _placed(self, kind: str, mail: Mail) -> str | None:
         captures = [each for each in mail.captures if each not in self.gone]
         request = {"kind": kind, **WORDS, "reference": f"RG {len(self.steps)}", "captures": captures}
-        if kind == "erase":
-            request["document"] = self.world.paper()
+        request["document"] = self.world.paper()
         try:
             return str(self.world.decided("order.place", request)["order"]) if captures else None
         except Refused:

@@ -14,7 +14,7 @@ from archive_service.access.policy import Right, permit
 from archive_service.api.services import TenantServices
 from archive_service.bootstrap import Core, open_core
 from archive_service.model.clock import rfc3339
-from archive_service.model.errors import Denied, Invalid
+from archive_service.model.errors import Denied, Invalid, NotFound, QueryError, Refused
 from archive_service.serving.identities import TenantsHere, identity_of, oidc_of
 from archive_service.settings import Settings
 from archive_service.tenant_services import OpenTenant, open_tenant
@@ -53,7 +53,8 @@ def acting(settings: Settings, given: argparse.Namespace, right: Right) -> Itera
 @contextmanager
 def acting_in(core: Core, given: argparse.Namespace, right: Right) -> Iterator[tuple[OpenTenant, Actor]]:
     """The tenant that is named, and who acts there by ``--token``: he has the right, and it is recorded, durably, that
-    he used or was refused it. Raises Denied, NotFound, Invalid."""
+    he used or was refused it; that what he then wanted was refused is an entry more. Raises Denied, NotFound, Invalid,
+    and what the command raises."""
     tenant = core.tenant(given.tenant)
     opened = open_tenant(core, tenant)
     try:
@@ -68,7 +69,11 @@ def acting_in(core: Core, given: argparse.Namespace, right: Right) -> Iterator[t
             _record(opened, actor, given, "refused")
             raise
         _record(opened, actor, given, "shown")
-        yield opened, actor
+        try:
+            yield opened, actor
+        except (Denied, Invalid, NotFound, QueryError, Refused):
+            _record(opened, actor, given, "refused")  # not why: what is asked of compartments is for few to know
+            raise
     finally:
         opened.close()
 

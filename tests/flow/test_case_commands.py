@@ -141,9 +141,12 @@ def test_the_access_log_says_what_a_command_was_about(data, who):
     core = open_core(load(data=data))
     try:
         log = open_tenant(core, core.tenant("acme")).services.access_log
-        last, before = (each.event for each in log.newest(2, None)[0])
+        last, shown, before, _ = (each.event for each in log.newest(4, None)[0])
     finally:
         core.close()
     assert (before.actor, before.ids) == ("paul", ())
     assert before.detail == {"command": "approvals approve", "named": [approval]}
-    assert (last.actor, last.ids, last.detail) == ("zoe", (capture,), {"command": "erasures ask"})
+    for event, outcome in ((shown, "shown"), (last, "refused"), (before, "refused")):
+        assert event.outcome == outcome
+    for event in (shown, last):
+        assert (event.actor, event.ids, event.detail) == ("zoe", (capture,), {"command": "erasures ask"})

@@ -72,7 +72,8 @@ def acting_in(core: Core, given: argparse.Namespace, right: Right) -> Iterator[t
         try:
             yield opened, actor
         except (Denied, Invalid, NotFound, QueryError, Refused):
-            _record(opened, actor, given, "refused")  # not why: what is asked of compartments is for few to know
+            # Not why: what is asked of compartments is for few to know.
+            _record(opened, actor, given, "refused")
             raise
     finally:
         opened.close()

@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(
         2.0, gt=0, le=3600, description="pause between checkpoints of grown logs"
     )
+    anchor_decoy_seconds: float = Field(
+        900.0, ge=0, description="mean pause between entries of the root log that anchor nothing; 0: none"
+    )
     ledger_lock_days: int = Field(365, ge=1, description="rolling lock of ledger objects")
     parsers: int = Field(2, ge=1, le=64, description="parser processes of a follower")
     parser_seconds: float = Field(30.0, gt=0, description="time limit of one mail's parsing")

@@ -25,6 +25,12 @@ def anchor_of(salt: bytes, note: str) -> str:
     return hashlib.sha256(_ANCHOR + salt + note.encode()).hexdigest()
 
 
+def now_and_then(every: float, mean: float) -> bool:
+    """Whether this run, one of those that come ``every`` so many seconds, is the one in ``mean`` seconds that may be a
+    decoy: at no time more likely than at another. Never for a ``mean`` of 0."""
+    return mean > 0 and secrets.SystemRandom().random() < every / mean
+
+
 def padded(anchors: Sequence[str]) -> list[str]:
     """Filled up with random values to a multiple of 16, and sorted."""
     filler = [secrets.token_hex(32) for _ in range(-len(anchors) % PERIOD or (PERIOD if not anchors else 0))]

@@ -15,6 +15,7 @@ from archive_service.alarms import names
 from archive_service.alarms.tally import Sample, Tally
 from archive_service.bootstrap import Core, Tenant, open_core
 from archive_service.following import make_checkpointer, make_follower, parser_pool
+from archive_service.ledger.anchors import now_and_then
 from archive_service.ledger.checkpointer import Checkpointer
 from archive_service.looking import Looking
 from archive_service.model.errors import ArchiveError, SlotLost
@@ -153,13 +154,14 @@ def _checkpoint(core: Core, settings: Settings, stop: threading.Event, tally: Ta
     checkpointer: Checkpointer | None = None
     while True:
         stopping = stop.wait(settings.checkpoint_seconds)
-        checkpointer = _checkpoint_once(core, checkpointer, tally)
+        decoy = now_and_then(settings.checkpoint_seconds, settings.anchor_decoy_seconds)
+        checkpointer = _checkpoint_once(core, checkpointer, tally, decoy=decoy)
         if stopping:
             return
 
 
 def _checkpoint_once(
-    core: Core, checkpointer: Checkpointer | None, tally: Tally | None = None
+    core: Core, checkpointer: Checkpointer | None, tally: Tally | None = None, *, decoy: bool = False
 ) -> Checkpointer | None:
     """One run, if it is this process's turn; what to go on with. After another's turn it is made anew from the store;
     after a fault it goes on with what it knows: made anew it would anchor every log's newest checkpoint again, at every
@@ -168,7 +170,7 @@ def _checkpoint_once(
         if not core.leases.take("checkpointer"):
             return None
         checkpointer = checkpointer or make_checkpointer(core)
-        checkpointer.run_once()
+        checkpointer.run_once(decoy=decoy)
     except ArchiveError as error:
         if tally is not None:
             tally.add(names.FAILURES, code=error.code)

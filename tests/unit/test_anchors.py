@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_service.ledger.anchors import MOST, PAD, PERIOD, anchor_of, listing, padded, salt_of
+from archive_service.ledger.anchors import (
+    MOST,
+    PAD,
+    PERIOD,
+    anchor_of,
+    listing,
+    now_and_then,
+    padded,
+    salt_of,
+)
 from archive_service.ledger.entry import GENESIS, LIMIT, make
 from archive_service.ledger.note import Signer
 from archive_service.ledger.payloads import PayloadVault
@@ -58,3 +67,10 @@ def test_the_most_that_one_entry_takes_fits_into_an_entry(count: int) -> None:
         point.origin for point in points
     ]
     world.close()
+
+
+def test_decoys_come_at_random_as_often_as_the_settings_say() -> None:
+    """Of 20,000 runs 2,000: seven standard deviations to either side."""
+    assert 1700 < sum(now_and_then(2.0, 20.0) for _ in range(20_000)) < 2300
+    assert not any(now_and_then(2.0, 0.0) for _ in range(1000))
+    assert all(now_and_then(2.0, 1.0) for _ in range(1000))

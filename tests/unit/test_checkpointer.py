@@ -8,6 +8,7 @@ import pytest
 
 from archive_service.ledger.appender import Appender
 from archive_service.ledger.checkpointer import Checkpointer, LedgerWriter
+from archive_service.ledger.entry import Entry
 from archive_service.ledger.merkle import leaf_hash, root_of
 from archive_service.ledger.note import Signer, Verifier
 from archive_service.ledger.reader import checkpoint_note, newest_checkpoint
@@ -152,7 +153,7 @@ def test_a_damaged_log_does_not_make_the_root_log_grow_for_ever(archive: Archive
 )
 def test_the_service_goes_on_with_its_checkpointer_after_a_fault(error: ArchiveError, kept: bool) -> None:
     class Failing:
-        def run_once(self) -> int:
+        def run_once(self, *, decoy: bool) -> int:
             raise error
 
     core = SimpleNamespace(leases=SimpleNamespace(take=lambda name: True))
@@ -206,3 +207,31 @@ def test_more_logs_than_one_entry_takes_are_all_anchored(archive: Archive) -> No
     ]
     assert [len(entry.fields["anchors"]) for entry in entries] == [128, 80]
     assert {problem.what for problem in archive.damage()} <= {What.KEY}, "the bare owners lack other secrets"
+
+
+def test_a_decoy_looks_like_an_anchor_and_verify_finds_nothing_amiss(archive: Archive) -> None:
+    checkpointer = archive.checkpointer()
+    assert checkpointer.run_once() == 1
+    assert checkpointer.run_once(decoy=True) == 0
+    real, decoy = anchored(archive)
+    assert shape(decoy) == shape(real)
+    root = LogId(archive.root_owner, "root")
+    assert newest(archive, root) == honest(archive, root)
+    assert checkpointer.run_once() == 0
+    assert archive.verify() == []
+
+
+def test_a_decoy_is_none_where_something_grew(archive: Archive) -> None:
+    grow(archive, "access-1", 1)
+    assert archive.checkpointer().run_once(decoy=True) == 2
+    assert len(anchored(archive)) == 1
+
+
+def anchored(archive: Archive) -> list[Entry]:
+    return [each for each in archive.entries(LogId(archive.root_owner, "root")) if each.type == "anchors"]
+
+
+def shape(entry: Entry) -> tuple[int, int, dict[str, int]]:
+    """What whoever has no key sees of an anchoring entry."""
+    sizes = {name: len(str(said)) for name, said in entry.fields.items()}
+    return len(entry.fields["anchors"]), len(entry.line), sizes

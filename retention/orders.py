@@ -109,25 +109,32 @@ def place_erase(
     spend: Spend,
     clock: Clock,
     undecided: Callable[[], bool],
-) -> tuple[str, int]:
-    """Have these captures ({log, seq, capture}) destroyed, whatever but an order keeps them; durable on return. The
-    order's id, and the acts-log position that has passed it. ``asked``: how they were found; ``undecided``: whether an
-    order to keep has not been held against everything yet. Raises Invalid, NotFound, Refused (``order.contradicts``,
-    ``order.undecided``, ``order.nothing``), and what ``spend`` raises."""
+) -> tuple[str, int, int]:
+    """Have these captures ({log, seq, capture}) destroyed, whatever but an order keeps them, but for those that were
+    withdrawn meanwhile: a stray's copy lies in a compartment, which has orders of its own. Durable on return. The
+    order's id, the acts-log position that has passed it, and how many captures it is about. ``asked``: how they were
+    found; ``undecided``: whether an order to keep has not been held against everything yet. Raises Invalid, NotFound,
+    Refused (``order.contradicts``, ``order.undecided``, ``order.nothing``), and what ``spend`` raises."""
     order = "o" + secrets.token_hex(8)
+    left: list[dict[str, Any]] = []
 
     def act(_: Place) -> dict[str, Any]:
         require_words(acts, words, clock)
         if undecided():
             raise Refused("an order to keep is still looked for: try again", code="order.undecided")
         require_no_keeping(acts, (str(each["capture"]) for each in captures))
-        left = [each for each in captures if not acts.erasures.begun(str(each["capture"]))]
+        left[:] = [each for each in captures if _left(acts, str(each["capture"]))]
         if not left:
             raise Refused("nothing is left to be destroyed of what it names", code="order.nothing")
         fields = {**_head(order, OrderKind.ERASE, words, by, clock), **scope_of(asked)}
         return {**fields, "captures": left, "approval": spend()}
 
-    return order, acts.append(act) + 1
+    seq = acts.append(act) + 1
+    return order, seq, len(left)
+
+
+def _left(acts: Acts, capture: str) -> bool:
+    return not acts.erasures.begun(capture) and not acts.erasures.withdrew(capture)
 
 
 def end(acts: Acts, order: str, by: str, spend: Spend, clock: Clock) -> int:

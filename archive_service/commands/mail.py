@@ -33,10 +33,10 @@ def register(commands: Any) -> None:
 
 
 def the_tenant(core: Core, name: str | None) -> Tenant:
-    """The named tenant, or the only one. Raises Invalid, NotFound."""
+    """The named tenant, or the only one, whatever compartments it has. Raises Invalid, NotFound."""
     if name is not None:
         return core.tenant(name)
-    tenants = core.tenants()
+    tenants = [tenant for tenant in core.tenants() if tenant.acts.parent is None]
     if len(tenants) != 1:
         raise Invalid("there are several tenants: say which with --tenant", code="tenant.unclear")
     return tenants[0]

@@ -77,7 +77,10 @@ def check_hold(
         if taken_by(acts, place[1]) is not None:
             report.taken += 1
         else:
-            _look(store, place, report)
+            report.held += _held(store, place, report)
+    if hold.order:  # it keeps what was withdrawn too: that is counted nowhere, and said where it is amiss
+        for capture in set(hold.covered) - set(covered):
+            _held(store, (LogId.parse(hold.covered[capture]), capture), report)
     scope = HoldScopes(acts).of(hold)
     if scope.node is not None:
         report.uncovered = _uncovered(acts, catalog, index, hold, scope.node)
@@ -92,16 +95,16 @@ def digest_of(covered: Iterable[str]) -> str:
     return made.hexdigest()
 
 
-def _look(store: ObjectStore, place: tuple[LogId, str], report: HoldReport) -> None:
+def _held(store: ObjectStore, place: tuple[LogId, str], report: HoldReport) -> bool:
+    """Whether an object bears a hold; one that does not is named in the report."""
     try:
         _, lock = store.stat(object_key(*place))[0]
     except (NotFound, Tampered):
         report.missing.append(place[1])
-        return
-    if lock.hold:
-        report.held += 1
-    else:
+        return False
+    if not lock.hold:
         report.free.append(place[1])
+    return lock.hold
 
 
 def _uncovered(acts: Acts, catalog: Catalog, index: SearchIndex, hold: Hold, node: Node) -> list[str]:

@@ -36,13 +36,14 @@ class HoldDesk:
         made = place(self._acts, asked, actor.subject, self._clock)
         return self._acts.holds.known[made.hold], made
 
-    def asked(self, matter: str, given: Mapping[str, Any]) -> HoldAsked:
-        """What ``place`` would place, by the acts at their head, searched for once. Raises as that."""
+    def asked(self, matter: str, given: Mapping[str, Any], *, withdrawn: bool = False) -> HoldAsked:
+        """What ``place`` would place, by the acts at their head, searched for once; ``withdrawn``: it may name what was
+        withdrawn, for it stands above that. Raises as that."""
         self._acts.refresh()
         fields = {name: value for name, value in given.items() if value is not None}
         fields["custodians"] = self._people(fields.get("custodians", ()), groups=bool(fields.get("groups")))
         messages = _unique(fields.get("messages", ()))
-        places = self._captures(_unique(fields.get("captures", ())))
+        places = self._captures(_unique(fields.get("captures", ())), withdrawn=withdrawn)
         places |= self._captures_of(messages) if fields.get("past", True) else {}
         fields |= {"messages": messages, "captures": [(log, capture) for capture, log in places.items()]}
         asked = HoldAsked(matter=matter, **fields)
@@ -126,12 +127,13 @@ class HoldDesk:
             raise Invalid("none of these people has an address", code="custodian.without_address")
         return _unique(each.id for each in found)
 
-    def _captures(self, names: Sequence[str]) -> dict[str, str]:
+    def _captures(self, names: Sequence[str], *, withdrawn: bool) -> dict[str, str]:
         """Log by capture; one that is to be erased is in the acts alone. Raises NotFound."""
         found: dict[str, str] = {}
         for name in names:
             row, asked = self._catalog.capture(name), self._acts.erasures.asked.get(name)
-            if row is None and asked is None:
+            gone = self._acts.erasures.withdrew(name) and not withdrawn
+            if gone or (row is None and asked is None):
                 raise NotFound("no capture of this id", code="capture.unknown")
             found[name] = row.log if row is not None else str(asked.log) if asked is not None else ""
         return found

@@ -21,6 +21,8 @@ def taken_from(acts: Acts, hold: Hold) -> dict[str, int]:
 
 def standing(acts: Acts, hold: Hold, first: int | None = None) -> list[str]:
     """Of the captures that a hold covers, or of the first so many, those that were not withdrawn; by the acts as read.
-    An order to keep stands above that, and keeps its own."""
+    An order to keep stands above that and keeps its own too: what it names is told, and what it finds there is not."""
     covered = list(hold.covered)[:first]
-    return covered if hold.order else [each for each in covered if not acts.erasures.withdrew(each)]
+    if hold.order and not hold.searched:
+        return covered
+    return [each for each in covered if not acts.erasures.withdrew(each)]

@@ -94,12 +94,14 @@ class OrderActions:
         erase = given.get("kind") == OrderKind.ERASE
         if erase:
             scope |= {"past": True, "future": False}
-        asked = self._holds.asked("", {**scope, **_of_hold(words, rfc3339(self._clock()))})
+        said = {**scope, **_of_hold(words, rfc3339(self._clock()))}
+        asked = self._holds.asked("", said, withdrawn=not erase)
         require_sense(asked)
         return replace(asked, people=None) if erase else asked  # its list is all there is to it
 
     def _found(self, asked: HoldAsked) -> dict[str, dict[str, Any]]:
-        """Places by capture, as they are now. Raises NotFound, Refused (``order.nothing``), Invalid."""
+        """Places by capture, as they are now, without what was withdrawn: that is destroyed anyway, or lies behind a
+        wall. Raises NotFound, Refused (``order.nothing``), Invalid."""
         named = {capture: self._place(capture) for _, capture in asked.captures}
         if asked.query or asked.custodians:
             node, _ = node_of(self._acts.custodians, asked)
@@ -116,6 +118,7 @@ class OrderActions:
             for message in self._catalog.messages(all_ids(page)):
                 for row in message.captures:
                     named[row.id] = {"log": row.log, "seq": row.seq, "capture": row.id}
+        named = {each: place for each, place in named.items() if not self._acts.erasures.withdrew(each)}
         if not named:
             raise Refused("it finds nothing that could be destroyed", code="order.nothing")
         _require_few(len(named))
@@ -136,7 +139,7 @@ class OrderActions:
             order, seq, late = place_keep(self._acts, words, asked, by, lambda: spend().id, self._clock)
             return {"order": order, "seq": seq, "too_late": late}
         scopes = HoldScopes(self._acts)
-        order, seq = place_erase(
+        order, seq, count = place_erase(
             self._acts,
             words,
             asked,
@@ -146,7 +149,7 @@ class OrderActions:
             self._clock,
             scopes.ordering,
         )
-        return {"order": order, "seq": seq, "captures": len(request["captures"])}
+        return {"order": order, "seq": seq, "captures": count}
 
     def _check_end(self, given: Mapping[str, Any], _: Actor) -> dict[str, Any]:
         self._acts.refresh()

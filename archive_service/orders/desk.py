@@ -103,7 +103,7 @@ class OrderDesk:
     def _kept(self, order: Order) -> dict[str, Any]:
         hold = self.acts.holds.known[order.id]
         progress = self.holds.view(hold)["progress"]
-        return {"state": state_of(hold), "captures": len(hold.covered), "progress": progress}
+        return {"state": state_of(hold), "captures": progress["covered"], "progress": progress}
 
     def _erased(self, order: Order) -> dict[str, Any]:
         run = self.acts.dispositions.known[order.id]

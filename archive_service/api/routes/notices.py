@@ -134,7 +134,7 @@ def acknowledge(link: str, request: Request, services: ServicesDep) -> Acknowled
         tenant.notices.by_link(found[1], found[2])
     except NotFound as error:
         services.strangers.note(tenant.id, error.code, origin)
-        raise
+        raise NoSuchThing from error  # whoever has no token is not told which owners there are
     return Acknowledged()
 
 

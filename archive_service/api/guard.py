@@ -33,7 +33,9 @@ from search.query_language import Node
 
 _RIGHT, _ACTION, _TRACED = "x-archive-right", "x-archive-action", "x-archive-traced"
 
-_NOBODY = "0" * 20  # no owner has this id
+NOBODY = "0" * 20
+"""No owner has this id."""
+
 _LONGEST_SAID = 500  # characters of purpose and matter
 _WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -286,7 +288,7 @@ def _behind_the_wall(
         within.decision = _decided(within, right)
         if within.decision.allowed and not void(within.actor, within.incident.valid_from):
             return within
-        services.tenants(_NOBODY)  # as long a look as for an id that is not there
+        services.tenants(NOBODY)  # as long a look as for an id that is not there
     else:
         for _ in range(
             2

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from archive_service.access.policy import Right
 from archive_service.api.errors import NoSuchThing
-from archive_service.api.guard import CallerDep, GuardedRoute, ServicesDep, needs, public
+from archive_service.api.guard import NOBODY, CallerDep, GuardedRoute, ServicesDep, needs, public
 from archive_service.api.views import Asked, Words
 from archive_service.model.errors import NotFound
 from archive_service.notices.links import parts
@@ -134,6 +134,7 @@ def acknowledge(link: str, request: Request, services: ServicesDep) -> Acknowled
         tenant.notices.by_link(found[1], found[2])
     except NotFound as error:
         services.strangers.note(tenant.id, error.code, origin)
+        services.tenants(NOBODY)  # as long a look as for an owner that is not there
         raise NoSuchThing from error  # whoever has no token is not told which owners there are
     return Acknowledged()
 

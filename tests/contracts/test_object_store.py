@@ -350,7 +350,7 @@ def assert_gone(store: ObjectStore, key: str, version: str) -> None:
 
 
 def test_delete_after_a_term_that_passed(object_store: ObjectStore, store_clock: Any, traits: Any) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=1)
+    until = datetime.now(UTC) + timedelta(seconds=3)  # enough for a machine that stalls
     version = put(object_store, "a/1", b"", Lock(until=until))
     with pytest.raises(Locked):
         object_store.delete("a/1", version)

@@ -22,7 +22,7 @@ from archive_service.cli import main
 from archive_service.following import make_checkpointer
 from archive_service.ledger.capture_writer import Captured, CaptureDraft, CaptureWriter
 from archive_service.ledger.slots import Slots
-from archive_service.model.clock import rfc3339
+from archive_service.model.clock import rfc3339, utc_now
 from archive_service.model.mail import CaptureRecord, Parsed, Source, SourceKind, Text
 from archive_service.settings import Settings
 from archive_service.vault import key_layout
@@ -36,6 +36,11 @@ from search.indexes.base import KeptIndex
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 PATIENCE = 60.0  # seconds until a future that never ends fails the test; nothing is measured by it
+
+
+def in_days(days: int) -> str:
+    """A time to come, by the clock that the archive of a test goes by."""
+    return rfc3339(utc_now() + timedelta(days=days))
 
 
 @dataclass(frozen=True)

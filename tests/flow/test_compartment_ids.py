@@ -11,7 +11,7 @@ import pytest
 from archive_service.access.events import RoleName
 from archive_service.ledger.orders import OrderKind
 from tests.flow.api_fakes import TABLE
-from tests.flow.archive_fixtures import done, no_settings_around
+from tests.flow.archive_fixtures import done, in_days, no_settings_around
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, subjects, taken
 from tests.flow.test_orders import forward
@@ -19,7 +19,7 @@ from tests.flow.test_orders import forward
 __all__ = ["no_settings_around"]
 
 NEVER = "0123456789abcdef0123"
-HOLD = {"name": "h", "ground": "litigation", "claim": "x", "owner": "zoe", "review": "2027-01-01T00:00:00Z"}
+HOLD = {"name": "h", "ground": "litigation", "claim": "x", "owner": "zoe", "review": in_days(200)}
 ORDER = {"issuer": "TJ", "reference": "RG 1", "dated": "2026-01-05", "text": "t", "reason": "r",
          "document": {"name": "o.pdf", "type": "application/pdf", "content": "JVBERg=="}}  # fmt: skip
 ERASE = {"ground": "request", "basis": "RGPD 17", "reason": "r"}

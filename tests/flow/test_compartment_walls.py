@@ -12,7 +12,7 @@ import pytest
 
 from ingest.parser_pool import ParserPool
 from tests.flow.api_fakes import TABLE
-from tests.flow.archive_fixtures import no_settings_around
+from tests.flow.archive_fixtures import in_days, no_settings_around
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import exclude, found, made_compartment, mail, report, taken
 from tests.flow.test_exports_expire import work
@@ -24,7 +24,8 @@ __all__ = ["no_settings_around"]
 OUTSIDE = ("auditor", "external_auditor", "records_manager", "reviewer")
 """Who neither asks for a compartment nor decides over one."""
 GRANTED = ("reviewer", "external_auditor")
-HOLD = {"name": "h", "ground": "litigation", "claim": "x", "owner": "zoe", "review": "2027-01-01T00:00:00Z",
+NEXT_REVIEW = in_days(250)  # one for both archives
+HOLD = {"name": "h", "ground": "litigation", "claim": "x", "owner": "zoe", "review": in_days(200),
         "query": "contrat", "past": True, "future": True}  # fmt: skip
 
 
@@ -239,9 +240,7 @@ class Writing:
             self.says("POST", "/v1/schedules/dry-run", role, schedule=SCHEDULE)
         self.approved(self.says("POST", "/v1/schedules", "records_manager", schedule=SCHEDULE, reason="r"))
         self.withdrawn(gone, holds)
-        self.says(
-            "POST", f"{holds}/{self.twin.hold}/review", "legal", review="2027-06-01T00:00:00Z", note="n"
-        )
+        self.says("POST", f"{holds}/{self.twin.hold}/review", "legal", review=NEXT_REVIEW, note="n")
         self.approved(self.says("POST", f"{holds}/{self.twin.hold}/release", "legal", reason="r"))
         person = {"name": "LA", "addresses": [{"address": "la@ex.fr"}, {"address": "dr@ex.fr"}]}
         anne = self.says("POST", "/v1/custodians", "records_manager", **person)

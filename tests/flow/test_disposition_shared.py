@@ -111,9 +111,9 @@ class Bucket:
         ]
 
     def end_locks(self, *captures: str) -> None:
-        """Their terms are over in two seconds, by the store's own clock."""
-        until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
+        """Their terms are over in three seconds, by the store's own clock."""
         for each in self.versions(*captures):
+            until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
             term = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
             self._client.put_object_retention(
                 Bucket=self._name, **each, Retention=term, BypassGovernanceRetention=True

@@ -28,7 +28,7 @@ from archive_service.ledger.note import Verifier
 from archive_service.model.canonical import canonical
 from archive_service.model.errors import StoreError, Tampered
 from archive_service.model.mail import Source
-from tests.flow.archive_fixtures import done, no_settings_around, run, token
+from tests.flow.archive_fixtures import done, in_days, no_settings_around, run, token
 from tests.flow.real_api import RealApi
 from tests.flow.test_compartments import found, made_compartment, mail, report, taken
 from tests.flow.test_disposition import archived, decided, forward
@@ -84,7 +84,7 @@ def a_life(api, tmp_path):
     api.approved(asked)
     kept = api.call(
         "POST", "/v1/dispositions/extend", *rob,
-        captures=[captures["facture 7"]], until="2028-01-01T00:00:00Z", reason="r",
+        captures=[captures["facture 7"]], until=in_days(400), reason="r",
     )  # fmt: skip
     assert kept.status_code == 200, kept.text
     decided(api)

@@ -106,7 +106,7 @@ class Machine:
 
         def look() -> dict | None:
             status, answer = self.http("POST", "/v1/search", token, {"query": query, "limit": 100})
-            assert status < 500 or json.loads(answer)["code"] == "index.unavailable", answer
+            assert status < 500 or json.loads(answer)["code"].endswith(".unavailable"), answer
             return json.loads(answer) if status == 200 and json.loads(answer)["total"] >= total else None
 
         found = until(look, self.log)

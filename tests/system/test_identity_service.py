@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +9,8 @@ import httpx
 import pytest
 
 from tests.services.oidc_provider import AUDIENCE, OidcProvider, running
+from tests.services.tools import free_port
 from tests.system.test_service import Running, command, start
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

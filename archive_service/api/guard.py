@@ -290,9 +290,8 @@ def _behind_the_wall(
             return within
         services.tenants(NOBODY)  # as long a look as for an id that is not there
     else:
-        for _ in range(
-            2
-        ):  # and as many looks at acts: a compartment's and its tenant's, for incident and grants
+        # And as many looks at acts: a compartment's and its tenant's, for incident and grants.
+        for _ in range(2):
             caller.tenant.authority.incident()
             caller.tenant.authority.grants(caller.actor.subject)
     _refuse(caller, request, route, NoSuchThing.code)

@@ -65,11 +65,7 @@ def acting_in(core: Core, given: argparse.Namespace, right: Right) -> Iterator[t
         grants = [each for each in authority.grants(actor.subject) if not each.break_glass]  # the API's alone
         try:
             permit(actor, right, grants, now=rfc3339(core.clock()), always=authority.always)
-        except Denied:
-            _record(opened, actor, given, "refused")
-            raise
-        _record(opened, actor, given, "shown")
-        try:
+            _record(opened, actor, given, "shown")
             yield opened, actor
         except (Denied, Invalid, NotFound, QueryError, Refused):
             # Not why: what is asked of compartments is for few to know.

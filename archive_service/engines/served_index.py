@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from archive_service.catalog.base import Catalog
 from archive_service.model.errors import StoreError
@@ -21,15 +22,16 @@ class ServedIndex:
 
     def search(self, query: Node, *, limit: int, below: int | None = None, snippets: bool = True) -> Found:
         """See ``SearchIndex``. Raises QueryError, StoreError."""
+        ask = partial(self.index.search, query, limit=limit, below=below, snippets=snippets)
         try:
-            return self.index.search(query, limit=limit, below=below, snippets=snippets)
+            return ask()
         except StoreError as error:
             if error.code != "index.unreadable":
                 raise
         if self.catalog.position().rows == 0:
             return Found(total=0, not_fully_indexed=0)
         # the follower makes the index before the first row: it may have done both meanwhile
-        return self.index.search(query, limit=limit, below=below, snippets=snippets)
+        return ask()
 
     def write(self, documents: Sequence[IndexDocument]) -> None:
         """See ``SearchIndex``."""

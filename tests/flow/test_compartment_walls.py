@@ -14,6 +14,7 @@ from ingest.parser_pool import ParserPool
 from tests.flow.api_fakes import TABLE
 from tests.flow.archive_fixtures import in_days, no_settings_around
 from tests.flow.real_api import RealApi
+from tests.flow.test_compartment_ids import ORDER
 from tests.flow.test_compartments import exclude, found, made_compartment, mail, report, taken
 from tests.flow.test_exports_expire import work
 from tests.flow.test_orders import forward
@@ -114,9 +115,8 @@ _LOOKS = {"search", "compartment.list"}
 def plain(said: Any) -> Any:
     """Without ids, times, digests, and the places in logs, of which SECURITY.md says to whom they are shown."""
     if isinstance(said, dict):
-        if isinstance(
-            said.get("entries"), list
-        ):  # the access log: what was done, whoever did more looking around
+        # The access log: what was done, whoever did more looking around.
+        if isinstance(said.get("entries"), list):
             return Counter((each["role"], each["action"], repr(sorted(each["detail"])))
                            for each in said["entries"] if each["action"] not in _LOOKS)  # fmt: skip
         if "events" in said:
@@ -156,16 +156,8 @@ def test_a_refusal_to_move_a_stray_does_not_say_what_was_refused(api, tmp_path):
     mail(tmp_path / "m", "one", "a@ex.fr", "b@ex.fr", "contrat")
     (capture,) = taken(api, tmp_path / "m")
     api.follow()
-    kept = {
-        "kind": "keep",
-        "issuer": "TJ",
-        "reference": "RG 1",
-        "dated": "2026-01-05",
-        "text": "t",
-        "document": {"name": "o.pdf", "type": "application/pdf", "content": "JVBERg=="},
-        "captures": [capture],
-    }
-    api.approved(api.call("POST", "/v1/orders", "legal", "zoe", **kept, reason="r"), "dpo", "paul")
+    kept = {**ORDER, "kind": "keep", "captures": [capture]}
+    api.approved(api.call("POST", "/v1/orders", "legal", "zoe", **kept), "dpo", "paul")
     body = {"action": "reseal", "request": {"captures": [capture], "compartment": compartment}, "reason": "r"}
     asked = api.call("POST", "/v1/approvals", "compliance_officer", "anne", **body).json()["id"]
     first = api.call("POST", f"/v1/approvals/{asked}/approve", "legal", "zoe", reason="vu").json()
@@ -203,8 +195,6 @@ def test_what_was_withdrawn_is_counted_and_not_named(twins):
 
 SCHEDULE = {"classes": [klass("short", "P30D", start="sent"), klass("law", "P10Y")], "default": "law",
             "rules": [{"id": "short", "class": "short", "subject": ["deux"]}], "domains": ["ex.fr"]}  # fmt: skip
-ORDER = {"issuer": "TJ", "reference": "RG 1", "dated": "2026-01-05", "text": "t", "reason": "r",
-         "document": {"name": "o.pdf", "type": "application/pdf", "content": "JVBERg=="}}  # fmt: skip
 
 
 class Writing:
